@@ -1,0 +1,20 @@
+"""REST: handlers, identity, roles and the domain behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .services import Services
+    from .status import StatusErrors
+
+
+def handlers_for(services: Services) -> list[tuple[str, type[StatusErrors], dict[str, Any]]]:
+    """Tornado's URL specs for the API, without the server's base URL.
+
+    The application that they are added to has ``services`` in ``settings["trainjob"]``.
+    """
+    from .handlers.routes import known_requests, url_specs
+
+    services.metrics.expect(known_requests())
+    return url_specs()

@@ -1,0 +1,152 @@
+"""What the operations answer and take, beside resources, as JSON Schema: the words of ``openapi.yaml``."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from ..resources.errors import API_VERSION
+from ..resources.registry import KINDS
+from ..scheduling.model import Scope
+
+Schema = dict[str, Any]
+
+STRING: Schema = {"type": "string"}
+BOOLEAN: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TIME: Schema = {"type": "string", "format": "date-time"}
+ANY_OBJECT: Schema = {"type": "object"}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(items: Schema) -> Schema:
+    """A list of them."""
+    return {"type": "array", "items": items}
+
+
+def or_null(schema: Schema) -> Schema:
+    """It, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def record(optional: dict[str, Schema] | None = None, /, **needed: Schema) -> Schema:
+    """An object with these members and no others."""
+    return {
+        "type": "object",
+        "properties": {**needed, **(optional or {})},
+        "required": list(needed),
+        "additionalProperties": False,
+    }
+
+
+def const(value: str) -> Schema:
+    """This text."""
+    return {"type": "string", "const": value}
+
+
+def list_of(kind: str) -> Schema:
+    """A page of a kind."""
+    return record(
+        apiVersion=const(API_VERSION),
+        kind=const(f"{kind}List"),
+        metadata=record(resourceVersion=STRING, **{"continue": STRING}),
+        items=array(ref(kind)),
+    )
+
+
+ANSWERS: dict[str, Schema] = {
+    "FieldError": record({"value": {}, "remedy": STRING}, field=STRING, message=STRING),
+    "Error": record(
+        {"remedy": STRING, "retryAfterSeconds": {"type": "number"}, "data": ANY_OBJECT},
+        apiVersion=const(API_VERSION),
+        kind=const("Status"),
+        code={"type": "integer"},
+        reason=STRING,
+        message=STRING,
+        details=array(ref("FieldError")),
+    ),
+    **{f"{kind}List": list_of(kind) for kind in KINDS},
+    "Message": record({"message": {"type": "string", "maxLength": 500}}),
+    "JobPatch": record(
+        {
+            "metadata": record(
+                {
+                    "labels": or_null({"type": "object", "additionalProperties": or_null(STRING)}),
+                    "annotations": or_null({"type": "object", "additionalProperties": or_null(STRING)}),
+                    "resourceVersion": STRING,
+                }
+            ),
+            "spec": record({"priority": {"type": "integer"}}),
+        }
+    ),
+    "Explanation": record(
+        position=or_null({"type": "integer", "minimum": 1}),
+        waitingFor=STRING,
+        estimatedStart=or_null(TIME),
+        blockers=array(ref("Blocker")),
+    ),
+    "Blocker": record(
+        limit={**STRING, "description": "runningJobs, cpu, memory or gpu; else a word for what is in the way."},
+        scope={"type": "string", "enum": list(get_args(Scope))},
+        queue=STRING,
+        requested={**STRING, "description": "By the job; a quantity, or empty where the limit is none of quantities."},
+        used={**STRING, "description": "Without the job."},
+        maximum=STRING,
+        message=STRING,
+        remedy=STRING,
+    ),
+    "OutputList": record(
+        attempt=or_null({"type": "integer", "minimum": 1}),
+        notebook=BOOLEAN,
+        results=array(ref("Result")),
+        files=array(ref("OutputFile")),
+        filesTotal=COUNT,
+        bytesTotal=COUNT,
+    ),
+    "Upload": record(digest=STRING, size=COUNT),
+    "Change": record(
+        type={"type": "string", "enum": ["ADDED", "MODIFIED", "DELETED"]},
+        version=COUNT,
+        object={"oneOf": [ref(kind) for kind in KINDS], "discriminator": {"propertyName": "kind"}},
+    ),
+    "Changes": record(changes=array(ref("Change")), version=COUNT),
+    "Me": record(
+        username=STRING,
+        displayName=STRING,
+        groups=array(STRING),
+        operator=BOOLEAN,
+        namespaces=array(record(name=STRING, role=STRING)),
+        permissions=array(record({"namespace": STRING, "queue": STRING}, kind=STRING, verbs=array(STRING))),
+        limits=record(
+            storedBytes={**COUNT, "description": "0 means no limit."},
+            uploadBytes=COUNT,
+            queues=array(
+                record(
+                    queue=STRING,
+                    queuedJobs=or_null(COUNT),
+                    perUser=ref("Limits"),
+                    maxTimeLimitSeconds=or_null({"type": "integer"}),
+                )
+            ),
+        ),
+        use=array(record(queue=STRING, runningJobs=COUNT, queuedJobs=COUNT, cpu=STRING, memory=STRING, gpu=COUNT)),
+        storedBytes=COUNT,
+    ),
+    "Kinds": record(kinds=array(STRING)),
+    "Health": record(status=const("ok")),
+    "Readiness": record(
+        ready=BOOLEAN,
+        checks={
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"ok": BOOLEAN, "message": STRING},
+                "required": ["ok", "message"],
+            },
+        },
+    ),
+}
+"""Component name → schema. Resources and their parts come from the object model."""

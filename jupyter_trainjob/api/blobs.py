@@ -1,0 +1,224 @@
+"""Uploads: content-addressed, each owner's own.
+
+An upload goes into a temporary file, is hashed on its way, and is moved into the object store only when its digest is
+the promised one. The object comes before its row: a crash between leaves an object that nobody counts, never a row
+without bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from ..resources import names
+from ..resources.errors import BadRequest, FieldError, NotFound, TooLarge, TooMany, Unavailable, invalid
+from ..resources.quantity import format_bytes
+from ..storage.base import KeyMissing, KeyTaken
+from ..store import Writer
+from .identity import Identity
+from .outputs import Download
+
+if TYPE_CHECKING:
+    from .services import Services
+
+_DIGEST = re.compile(r"sha256:(?P<hex>[0-9a-f]{64})\Z")
+BUFFER_BYTES = 1024**2
+"""Gathered on the loop before a thread hashes and writes it."""
+
+
+def check_digest(digest: str) -> str:
+    """``digest`` if it is one; :class:`BadRequest` if not."""
+    if not _DIGEST.match(digest):
+        raise BadRequest(
+            f"{digest[:80]!r} is no digest.", remedy="Write sha256: and 64 hexadecimal digits, in lower case."
+        )
+    return digest
+
+
+@dataclass(eq=False)
+class Upload:
+    """One upload on its way."""
+
+    owner: str
+    digest: str
+    file: IO[bytes]
+    announced: int | None
+    """Bytes that the client said would come; None where it said nothing."""
+    left: int | None
+    """Bytes of the owner's quota that nothing in the record took when it began; None without a quota."""
+    limit: int = 0
+    """Bytes that it may have."""
+    size: int = 0
+    hash: Any = field(default_factory=hashlib.sha256)
+    buffer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def claim(self) -> int:
+        """Bytes of the quota that are its while it is under way."""
+        return min(self.size, self.limit) if self.announced is None else self.announced
+
+
+class Blobs:
+    """Takes and gives uploads."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._objects = services.objects
+        self._config = services.config
+        self._under_way: set[Upload] = set()
+
+    async def find(self, identity: Identity, digest: str) -> Download:
+        """One's own blob. Raises :class:`NotFound`, also where another person has one of that digest."""
+        self._services.roles.require(identity, "get", "Blob")
+        check_digest(digest)
+        row = await self._store.aread(lambda reader: reader.blob(identity.username, digest))
+        if row is None:
+            raise _missing(digest)
+        try:
+            info = await self._services.io(self._objects.stat, names.blob_key(identity.username, digest))
+        except KeyMissing:
+            raise _missing(digest) from None
+        return Download(info.key, info.size, digest.replace(":", "-"))
+
+    async def begin(self, identity: Identity, digest: str, length: int | None) -> Upload:
+        """Before the body: may it come at all? Raises :class:`TooLarge` and :class:`TooMany`.
+
+        ``length`` in bytes, if the client said so.
+        """
+        self._services.roles.require(identity, "create", "Blob")
+        check_digest(digest)
+        known, stored = await self._store.aread(
+            lambda reader: (reader.blob(identity.username, digest), reader.stored_bytes(identity.username))
+        )
+        left = None
+        if self._config.stored_bytes_per_owner:
+            left = self._config.stored_bytes_per_owner - stored + (known.size if known else 0)
+        file: IO[bytes] = await self._services.io(_temporary, self._config.upload_dir)
+        upload = Upload(identity.username, digest, file, length, left)
+        upload.limit = self._limit(upload)  # nothing is awaited from here to the next line: no two take the same room
+        if length is not None and length > upload.limit:
+            await self.drop(upload)
+            raise self._too_large(upload, length)
+        self._under_way.add(upload)
+        return upload
+
+    async def add(self, upload: Upload, data: bytes) -> None:
+        """More of the body. What is beyond the limit is counted and dropped."""
+        upload.size += len(data)
+        self._services.metrics.upload_bytes.inc(len(data))
+        if upload.announced is None:  # others may have begun since
+            upload.limit = min(upload.limit, self._limit(upload))
+        if upload.size <= upload.limit:
+            upload.buffer += data
+            if len(upload.buffer) >= BUFFER_BYTES:
+                await self._flush(upload)
+
+    async def finish(self, upload: Upload) -> bool:
+        """Keep it. True if it is new, False if it was there. The digest, the size and the quota are checked."""
+        if upload.size > upload.limit:
+            raise self._too_large(upload, upload.size)
+        await self._flush(upload)
+        found = f"sha256:{upload.hash.hexdigest()}"
+        if found != upload.digest:
+            problem = FieldError(
+                "digest", f"the {upload.size} bytes have the digest {found}", upload.digest, "Send the file again."
+            )
+            raise invalid([problem], "The upload")
+        return await self._keep(upload)
+
+    async def drop(self, upload: Upload) -> None:
+        """Let go of the temporary file and of the room in the quota. Done once, however the upload ended."""
+        self._under_way.discard(upload)
+        await self._services.io(upload.file.close)
+
+    def abandon(self, upload: Upload) -> None:
+        """:meth:`drop` for who can't wait."""
+        self._under_way.discard(upload)
+        self._services.pool.submit(upload.file.close)
+
+    def _limit(self, upload: Upload) -> int:
+        """Bytes that the upload may have beside the others of its owner that are under way."""
+        if upload.left is None:
+            return self._config.max_blob_bytes
+        others = sum(other.claim for other in self._under_way if other.owner == upload.owner and other is not upload)
+        return max(0, min(self._config.max_blob_bytes, upload.left - others))
+
+    async def _keep(self, upload: Upload) -> bool:
+        key = names.blob_key(upload.owner, upload.digest)
+        with suppress(KeyTaken):  # the same bytes, by their name
+            await self._services.io(_put, self._objects, key, upload.file)
+        try:
+            new = await self._store.awrite(lambda writer: self._note(writer, upload))
+        except TooMany:
+            await self._services.io(self._objects.delete, key)
+            raise
+        with suppress(KeyTaken):  # gone only where the row had been dropped as unused a moment before
+            await self._services.io(_put, self._objects, key, upload.file)
+        return new
+
+    def _note(self, writer: Writer, upload: Upload) -> bool:
+        new = writer.blob(upload.owner, upload.digest) is None
+        quota = self._config.stored_bytes_per_owner
+        if new and quota and writer.stored_bytes(upload.owner) + upload.size > quota:
+            raise self._too_large(upload, upload.size)  # other uploads came in meanwhile
+        writer.put_blob(upload.owner, upload.digest, upload.size)
+        return new
+
+    async def _flush(self, upload: Upload) -> None:
+        data, upload.buffer = bytes(upload.buffer), bytearray()
+        if data:
+            await self._services.io(_write, upload, data)
+
+    def _too_large(self, upload: Upload, size: int) -> TooLarge | TooMany:
+        limit = self._config.max_blob_bytes
+        if size > limit:
+            return TooLarge(
+                f"The upload has {size} bytes, the limit is {format_bytes(limit)}.",
+                remedy="Send it in parts, or let the job fetch it from where it lies.",
+            )
+        return TooMany(
+            f"{size} more bytes would be more than the {format_bytes(self._config.stored_bytes_per_owner)} "
+            f"of uploads that {upload.owner} may keep.",
+            remedy="Delete jobs whose inputs you no longer need; uploads that none uses go after a while.",
+            retry_after_seconds=3600,
+            data={"limit": self._config.stored_bytes_per_owner, "requested": size},
+        )
+
+
+def _temporary(folder: Any) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(dir=folder, buffering=0)
+    except OSError as error:
+        raise _unkept(error) from error
+
+
+def _write(upload: Upload, data: bytes) -> None:
+    upload.hash.update(data)
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[upload.file.write(view) :]
+    except OSError as error:
+        raise _unkept(error) from error
+
+
+def _unkept(error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The server can't keep the upload: {error.strerror}.",
+        remedy="Nothing is lost. Try again in a while; if it stays, tell the operator.",
+        retry_after_seconds=60,
+    )
+
+
+def _put(objects: Any, key: str, file: IO[bytes]) -> None:
+    file.seek(0)
+    objects.put(key, file, if_absent=True)
+
+
+def _missing(digest: str) -> NotFound:
+    return NotFound(f"You have no upload {digest}.", remedy=f"Send it with PUT /blobs/{digest}.")

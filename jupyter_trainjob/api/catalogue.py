@@ -1,0 +1,173 @@
+"""Queues and profiles: made, replaced and deleted by those who may."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from ..resources.base import ObjectMeta, Resource, parse
+from ..resources.errors import Conflict, FieldError, Forbidden, NotFound, invalid
+from ..resources.names import is_name
+from ..resources.profile import Profile
+from ..resources.queue import Limits, Queue
+from ..resources.trainjob import Phase, TrainJob
+from ..store import Store, Writer
+from .checks import network_errors
+from .identity import Identity
+from .roles import OPERATOR, Roles
+
+C = TypeVar("C", bound=Resource)
+
+INSTRUCTORS_CHANGE = frozenset(
+    {"description", "limits", "per_user", "queued_per_user", "max_time_limit_seconds", "priorities", "admission"}
+)
+"""What an instructor of a queue may replace in it; where its jobs run and who may use it are the operator's."""
+
+_NOT_FINAL = [phase.value for phase in Phase if not phase.final]
+
+
+class Catalogue:
+    """Cluster-wide resources. All methods raise as :meth:`.Roles.require` does, and :class:`Invalid`."""
+
+    def __init__(self, *, store: Store, roles: Roles) -> None:
+        self._store = store
+        self._roles = roles
+
+    async def create(self, identity: Identity, model: type[C], data: Any) -> C:
+        """Make one. :class:`AlreadyExists`."""
+        kind = model.__name__
+        self._roles.require(identity, "create", kind)
+        new = _read(model, data, None)
+        new.metadata.owner = identity.username
+        return await self._store.awrite(lambda writer: writer.create(new))
+
+    async def replace(self, identity: Identity, model: type[C], name: str, data: Any) -> C:
+        """Put ``data`` in its place; ``metadata.resourceVersion`` is checked when given (:class:`Conflict`)."""
+        kind = model.__name__
+        new = _read(model, data, name)
+
+        def run(writer: Writer) -> C:
+            old = writer.get(model, "", name)
+            self._roles.require(identity, "update", kind, resource=old)
+            if OPERATOR not in self._roles.held(identity, resource=old):
+                _only_limits(identity, new, old)
+            checked = new.metadata.resource_version != ""
+            fresh = old.model_copy(deep=True)
+            fresh.spec = new.spec
+            fresh.metadata.labels = new.metadata.labels
+            fresh.metadata.annotations = new.metadata.annotations
+            if checked:
+                fresh.metadata.resource_version = new.metadata.resource_version
+            stored = writer.update(fresh, check=checked)
+            if isinstance(old, Queue) and isinstance(stored, Queue) and tightens(stored, old):
+                writer.advance_scheduler_epoch(None)  # a pass that saw the old limits must not commit
+            return stored
+
+        return await self._store.awrite(run)
+
+    async def delete(self, identity: Identity, model: type[C], name: str) -> C:
+        """Delete one that no job waits or runs with. :class:`Conflict` where some does."""
+        kind = model.__name__
+        self._roles.require(identity, "delete", kind)
+
+        def run(writer: Writer) -> C:
+            old = writer.get(model, "", name)
+            if isinstance(old, Queue):
+                _refuse_used(writer, old)
+            writer.remove(old)
+            if isinstance(old, Queue):
+                writer.advance_scheduler_epoch(None)
+            return old
+
+        return await self._store.awrite(run)
+
+
+def tightens(new: Queue, old: Queue) -> bool:
+    """Whether an admission that the old queue allowed might not be allowed by the new one."""
+    if new.spec.admission != "Open" or new.spec.backend != old.spec.backend:
+        return True
+    return _lower(new.spec.limits, old.spec.limits) or _lower(new.spec.per_user, old.spec.per_user)
+
+
+def _lower(new: Limits, old: Limits) -> bool:
+    pairs = (
+        (new.running_jobs, old.running_jobs),
+        (new.cpu_millis, old.cpu_millis),
+        (new.memory_bytes, old.memory_bytes),
+        (new.gpu, old.gpu),
+    )
+    return any(now is not None and (was is None or now < was) for now, was in pairs)
+
+
+def _read(model: type[C], data: Any, name: str | None) -> C:
+    """``data`` as a resource with what a user may set."""
+    if name is not None and not is_name(name):
+        raise NotFound(f"There is no {model.__name__} {name[:80]!r}.", remedy="Look at the list for its name.")
+    errors = []
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key != "status"}
+        data.setdefault("kind", model.__name__)
+    new = parse(model, data)
+    if name is not None and new.metadata.name not in ("", name):
+        errors.append(
+            FieldError("metadata.name", f"the address says {name!r}", new.metadata.name, "Leave it out: names stay.")
+        )
+    if name is None and not new.metadata.name:
+        errors.append(FieldError("metadata.name", "this field is needed", None, "Write a name such as 'gpu'."))
+    if new.metadata.namespace:
+        problem = f"a {model.__name__} is for the whole server and has no namespace"
+        errors.append(FieldError("metadata.namespace", problem, new.metadata.namespace, "Leave it out."))
+    errors += _spec_errors(new)
+    if errors:
+        raise invalid(errors, f"The {model.__name__}")
+    new.metadata = ObjectMeta(
+        name=name or new.metadata.name,
+        labels=new.metadata.labels,
+        annotations=new.metadata.annotations,
+        resource_version=new.metadata.resource_version,
+    )
+    return new
+
+
+def _spec_errors(new: Resource) -> list[FieldError]:
+    errors = []
+    if isinstance(new, Queue) and new.spec.priorities.minimum > new.spec.priorities.maximum:
+        errors.append(
+            FieldError(
+                "spec.priorities.minimum", "it is more than the maximum", new.spec.priorities.minimum, "Swap them."
+            )
+        )
+    if isinstance(new, Profile):
+        errors += network_errors(new.spec.network)
+        bound = new.spec.max_time_limit_seconds
+        if bound is not None and new.spec.time_limit_seconds > bound:
+            errors.append(
+                FieldError(
+                    "spec.timeLimitSeconds",
+                    f"the default of {new.spec.time_limit_seconds} s is more than maxTimeLimitSeconds, {bound}",
+                    new.spec.time_limit_seconds,
+                    f"Write at most {bound}.",
+                )
+            )
+    return errors
+
+
+def _only_limits(identity: Identity, new: Resource, old: Resource) -> None:
+    """:class:`Forbidden` where an instructor would change more than limits."""
+    changed = [name for name in type(old.spec).model_fields if getattr(new.spec, name) != getattr(old.spec, name)]
+    beyond = [name for name in changed if name not in INSTRUCTORS_CHANGE]
+    if beyond:
+        raise Forbidden(
+            f"{identity.username} may change the limits of the {old.kind} {old.metadata.name!r}, but not "
+            f"{', '.join(beyond)}.",
+            remedy="Leave that as it is, or ask an operator.",
+        )
+
+
+def _refuse_used(writer: Writer, queue: Queue) -> None:
+    name = queue.metadata.name
+    count = writer.count(TrainJob, queue=name, phases=_NOT_FINAL)
+    if count:
+        raise Conflict(
+            f"{count} jobs wait or run in the queue {name!r}; it can't be deleted.",
+            remedy="Set its admission to Draining, and delete it when they have ended.",
+        )

@@ -1,0 +1,168 @@
+"""What a job names, against the record and against what this server can do. Each function finds bad fields."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection
+from typing import Any
+
+from ..resources.errors import FieldError, NotFound
+from ..resources.trainjob import Gate, Network, Phase, TrainJob, VariablesInput
+from ..store import Reader
+
+SUPPORTED_SOURCES = ("cell", "notebook")
+SUPPORTED_INPUTS = ("upload", "variables")
+SUPPORTED_GATES = ("hold", "dependency")
+SUPPORTED_NETWORKS = ("none",)
+
+
+def named(
+    reader: Reader,
+    model: Any,
+    name: str,
+    where: str,
+    errors: list[FieldError],
+    usable: Callable[[Any], bool],
+) -> Any:
+    """The profile or queue ``name`` if it may be used; None, with the error that names those there are."""
+    everything = {item.metadata.name: item for item in reader.list(model, limit=1000).items}
+    usable_names = sorted(key for key, item in everything.items() if usable(item))
+    word = model.__name__.lower()
+    if name in usable_names:
+        return everything[name]
+    near = difflib.get_close_matches(name, usable_names, n=1)
+    remedy = f"Did you mean {near[0]!r}? " if near else ""
+    remedy += f"You may use: {', '.join(usable_names)}." if usable_names else f"There is no {word} that you may use."
+    if name in everything:
+        message = f"the {word} {name!r} takes only jobs of certain users and groups, and you are none of them"
+    else:
+        message = f"there is no {word} {name[:80]!r}"
+    errors.append(FieldError(where, message, name[:80], remedy))
+    return None
+
+
+def blob_errors(reader: Reader, job: TrainJob) -> list[FieldError]:
+    """Uploads that the owner doesn't have. Someone else's are missing just so: to know a digest grants nothing."""
+    known: dict[str, bool] = {}
+    errors = []
+    for where, digest in job.spec.uploads():
+        if digest not in known:
+            known[digest] = reader.blob(job.metadata.owner, digest) is not None
+        if not known[digest]:
+            errors.append(
+                FieldError(
+                    where,
+                    f"{job.metadata.owner} has uploaded nothing with the digest {digest[:19]}…",
+                    digest,
+                    "Upload it first: PUT /blobs/<digest>.",
+                )
+            )
+    return errors
+
+
+def path_errors(job: TrainJob) -> list[FieldError]:
+    """Inputs that would lie in each other's place."""
+    taken: dict[str, int] = {}
+    errors = []
+    paths = {index: item.path for index, item in enumerate(job.spec.inputs) if not isinstance(item, VariablesInput)}
+    for index, path in paths.items():
+        if path in taken:
+            errors.append(
+                FieldError(
+                    f"spec.inputs[{index}].path",
+                    f"spec.inputs[{taken[path]}] has the same path",
+                    path,
+                    "Give each input a path of its own.",
+                )
+            )
+        taken.setdefault(path, index)
+    for index, path in paths.items():
+        parents = path.split("/")[:-1]
+        above = next((p for p in ("/".join(parents[:n]) for n in range(1, len(parents) + 1)) if p in taken), None)
+        if above is not None:
+            errors.append(
+                FieldError(
+                    f"spec.inputs[{index}].path",
+                    f"it lies below {above!r}, which is a file: spec.inputs[{taken[above]}]",
+                    path,
+                    "Give one of them another path.",
+                )
+            )
+    return errors
+
+
+def reference_errors(reader: Reader, job: TrainJob) -> list[FieldError]:
+    """Owner references that don't point to a job of the same owner in the same namespace."""
+    errors = []
+    for index, reference in enumerate(job.metadata.owner_references):
+        try:
+            parent = reader.by_uid(TrainJob, reference.uid) if reference.kind == "TrainJob" else None
+        except NotFound:
+            parent = None
+        if (
+            parent is None
+            or parent.metadata.owner != job.metadata.owner
+            or parent.metadata.namespace != job.metadata.namespace
+            or parent.metadata.name != reference.name
+        ):
+            errors.append(
+                FieldError(
+                    f"metadata.ownerReferences[{index}]",
+                    f"there is no {reference.kind[:40]} {reference.name[:63]!r} of yours with this uid here",
+                    reference.uid[:80],
+                    "Name kind, name and uid of one of your jobs in the same namespace.",
+                )
+            )
+    return errors
+
+
+def never(gate: Gate, parent: TrainJob) -> str:
+    """Why the dependency can't be fulfilled any more; empty where it can."""
+    phase = parent.status.phase
+    if not phase.final or gate.condition == "finished":
+        return ""
+    if (gate.condition == "succeeded") == (phase is Phase.SUCCEEDED):
+        return ""
+    return f"the job would wait until {parent.metadata.name} has {gate.condition}, but that one ended as {phase.value}"
+
+
+def network_errors(network: Network) -> list[FieldError]:
+    """A network mode, of a job or a profile, that this server can't give: jobs would get less than they asked for."""
+    if network.mode in SUPPORTED_NETWORKS:
+        return []
+    can = f"Supported: {', '.join(SUPPORTED_NETWORKS)}."
+    problem = f"the network mode {network.mode!r} is not supported by this server"
+    return [FieldError("spec.network.mode", problem, network.mode, can)]
+
+
+def unsupported(job: TrainJob, languages: Collection[str], told: str) -> list[FieldError]:
+    """What the object model knows and this server does not do yet."""
+    spec = job.spec
+    errors = []
+
+    def refuse(where: str, what: str, value: str, supported: Collection[str]) -> None:
+        can = f"Supported: {', '.join(supported)}." if supported else "Leave it out."
+        errors.append(FieldError(where, f"{what} not supported by this server", value, can))
+
+    if spec.source.type not in SUPPORTED_SOURCES:
+        refuse("spec.source.type", f"a source of type {spec.source.type!r} is", spec.source.type, SUPPORTED_SOURCES)
+    for index, item in enumerate(spec.inputs):
+        if item.type not in SUPPORTED_INPUTS:
+            refuse(f"spec.inputs[{index}].type", f"an input of type {item.type!r} is", item.type, SUPPORTED_INPUTS)
+    for index, gate in enumerate(spec.scheduling_gates):
+        if gate.type not in SUPPORTED_GATES:
+            refuse(
+                f"spec.schedulingGates[{index}].type", f"a gate of type {gate.type!r} is", gate.type, SUPPORTED_GATES
+            )
+    if spec.environment.requirements is not None:
+        refuse("spec.environment.requirements", "requirements are", spec.environment.requirements.format, ())
+    if spec.environment.image:
+        refuse("spec.environment.image", "choosing an image is", spec.environment.image, ())
+    errors += network_errors(spec.network)
+    if spec.volumes:
+        refuse("spec.volumes", "volumes are", spec.volumes[0].name, ())
+    language = spec.environment.language or told
+    if language and language not in languages and not spec.environment.kernel:
+        where = "spec.environment.language" if spec.environment.language else "spec.source.digest"
+        refuse(where, f"the language {language!r} is", language, languages)
+    return errors

@@ -1,0 +1,59 @@
+"""What a job gets that it didn't ask for: from its profile, then from its queue. Pure."""
+
+from __future__ import annotations
+
+from ..resources.profile import Profile, standard_resources
+from ..resources.quantity import byte_count
+from ..resources.queue import Queue
+from ..resources.trainjob import Environment, Resources, TrainJobSpec
+
+DEFAULT_LANGUAGE = "python"
+
+
+def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, *, language: str = "") -> TrainJobSpec:
+    """``spec`` with nothing left open. ``language`` is what the source itself tells (a notebook's), or empty.
+
+    What was asked for stays, right or wrong: checking is :mod:`.limits`' work. A default gives way where it would
+    contradict what was asked for (no larger file than the disk) or the queue's time limit.
+    """
+    return spec.model_copy(
+        update={
+            "profile": profile.metadata.name,
+            "queue": queue.metadata.name,
+            "resources": _resources(spec.resources, profile.spec.defaults),
+            "environment": _environment(spec.environment, profile.spec.environment, language),
+            "time_limit_seconds": spec.time_limit_seconds or _time_limit(profile, queue),
+        }
+    )
+
+
+def _time_limit(profile: Profile, queue: Queue) -> int:
+    ceilings = (profile.spec.max_time_limit_seconds, queue.spec.max_time_limit_seconds)
+    return min([profile.spec.time_limit_seconds, *(ceiling for ceiling in ceilings if ceiling is not None)])
+
+
+def _resources(asked: Resources, defaults: Resources) -> Resources:
+    builtin = standard_resources()
+    filled = {
+        name: next(
+            value
+            for value in (getattr(asked, name), getattr(defaults, name), getattr(builtin, name))
+            if value is not None
+        )
+        for name in Resources.model_fields
+    }
+    for part, whole in (("file_size", "disk"), ("shm", "memory")):
+        if getattr(asked, part) is None and byte_count(filled[part]) > byte_count(filled[whole]):
+            filled[part] = filled[whole]
+    return Resources(**filled)
+
+
+def _environment(asked: Environment, profile: Environment, language: str) -> Environment:
+    env = {variable.name: variable for variable in (*profile.env, *asked.env)}
+    return Environment(
+        language=asked.language or language or profile.language or DEFAULT_LANGUAGE,
+        kernel=asked.kernel or profile.kernel,
+        image=asked.image or profile.image,
+        requirements=asked.requirements or profile.requirements,
+        env=list(env.values()),
+    )

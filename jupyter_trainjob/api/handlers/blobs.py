@@ -1,0 +1,70 @@
+"""Uploads by digest."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+from tornado.http1connection import HTTP1Connection
+
+from ...resources.errors import TrainJobError
+from ..base import DRAIN_BYTES, authorized
+from ..blobs import Upload
+from .download import DownloadHandler
+
+
+class BlobHandler(DownloadHandler):
+    """One blob of one's own."""
+
+    LONG: ClassVar[bool] = True
+    upload: Upload | None = None
+
+    async def admit(self) -> None:
+        """Before the first byte of a body: may it come."""
+        await super().admit()
+        if self.request.method == "PUT":
+            connection = cast(HTTP1Connection, self.request.connection)
+            connection.set_max_body_size(max(self.services.config.max_blob_bytes, DRAIN_BYTES))
+            digest = str(self.path_kwargs["digest"])
+            self.upload = await self.services.blobs.begin(self.identity, digest, self.announced or None)
+
+    async def data_received(self, chunk: bytes) -> None:
+        """Some of the body. What stops the upload is told when the rest has come, and was dropped."""
+        if self.upload is None or self.refusal is not None:
+            return
+        try:
+            await self.services.blobs.add(self.upload, chunk)
+        except TrainJobError as error:  # raised from here it would reset the connection, and nobody would read it
+            self.refusal = error
+
+    @authorized("read")
+    async def get(self, digest: str) -> None:
+        """Its bytes, or the range that was asked for."""
+        await self.send(await self.services.blobs.find(self.identity, digest))
+
+    head = get
+
+    @authorized("write")
+    async def put(self, digest: str) -> None:
+        """Keep the body, if its digest is this one. 201, or 200 where it was there."""
+        assert self.upload is not None  # prepare() made it
+        upload, self.upload = self.upload, None
+        try:
+            new = await self.services.blobs.finish(upload)
+        finally:
+            await self.services.blobs.drop(upload)
+        self.write_json({"digest": digest, "size": upload.size}, status=201 if new else 200)
+
+    def on_connection_close(self) -> None:
+        """The client went away in the middle of its upload."""
+        super().on_connection_close()
+        self._let_go()
+
+    def on_finish(self) -> None:
+        """The answer was sent, perhaps before the whole body came."""
+        super().on_finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.upload is not None:
+            self.services.blobs.abandon(self.upload)
+            self.upload = None

@@ -1,0 +1,49 @@
+"""Sending stored bytes, which are hostile: nothing that a browser would run or show as ours."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from tornado import iostream
+
+from ..base import TrainJobHandler
+from ..outputs import Download
+from ..ranges import attachment, parse_range
+
+
+class DownloadHandler(TrainJobHandler):
+    """Base of what sends objects of the store. Memory: one piece of at most 1 MiB, whatever the size."""
+
+    @property
+    def content_security_policy(self) -> str:
+        """No scripts, no origin, nothing loaded: also where somebody opens it in spite of all."""
+        return "sandbox; default-src 'none'; frame-ancestors 'none'"
+
+    async def send(self, download: Download) -> None:
+        """The object, or the range that the request asks for; for HEAD only what would be said of it."""
+        self.set_header("Accept-Ranges", "bytes")
+        self.set_header("Content-Disposition", attachment(download.name))
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Cache-Control", "private, no-store")
+        part = self.requested(download.size)
+        start, end = part or (0, download.size)
+        self.set_header("Content-Length", str(end - start))
+        if part is not None:
+            self.set_status(206)
+            self.set_header("Content-Range", f"bytes {start}-{end - 1}/{download.size}")
+        if self.request.method != "HEAD":
+            await self._stream(download.key, start, end)
+        self.finish(set_content_type="application/octet-stream")
+
+    def requested(self, size: int) -> tuple[int, int] | None:
+        """The range; None: all. Raises :class:`RangeNotSatisfiable`."""
+        return parse_range(self.request.headers.get("Range", ""), size)
+
+    async def _stream(self, key: str, start: int, end: int) -> None:
+        async with aclosing(self.services.outputs.chunks(key, start, end)) as pieces:
+            async for piece in pieces:
+                self.write(piece)
+                try:
+                    await self.flush()  # returns when the socket took it: a slow client holds one piece, and no thread
+                except iostream.StreamClosedError:
+                    return

@@ -1,0 +1,232 @@
+"""Whether a job can ever run as asked: the profile's, the queue's and the nodes' bounds. Pure.
+
+A finding is a :class:`Refusal`: which limit, of what, how much was asked for, how much there can be, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..resources.errors import FieldError
+from ..resources.profile import Profile
+from ..resources.quantity import byte_count, cpu_millis, format_bytes, format_cpu
+from ..resources.queue import Limits, Queue
+from ..resources.trainjob import Resources, TrainJobSpec
+from .identity import QUEUE_PREFIX, Identity
+
+_WORDS = {
+    "cpu": "CPUs",
+    "memory": "memory",
+    "gpu": "GPUs",
+    "shm": "shared memory",
+    "disk": "disk",
+    "processes": "processes",
+    "open_files": "open files",
+    "file_size": "file size",
+    "log": "log bytes",
+}
+
+
+class Node(Protocol):
+    """A node's whole size for our jobs, as a backend tells it."""
+
+    @property
+    def cpu_millis(self) -> int:
+        """Thousandths of a CPU."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes."""
+
+    @property
+    def gpu(self) -> int:
+        """GPUs."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One bound that a job is beyond. ``requested`` and ``maximum`` are as people write them: ``8``, ``2Gi``."""
+
+    field: str
+    limit: str
+    scope: str
+    """profile, queue, user or node."""
+    name: str
+    """Of the profile or the queue."""
+    requested: str
+    maximum: str
+    message: str
+    remedy: str
+
+    def error(self) -> FieldError:
+        """For the list of bad fields."""
+        return FieldError(self.field, self.message, self.requested, self.remedy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, shaped like the blockers of ``/why``."""
+        return {
+            "limit": self.limit,
+            "scope": self.scope,
+            "name": self.name,
+            "requested": self.requested,
+            "maximum": self.maximum,
+            "message": self.message,
+            "remedy": self.remedy,
+        }
+
+
+def refusals(spec: TrainJobSpec, profile: Profile, queue: Queue, nodes: Sequence[Node]) -> list[Refusal]:
+    """Every bound that the completed ``spec`` can never meet. No ``nodes``: their size is not known."""
+    found = _above(spec.resources, profile.spec.maximum, "profile", profile.metadata.name)
+    found += _above(spec.resources, _as_resources(queue.spec.limits), "queue", queue.metadata.name)
+    found += _above(spec.resources, _as_resources(queue.spec.per_user), "user", queue.metadata.name)
+    found += _time_limit(spec, profile, queue)
+    found += _nodes(spec.resources, nodes, queue.spec.backend)
+    found += _inconsistent(spec.resources)
+    return list({item.field: item for item in reversed(found)}.values())[::-1]  # one word a field is enough
+
+
+def _amount(name: str, value: str | int) -> int:
+    if name == "cpu":
+        return cpu_millis(value)
+    return value if isinstance(value, int) else byte_count(value)
+
+
+def _as_resources(limits: Limits) -> Resources:
+    return Resources(cpu=limits.cpu, memory=limits.memory, gpu=limits.gpu)
+
+
+def _above(asked: Resources, maximum: Resources, scope: str, name: str) -> list[Refusal]:
+    whose = {
+        "profile": f"the profile {name!r} allows",
+        "queue": f"the queue {name!r} has for all its jobs together",
+        "user": f"the queue {name!r} gives one person",
+    }[scope]
+    found = []
+    for field_name, word in _WORDS.items():
+        value, bound = getattr(asked, field_name), getattr(maximum, field_name)
+        if value is None or bound is None or _amount(field_name, value) <= _amount(field_name, bound):
+            continue
+        other = "another profile" if scope == "profile" else "another queue"
+        found.append(_refusal(field_name, word, scope, name, value, bound, whose, other))
+    return found
+
+
+def _refusal(
+    field_name: str, word: str, scope: str, name: str, value: str | int, bound: str | int, whose: str, other: str
+) -> Refusal:
+    camel = {"open_files": "openFiles", "file_size": "fileSize"}.get(field_name, field_name)
+    return Refusal(
+        field=f"spec.resources.{camel}",
+        limit=camel,
+        scope=scope,
+        name=name,
+        requested=str(value),
+        maximum=str(bound),
+        message=f"{value} {word} is more than {whose}, {bound}",
+        remedy=f"Ask for at most {bound}" + (f", or choose {other}." if other else "."),
+    )
+
+
+def _time_limit(spec: TrainJobSpec, profile: Profile, queue: Queue) -> list[Refusal]:
+    found = []
+    for scope, name, bound in (
+        ("profile", profile.metadata.name, profile.spec.max_time_limit_seconds),
+        ("queue", queue.metadata.name, queue.spec.max_time_limit_seconds),
+    ):
+        asked = spec.time_limit_seconds
+        if asked is not None and bound is not None and asked > bound:
+            found.append(
+                Refusal(
+                    field="spec.timeLimitSeconds",
+                    limit="timeLimitSeconds",
+                    scope=scope,
+                    name=name,
+                    requested=str(asked),
+                    maximum=str(bound),
+                    message=f"{asked} s is more than the {scope} {name!r} allows, {bound} s",
+                    remedy=f"Ask for at most {bound} s, or choose another {scope}.",
+                )
+            )
+    return found
+
+
+def _nodes(asked: Resources, nodes: Sequence[Node], backend: str) -> list[Refusal]:
+    """What no node has. Where each alone would fit but not all on one node, all are named together."""
+    if not nodes:
+        return []
+    found = []
+    largest: dict[str, str | int] = {
+        "cpu": format_cpu(max(node.cpu_millis for node in nodes)),
+        "memory": format_bytes(max(node.memory_bytes for node in nodes) // 2**20 * 2**20),
+        "gpu": max(node.gpu for node in nodes),
+    }
+    need = (asked.cpu_millis, asked.memory_bytes, asked.gpu or 0)
+    for name in ("cpu", "memory", "gpu"):
+        value = getattr(asked, name)
+        if value is not None and _amount(name, value) > _amount(name, largest[name]):
+            whose = f"any machine of {backend!r} has"
+            found.append(_refusal(name, _WORDS[name], "node", backend, value, largest[name], whose, ""))
+    if not found and not any(
+        need[0] <= node.cpu_millis and need[1] <= node.memory_bytes and need[2] <= node.gpu for node in nodes
+    ):
+        text = f"{asked.cpu} CPUs with {asked.memory} memory and {asked.gpu or 0} GPUs"
+        found.append(
+            Refusal(
+                field="spec.resources",
+                limit="node",
+                scope="node",
+                name=backend,
+                requested=text,
+                maximum="",
+                message=f"no single machine of {backend!r} has {text} together",
+                remedy="Ask for less of one of them.",
+            )
+        )
+    return found
+
+
+def _inconsistent(asked: Resources) -> list[Refusal]:
+    found = []
+    for part, whole, why in (("shm", "memory", "it counts as memory"), ("file_size", "disk", "it lies on the disk")):
+        value, bound = getattr(asked, part), getattr(asked, whole)
+        if value and bound and byte_count(value) > byte_count(bound):
+            camel = {"file_size": "fileSize"}.get(part, part)
+            found.append(
+                Refusal(
+                    field=f"spec.resources.{camel}",
+                    limit=whole,
+                    scope="job",
+                    name="",
+                    requested=str(value),
+                    maximum=str(bound),
+                    message=f"{value} {_WORDS[part]} is more than the job's {whole}, {bound}; {why}",
+                    remedy=f"Ask for more {whole}, or for less {_WORDS[part]}.",
+                )
+            )
+    return found
+
+
+def may_use(queue: Queue, identity: Identity) -> bool:
+    """Whether the queue takes jobs of this person: operators, those with a role in it, its users and groups."""
+    role = identity.roles.get(QUEUE_PREFIX + queue.metadata.name)
+    if identity.operator or role in ("member", "instructor"):
+        return True
+    if queue.spec.users is None and not queue.spec.groups:
+        return True
+    return identity.username in (queue.spec.users or ()) or not identity.groups.isdisjoint(queue.spec.groups)
+
+
+def priority_error(spec: TrainJobSpec, queue: Queue, *, steers: bool) -> FieldError | None:
+    """The priority's error, if it has one. ``steers``: operators and instructors go beyond the queue's range."""
+    span = queue.spec.priorities
+    if steers or span.minimum <= spec.priority <= span.maximum:
+        return None
+    return FieldError(
+        "spec.priority",
+        f"{spec.priority} is not in the range of the queue {queue.metadata.name!r}, {span.minimum} to {span.maximum}",
+        spec.priority,
+        f"Write a number from {span.minimum} to {span.maximum}.",
+    )

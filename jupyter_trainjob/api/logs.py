@@ -1,0 +1,129 @@
+"""A job's log by offset: the bytes from there on, or, for a while, the wait for them.
+
+Nothing is held between requests. A waiting request polls the object store as often as the store says is cheap
+(``poll_seconds``), each poll a short task of our own thread pool: a hundred followers wait on the event loop, not in
+threads, and share :data:`POLLS_PER_SECOND`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..resources import names
+from ..resources.errors import NotFound
+from ..resources.trainjob import Attempt, TrainJob
+from ..storage.logs import LogChunk, LogReader
+from .waiting import Patience
+
+if TYPE_CHECKING:
+    from .services import Services
+
+LOOK_AGAIN_SECONDS = 1.0
+"""How often a request that waits for a log looks whether the job is over. Endings are rare, polls are not."""
+
+POLLS_PER_SECOND = 400
+"""Of all followers together: many of them look less often each, so that they leave the machine to the jobs."""
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """What one answer holds. ``complete``: nothing more will ever come behind ``size``."""
+
+    data: bytes
+    offset: int
+    next_offset: int
+    size: int
+    complete: bool
+    gap: tuple[int, int] | None
+    missing: int
+
+    def headers(self) -> dict[str, str]:
+        """As response headers."""
+        told = {
+            "X-Log-Offset": str(self.offset),
+            "X-Log-Next-Offset": str(self.next_offset),
+            "X-Log-Size": str(self.size),
+            "X-Log-Complete": "true" if self.complete else "false",
+            "X-Log-Missing": str(self.missing),
+        }
+        if self.gap is not None:
+            told["X-Log-Gap"] = f"{self.gap[0]}-{self.gap[1]}"
+        return told
+
+
+class Logs:
+    """Reads logs for requests."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._objects = services.objects
+        self._waiting = 0
+
+    async def read(self, job: TrainJob, number: int | None, offset: int, limit: int, patience: Patience) -> LogPiece:
+        """Bytes of an attempt's log (None: the latest) from ``offset`` on.
+
+        Where there are none yet, waits for the first as long as ``patience`` lasts; also for the attempt itself, if
+        the latest is wanted and the job still waits. Raises :class:`NotFound` for an attempt that never was.
+        """
+        attempt = pick_attempt(job, number)
+        version = int(job.metadata.resource_version)
+        while attempt is None and not job.status.phase.final and patience.left > 0:
+            await patience.wait(self._store.await_change(version, patience.left))
+            job, version = await self._reread(job)
+            attempt = pick_attempt(job, number)
+        if attempt is None:
+            return LogPiece(b"", offset, offset, 0, job.status.phase.final, None, 0)
+        return await self._follow(job, attempt, offset, min(limit, self._services.config.log_chunk_bytes), patience)
+
+    async def _follow(self, job: TrainJob, attempt: Attempt, offset: int, limit: int, patience: Patience) -> LogPiece:
+        reader = LogReader(self._objects, names.attempt_prefix(job.metadata.uid, attempt.number))
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        over = attempt.end is not None or job.status.phase.final  # looked at before the bytes: then none come after
+        while True:
+            chunk = await self._services.io(reader.read, offset, limit)
+            if chunk.data or chunk.complete or over or patience.left <= 0:
+                return self._piece(chunk, over)
+            await self._pause(patience)
+            if loop.time() - looked >= LOOK_AGAIN_SECONDS:
+                looked = loop.time()
+                job, _ = await self._reread(job)
+                latest = next((item for item in job.status.attempts if item.number == attempt.number), attempt)
+                over = latest.end is not None or job.status.phase.final
+
+    async def _pause(self, patience: Patience) -> None:
+        self._waiting += 1
+        try:
+            await patience.pause(max(self._objects.poll_seconds, self._waiting / POLLS_PER_SECOND))
+        finally:
+            self._waiting -= 1
+
+    def _piece(self, chunk: LogChunk, over: bool) -> LogPiece:
+        self._services.metrics.log_bytes.inc(len(chunk.data))
+        complete = chunk.complete or (over and not chunk.data)  # a supervisor that was lost wrote no end record
+        return LogPiece(chunk.data, chunk.offset, chunk.next_offset, chunk.size, complete, chunk.gap, chunk.missing)
+
+    async def _reread(self, job: TrainJob) -> tuple[TrainJob, int]:
+        """The job as it is now, and the feed's version of that."""
+        uid = job.metadata.uid
+        return await self._store.aread(lambda reader: (reader.by_uid(TrainJob, uid), reader.version()))
+
+
+def pick_attempt(job: TrainJob, number: int | None) -> Attempt | None:
+    """The attempt of that number, or the latest; None where the latest is wanted and none began.
+
+    Raises :class:`NotFound` for a number that the job does not have.
+    """
+    if number is None:
+        return job.status.attempt
+    for attempt in job.status.attempts:
+        if attempt.number == number:
+            return attempt
+    count = len(job.status.attempts)
+    raise NotFound(
+        f"The job {job.metadata.name} has no attempt {number}.",
+        remedy=f"It has {count}, numbered from 1." if count else "None has begun yet.",
+    )

@@ -1,0 +1,303 @@
+"""From what a person sends to a queued job, or to every reason why not, at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Protocol, TypeVar
+
+from ..resources import names
+from ..resources.errors import FieldError, Invalid, NotFound, TooMany, Unavailable, invalid
+from ..resources.profile import Profile
+from ..resources.queue import Queue
+from ..resources.trainjob import (
+    CellSource,
+    NotebookSource,
+    Phase,
+    TrainJob,
+)
+from ..scheduling.explain import Explanation
+from ..storage.base import KeyMissing, ObjectStore, StoreError
+from ..store import Reader, Store, Writer
+from . import checks, sources
+from .defaults import complete
+from .draft import KERNEL_ANNOTATION, read_draft
+from .identity import Identity
+from .limits import Node, may_use, priority_error, refusals
+from .roles import INSTRUCTOR, OPERATOR, Roles
+
+T = TypeVar("T")
+
+
+MAX_NOTEBOOK_BYTES = 32 * 1024 * 1024
+RETRY_AFTER_SECONDS = 30.0
+
+
+class Ranking(Protocol):
+    """Tells why a job waits; the leader's."""
+
+    async def explain(self, job: TrainJob) -> Explanation:
+        """Position, what it waits for, estimate, blockers."""
+
+
+Capacity = Callable[[str], Awaitable[Sequence[Node]]]
+"""The nodes of a backend, by its name; none where it isn't known."""
+
+
+@dataclass
+class _Found:
+    """What the record says about a draft."""
+
+    profile: Profile | None = None
+    queue: Queue | None = None
+    errors: list[FieldError] = field(default_factory=list)
+
+
+class Submission:
+    """Accepts jobs.
+
+    ``languages`` are those that this installation runs without a kernel being named. ``capacity`` tells the nodes of
+    a backend; without it no job is too large for them.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        objects: ObjectStore,
+        roles: Roles,
+        ranking: Ranking,
+        default_queue: str = "default",
+        default_profile: str = "default",
+        languages: Collection[str] = ("python",),
+        capacity: Capacity | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._roles = roles
+        self._ranking = ranking
+        self._default_queue = default_queue
+        self._default_profile = default_profile
+        self._languages = tuple(languages)
+        self._capacity = capacity
+        self._inspecting = ThreadPoolExecutor(2, thread_name_prefix="trainjob-inspect")
+        self._clock = clock or (lambda: datetime.now(timezone.utc))
+
+    async def submit(self, identity: Identity, namespace: str, data: Any, dry_run: bool = False) -> TrainJob:
+        """Queue what ``data`` asks for; with ``dry_run`` only tell what would be, and when it would run.
+
+        Raises :class:`Invalid` with all bad fields, :class:`TooMany`, :class:`NotFound` for the namespace,
+        :class:`AlreadyExists` for a full name that is taken.
+        """
+        await self._roles.namespace(identity, namespace)
+        self._roles.require(identity, "create", "TrainJob", namespace=namespace)
+        draft = read_draft(data, owner=identity.username, namespace=namespace)
+        return await self._queue(identity, draft, dry_run)
+
+    async def again(self, identity: Identity, old: TrainJob) -> TrainJob:
+        """Queue a new job that is ``old`` once more, for the same owner."""
+        draft = read_draft(
+            {"spec": {**old.to_dict()["spec"], "cancel": None}, "metadata": {"annotations": old.metadata.annotations}},
+            owner=old.metadata.owner,
+            namespace=old.metadata.namespace,
+        )
+        short = old.metadata.labels.get(names.NAME_LABEL, "")
+        draft.metadata.generate_name = short if names.is_name(short, names.SHORT_NAME_MAX) else "again"
+        draft.metadata.labels = {**old.metadata.labels, names.RETRY_OF_LABEL: old.metadata.name}
+        draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
+        return await self._queue(identity, draft, dry_run=False)
+
+    async def _queue(self, identity: Identity, draft: TrainJob, dry_run: bool) -> TrainJob:
+        found = await self._store.aread(lambda reader: self._look(reader, identity, draft))
+        findings = await self._inspect(draft)
+        errors = [*checks.unsupported(draft, self._languages, findings.language), *found.errors, *findings.errors]
+        profile, queue = found.profile or Profile(), found.queue or Queue()  # blank ones refuse nothing
+        draft.spec = complete(draft.spec, profile, queue, language=findings.language)
+        nodes: Sequence[Node] = ()
+        if found.queue is not None and self._capacity is not None:
+            nodes = await self._capacity(queue.spec.backend)
+        refused = refusals(draft.spec, profile, queue, nodes)
+        errors += [refusal.error() for refusal in refused]
+        if errors or found.profile is None or found.queue is None:
+            error = invalid(errors, "The TrainJob")
+            error.data = {"refusals": [refusal.to_dict() for refusal in refused]} if refused else {}
+            raise error
+        self._stamp(draft, found.profile, findings)
+        if dry_run:
+            await self._store.aread(lambda reader: _check_room(reader, draft))
+            return await self._explained(draft)
+        return await self._store.awrite(lambda writer: _create(writer, draft))
+
+    def _stamp(self, job: TrainJob, profile: Profile, findings: sources.Findings) -> None:
+        job.metadata.finalizers = [names.OBJECTS_FINALIZER]
+        if findings.kernel:
+            job.metadata.annotations[KERNEL_ANNOTATION] = findings.kernel
+        job.status.phase = Phase.QUEUED
+        job.status.queued = self._clock()
+        job.status.code_hash = findings.code_hash
+        job.status.profile_snapshot = profile.model_copy(update={"status": type(profile.status)()}).to_dict()
+
+    async def _explained(self, job: TrainJob) -> TrainJob:
+        told = await self._ranking.explain(job)
+        job.status.position = told.position
+        job.status.waiting_for = told.waiting_for
+        job.status.estimated_start = told.estimated_start
+        return job
+
+    # What the record says
+
+    def _look(self, reader: Reader, identity: Identity, job: TrainJob) -> _Found:
+        found = _Found()
+        profile_name = job.spec.profile or self._default_profile
+        found.profile = checks.named(reader, Profile, profile_name, "spec.profile", found.errors, lambda profile: True)
+        queue_name = job.spec.queue or (found.profile.spec.queue if found.profile else "") or self._default_queue
+        if found.profile is not None or job.spec.queue:
+            found.queue = checks.named(
+                reader, Queue, queue_name, "spec.queue", found.errors, lambda queue: may_use(queue, identity)
+            )
+        if found.queue is not None:
+            found.errors += self._queue_errors(found.queue, identity, job)
+        found.errors += checks.blob_errors(reader, job)
+        found.errors += checks.path_errors(job)
+        found.errors += self._gate_errors(reader, identity, job)
+        found.errors += checks.reference_errors(reader, job)
+        return found
+
+    def _queue_errors(self, queue: Queue, identity: Identity, job: TrainJob) -> list[FieldError]:
+        errors = []
+        name = queue.metadata.name
+        if queue.spec.admission == "Draining":
+            errors.append(
+                FieldError(
+                    "spec.queue",
+                    f"the queue {name!r} is being emptied and takes no new jobs",
+                    name,
+                    "Choose another queue, or wait until the operator opens it again.",
+                )
+            )
+        problem = _priority(self._roles, identity, job, queue)
+        return errors + ([problem] if problem else [])
+
+    def _gate_errors(self, reader: Reader, identity: Identity, job: TrainJob) -> list[FieldError]:
+        """Dependencies get the uid of the job they name; those that can't be get an error."""
+        errors = []
+        for index, gate in enumerate(job.spec.scheduling_gates):
+            where = f"spec.schedulingGates[{index}].job"
+            if gate.type != "dependency":
+                continue
+            if gate.job and gate.job == job.metadata.name:
+                errors.append(FieldError(where, "a job can't wait for itself", gate.job, "Name another job."))
+                continue
+            try:
+                parent = reader.find(TrainJob, job.metadata.namespace, gate.job, visible=self._roles.visible(identity))
+            except NotFound:
+                errors.append(
+                    FieldError(
+                        where,
+                        f"there is no job {gate.job[:80]!r} in namespace {job.metadata.namespace!r}",
+                        gate.job[:80],
+                        "Name one that the list of jobs shows, by its name or uid.",
+                    )
+                )
+                continue
+            problem = checks.never(gate, parent)
+            if problem:
+                errors.append(FieldError(where, problem, gate.job, "Run that job again first."))
+            gate.job = parent.metadata.uid
+            gate.message = gate.message or f"it waits until {parent.metadata.name} has {gate.condition}"
+        return errors
+
+    # What the code says
+
+    async def _thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """In threads of our own: a long look at code must not keep others from the loop's."""
+        return await asyncio.get_running_loop().run_in_executor(self._inspecting, function, *arguments)
+
+    async def _inspect(self, job: TrainJob) -> sources.Findings:
+        source = job.spec.source
+        language = job.spec.environment.language
+        if isinstance(source, CellSource):
+            return await self._thread(sources.inspect_cell, source.code, language, list(job.spec.parameters))
+        if not isinstance(source, NotebookSource):
+            return sources.Findings()
+        key = names.blob_key(job.metadata.owner, source.digest)
+        row = await self._store.aread(lambda reader: reader.blob(job.metadata.owner, source.digest))
+        if row is None:
+            return sources.Findings()  # told by _blob_errors
+        if row.size > MAX_NOTEBOOK_BYTES:
+            return sources.Findings(
+                errors=[
+                    FieldError(
+                        "spec.source.digest",
+                        f"the notebook {source.path!r} has {row.size / 2**20:.0f} MiB; the limit is 32 MiB",
+                        None,
+                        "Clear its outputs and save it again.",
+                    )
+                ]
+            )
+        try:
+            data = await self._thread(self._objects.get, key)
+        except (KeyMissing, StoreError) as error:
+            raise Unavailable(
+                f"The notebook {source.path!r} was uploaded but can't be read from the store now: {error}",
+                remedy="Send it again in a moment.",
+            ) from error
+        return await self._thread(sources.inspect_notebook, data, source.path, language, list(job.spec.parameters))
+
+
+def priority_problem(reader: Reader, roles: Roles, identity: Identity, job: TrainJob) -> FieldError | None:
+    """What is wrong with the job's priority in its queue, if anything."""
+    return _priority(roles, identity, job, reader.get(Queue, "", job.spec.queue))
+
+
+def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> FieldError | None:
+    held = roles.held(identity, resource=job) | roles.held(identity, resource=queue)
+    return priority_error(job.spec, queue, steers=not held.isdisjoint({INSTRUCTOR, OPERATOR}))
+
+
+def _create(writer: Writer, job: TrainJob) -> TrainJob:
+    """In one transaction with the checks that another's job could make untrue."""
+    _check_room(writer, job)
+    lost = checks.blob_errors(writer, job)
+    if lost:
+        raise invalid(lost, "The TrainJob")
+    for _, digest in job.spec.uploads():
+        blob = writer.blob(job.metadata.owner, digest)
+        if blob is not None:  # counts as used from today on
+            writer.put_blob(blob.owner, blob.digest, blob.size)
+    return writer.create(job)
+
+
+def _check_room(reader: Reader, job: TrainJob) -> None:
+    """:class:`TooMany` when the owner already has as many jobs waiting as the queue allows."""
+    queue_name = job.spec.queue
+    queue = reader.get(Queue, "", queue_name)
+    bound = queue.spec.queued_per_user
+    if bound is None:
+        return
+    waiting = reader.count(TrainJob, owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED.value])
+    if waiting >= bound:
+        raise TooMany(
+            f"{job.metadata.owner} has {waiting} jobs waiting in the queue {queue_name!r}; it allows {bound}.",
+            remedy="Wait until some of them started, or cancel some.",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+            data={
+                "refusals": [
+                    {
+                        "limit": "queuedPerUser",
+                        "scope": "user",
+                        "name": queue_name,
+                        "requested": "1",
+                        "used": str(waiting),
+                        "maximum": str(bound),
+                    }
+                ]
+            },
+        )
+
+
+__all__ = ["Invalid", "Ranking", "Submission"]

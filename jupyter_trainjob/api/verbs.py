@@ -1,0 +1,281 @@
+"""What can be done to a job that is there. Verbs change its spec; what comes of it is the controllers' to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from ..resources import names
+from ..resources.base import parse
+from ..resources.errors import Conflict, FieldError, NotFound, invalid
+from ..resources.trainjob import Cancel, Gate, Phase, TrainJob
+from ..store import Store, Writer
+from .catalogue import Catalogue
+from .draft import is_reserved, reserved_error
+from .identity import Identity
+from .roles import Roles
+from .submission import Submission, priority_problem
+
+MAX_MESSAGE = 500
+Propagation = Literal["cascade", "orphan"]
+
+
+class Verbs:
+    """Cancel, hold, release, retry, delete and patch. Each checks the role, and is one transaction of the record.
+
+    All raise :class:`NotFound` or :class:`Forbidden` as :meth:`.Roles.require` does, and :class:`Conflict` where the
+    job's state does not allow the verb.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        roles: Roles,
+        submission: Submission,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._store = store
+        self._roles = roles
+        self._submission = submission
+        self._clock = clock or (lambda: datetime.now(timezone.utc))
+        self.catalogue = Catalogue(store=store, roles=roles)
+
+    async def cancel(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """Ask it to end. A second time changes nothing. :class:`Conflict` where it has ended already."""
+        note = _message(message)
+
+        def change(fresh: TrainJob) -> None:
+            if fresh.status.phase.final:
+                raise _ended(fresh, "cancelled")
+            if fresh.spec.cancel is None:
+                fresh.spec.cancel = Cancel(requested_at=self._clock(), by=identity.username, message=note)
+
+        return await self._change(identity, "cancel", job, change)
+
+    async def hold(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """Keep it from starting until it is released. :class:`Conflict` unless it is queued."""
+        note = _message(message)
+
+        def change(fresh: TrainJob) -> None:
+            _only_queued(fresh, "held")
+            if not any(gate.type == "hold" for gate in fresh.spec.scheduling_gates):
+                fresh.spec.scheduling_gates.append(Gate(type="hold", message=note or f"held by {identity.username}"))
+
+        return await self._change(identity, "hold", job, change)
+
+    async def release(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """Take a hold away. :class:`Conflict` unless it is queued; nothing happens where nothing holds it."""
+        _message(message)
+
+        def change(fresh: TrainJob) -> None:
+            _only_queued(fresh, "released")
+            kept = [gate for gate in fresh.spec.scheduling_gates if gate.type != "hold"]
+            if len(kept) == len(fresh.spec.scheduling_gates):
+                return
+            fresh.spec.scheduling_gates = kept
+            if not kept:
+                fresh.status.queued = self._clock()  # time spent behind a gate is not time in the queue
+
+        return await self._change(identity, "release", job, change)
+
+    async def retry(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """A new job with the same spec, labelled with the old one's name. :class:`Conflict` before that one's end."""
+        _message(message)
+        self._roles.require(identity, "retry", "TrainJob", resource=job)
+        fresh = await self._store.aread(lambda reader: reader.by_uid(TrainJob, job.metadata.uid))
+        if not fresh.status.phase.final:
+            raise Conflict(
+                f"The job {fresh.metadata.name!r} is {fresh.status.phase.value}; "
+                "only one that has ended can be retried.",
+                remedy="Wait for its end, or cancel it first.",
+            )
+        return await self._submission.again(identity, fresh)
+
+    async def delete(
+        self, identity: Identity, job: TrainJob, propagation: Propagation = "cascade"
+    ) -> tuple[TrainJob, bool]:
+        """Delete it: ``(as it was last, whether it is gone)``.
+
+        One that runs is cancelled first; logs and outputs go before the record does, which a controller sees to.
+        ``cascade`` deletes what names it as its owner as well, ``orphan`` takes the reference away. A second time
+        changes nothing.
+        """
+        self._roles.require(identity, "delete", "TrainJob", resource=job)
+
+        def run(writer: Writer) -> tuple[TrainJob, bool]:
+            fresh = writer.by_uid(TrainJob, job.metadata.uid)
+            if propagation == "orphan":
+                _orphan(writer, fresh)
+            if fresh.metadata.deletion_timestamp is not None:
+                return fresh, False
+            if fresh.status.phase.final and not fresh.metadata.finalizers and not writer.owned_by(fresh.metadata.uid):
+                writer.remove(fresh)
+                return fresh, True
+            fresh.metadata.deletion_timestamp = self._clock()
+            if not fresh.status.phase.final and fresh.spec.cancel is None:
+                text = f"deleted by {identity.username}"
+                fresh.spec.cancel = Cancel(requested_at=self._clock(), by=identity.username, message=text)
+            return writer.update(fresh, check=False), False
+
+        return await self._store.awrite(run)
+
+    async def patch(self, identity: Identity, job: TrainJob, data: Any) -> TrainJob:
+        """Merge labels, annotations and priority (RFC 7396: null removes); anything else is an :class:`Invalid`.
+
+        ``metadata.resourceVersion``, when given, must be the job's: :class:`Conflict`.
+        """
+        self._roles.require(identity, "update", "TrainJob", resource=job)
+        errors = list(_patch_errors(data))
+        if errors:
+            raise invalid(errors, "The change")
+        metadata = data.get("metadata") or {}
+        version = metadata.get("resourceVersion")
+        priority = (data.get("spec") or {}).get("priority")
+
+        def run(writer: Writer) -> TrainJob:
+            fresh = writer.by_uid(TrainJob, job.metadata.uid)
+            fresh.metadata.labels = _merged(fresh.metadata.labels, metadata.get("labels"))
+            fresh.metadata.annotations = _merged(fresh.metadata.annotations, metadata.get("annotations"))
+            if priority is not None and priority != fresh.spec.priority:
+                if fresh.status.phase is not Phase.QUEUED:
+                    raise Conflict(
+                        f"The job {fresh.metadata.name!r} is {fresh.status.phase.value}; "
+                        "a priority only matters while it is queued.",
+                        remedy="Leave spec.priority out.",
+                    )
+                fresh.spec.priority = priority
+                problem = priority_problem(writer, self._roles, identity, fresh)
+                if problem:
+                    raise invalid([problem], "The change")
+            checked = parse(TrainJob, fresh.model_dump(by_alias=True), "The change")
+            if version is not None:
+                checked.metadata.resource_version = str(version)
+            return writer.update(checked, check=version is not None)
+
+        return await self._store.awrite(run)
+
+    async def _change(
+        self, identity: Identity, verb: str, job: TrainJob, change: Callable[[TrainJob], None]
+    ) -> TrainJob:
+        """Apply ``change`` to the record's own copy, in one transaction."""
+        self._roles.require(identity, verb, "TrainJob", resource=job)
+
+        def run(writer: Writer) -> TrainJob:
+            fresh = writer.by_uid(TrainJob, job.metadata.uid)
+            change(fresh)
+            return writer.update(fresh, check=False)
+
+        return await self._store.awrite(run)
+
+
+def _message(text: Any) -> str:
+    if not isinstance(text, str):
+        raise invalid(
+            [FieldError("message", "it is no text", None, "Write a sentence, or leave it out.")], "The request"
+        )
+    if len(text) > MAX_MESSAGE:
+        problem = f"it has {len(text)} characters, the limit is {MAX_MESSAGE}"
+        raise invalid([FieldError("message", problem, text[:80], "Write a shorter one.")], "The request")
+    return text
+
+
+def _ended(job: TrainJob, done: str) -> Conflict:
+    phase, reason = job.status.phase.value, job.status.reason
+    how = f"{phase} ({reason})" if reason and reason != phase else phase
+    return Conflict(
+        f"The job {job.metadata.name!r} has ended already: {how}. It can't be {done} any more.",
+        remedy="Retry it to run it again, or delete it.",
+        data={"phase": phase, "reason": reason},
+    )
+
+
+def _only_queued(job: TrainJob, done: str) -> None:
+    if job.status.phase.final:
+        raise _ended(job, done)
+    if job.status.phase is not Phase.QUEUED:
+        raise Conflict(
+            f"The job {job.metadata.name!r} is {job.status.phase.value}; only a queued one can be {done}.",
+            remedy="Cancel it if it shall not go on.",
+            data={"phase": job.status.phase.value},
+        )
+
+
+def _orphan(writer: Writer, parent: TrainJob) -> None:
+    for child in writer.owned_by(parent.metadata.uid):
+        child.metadata.owner_references = [
+            reference for reference in child.metadata.owner_references if reference.uid != parent.metadata.uid
+        ]
+        writer.update(child, check=False)
+
+
+_MAY_CHANGE = "What may change: metadata.labels, metadata.annotations, spec.priority. For the rest, send a new job."
+
+
+def _patch_errors(data: Any) -> list[FieldError]:
+    if not isinstance(data, dict):
+        return [FieldError("(the whole object)", "it is no JSON object", None, _MAY_CHANGE)]
+    errors = []
+    for key, value in data.items():
+        if key in ("apiVersion", "kind"):
+            expected = "TrainJob" if key == "kind" else "jupyter-trainjob/v1"
+            if value != expected:
+                errors.append(FieldError(key, f"it is {expected!r} and can't be changed", None, "Leave it out."))
+        elif key == "metadata":
+            errors += _metadata_errors(value)
+        elif key == "spec":
+            errors += _spec_errors(value)
+        else:
+            errors.append(FieldError(key, "it can't be changed", None, _MAY_CHANGE))
+    return errors
+
+
+def _metadata_errors(metadata: Any) -> list[FieldError]:
+    if not isinstance(metadata, dict):
+        return [FieldError("metadata", "it is no JSON object", None, _MAY_CHANGE)]
+    errors = []
+    for key, value in metadata.items():
+        if key == "resourceVersion":
+            if not isinstance(value, str):
+                errors.append(FieldError("metadata.resourceVersion", "it is no text", None, "Send it as it was read."))
+        elif key in ("labels", "annotations"):
+            errors += _text_errors(f"metadata.{key}", key, value)
+        else:
+            errors.append(FieldError(f"metadata.{key}", "it can't be changed", None, _MAY_CHANGE))
+    return errors
+
+
+def _text_errors(where: str, word: str, texts: Any) -> list[FieldError]:
+    if not isinstance(texts, dict):
+        return [FieldError(where, "it is no JSON object", None, "Send {key: text}, null to remove a key.")]
+    errors = []
+    for key, text in texts.items():
+        at = f"{where}.{key[:80]}"
+        if is_reserved(word, key):
+            errors.append(reserved_error(word, key))
+        elif text is not None and not isinstance(text, str):
+            errors.append(FieldError(at, "it is no text", None, "Send text, or null to remove it."))
+        elif word == "labels":
+            problem = names.label_key_error(key) or (names.label_value_error(text) if text else None)
+            if problem:
+                errors.append(FieldError(at, problem, text))
+    return errors
+
+
+def _spec_errors(spec: Any) -> list[FieldError]:
+    if not isinstance(spec, dict):
+        return [FieldError("spec", "it is no JSON object", None, _MAY_CHANGE)]
+    errors = [FieldError(f"spec.{key}", "it can't be changed", None, _MAY_CHANGE) for key in spec if key != "priority"]
+    priority = spec.get("priority", 0)
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        errors.append(FieldError("spec.priority", "it is no whole number", None, "Write for example -10 or 0."))
+    return errors
+
+
+def _merged(texts: dict[str, str], change: dict[str, str | None] | None) -> dict[str, str]:
+    merged = {**texts, **(change or {})}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+__all__ = ["NotFound", "Propagation", "Verbs"]

@@ -1,0 +1,151 @@
+"""The port to a place where jobs run. Every implementation passes ``tests/backends/contract.py``.
+
+A backend is handed attempts, never jobs: whether another attempt follows is the controller's to decide. It says
+what it *saw* (:class:`Observation`); which phase and reason that makes is decided by
+:func:`jupyter_trainjob.controllers.ending.ending`, a pure function.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from ..resources.errors import TrainJobError
+from ..resources.names import attempt_name
+from ..resources.profile import Profile
+from ..resources.trainjob import TrainJob
+from ..storage.base import ObjectStore
+
+
+class BackendError(TrainJobError):
+    """The backend can't do this. ``permanent`` tells whether trying again is of no use."""
+
+    code = 503
+    reason = "BackendError"
+
+    def __init__(self, message: str, *, remedy: str = "", permanent: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class AttemptRef:
+    """Which attempt of which job."""
+
+    uid: str
+    attempt: int
+
+    @property
+    def name(self) -> str:
+        """Its name in the backend."""
+        return attempt_name(self.uid, self.attempt)
+
+
+@dataclass(frozen=True)
+class AttemptRequest:
+    """All that a backend needs to run one attempt. ``job.spec.resources`` is complete (profile applied)."""
+
+    ref: AttemptRef
+    job: TrainJob
+    profile: Profile
+    blob_prefix: str
+    """Key prefix of the owner's blobs: digest ``sha256:abc…`` lies at ``<blob_prefix>abc…``."""
+
+
+State = Literal["starting", "running", "ended", "gone"]
+"""``gone``: the backend knows nothing of it (never created, or deleted by another hand)."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a backend sees of an attempt. Level, not edge: each one tells all there is to tell.
+
+    ``claims`` come from inside the job (progress, error, results) and are checked for size and schema by the
+    backend; all else comes from outside it. ``evidence`` holds, once ``ended``, what outside saw: some of
+    ``exitCode``, ``signal``, ``limit`` (the name of a Reason that outside is sure of: a limit that struck, or
+    StartupTimeout, StorageError, RunnerLost, BackendError), ``cancelled``, ``hostRestarted``, ``message``.
+    """
+
+    ref: AttemptRef
+    state: State
+    node: str = ""
+    isolation: str = ""
+    started: datetime | None = None
+    """When the user's code began."""
+    ended: datetime | None = None
+    usage: dict[str, float] = field(default_factory=dict)
+    log_size: int = 0
+    log_complete: bool = False
+    log_gap: tuple[int, int] | None = None
+    log_missing: int = 0
+    evidence: dict[str, Any] = field(default_factory=dict)
+    claims: dict[str, Any] = field(default_factory=dict)
+    notebook: bool = False
+    """Whether the executed notebook is in the object store, once ``ended``."""
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What was collected into the object store once ``ended``: ``{"path": …, "size": …}``, capped at 1,000."""
+    files_total: int = 0
+    files_bytes: int = 0
+    conditions: list[dict[str, str]] = field(default_factory=list)
+    """Standing remarks: ``{"type", "status", "reason", "message"}``, such as a capped log or a weak sandbox."""
+
+
+@dataclass(frozen=True)
+class NodeCapacity:
+    """What one node has in all for our jobs (not what is free: that follows from the record)."""
+
+    name: str
+    cpu_millis: int
+    memory_bytes: int
+    gpu: int = 0
+
+
+class Backend(ABC):
+    """One place where jobs run. Called on the event loop; no method may block it."""
+
+    name: str
+
+    @abstractmethod
+    async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
+        """Called once before all else. ``changed(ref)`` is to be called, on the loop, whenever a new
+        :meth:`observe` could tell something new; calling it too often is allowed, too seldom is not.
+        Attempts of an earlier life are found again here.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Called at shutdown. Running attempts go on; a later :meth:`start` finds them."""
+
+    @abstractmethod
+    async def create(self, request: AttemptRequest) -> None:
+        """Start an attempt. Called again after a crash: doing it twice must make one attempt only.
+
+        Raises :class:`BackendError`. Returning means the attempt is recorded here and will be observed.
+        """
+
+    @abstractmethod
+    async def observe(self, ref: AttemptRef) -> Observation:
+        """What is known of an attempt now. Never raises for an unknown one: state ``gone``."""
+
+    @abstractmethod
+    async def cancel(self, ref: AttemptRef, message: str) -> None:
+        """Ask a running attempt to end: code is interrupted, given ten seconds, then killed. Idempotent."""
+
+    @abstractmethod
+    async def delete(self, ref: AttemptRef) -> None:
+        """Drop what remains of an attempt, killing it if it runs. Called when its end is recorded. Idempotent."""
+
+    @abstractmethod
+    async def attempts(self) -> list[AttemptRef]:
+        """All attempts this backend knows, for finding orphans."""
+
+    @abstractmethod
+    async def capacity(self) -> list[NodeCapacity]:
+        """The nodes and their sizes."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """For people: ``{"type", "isolation", "warnings": [...], …}``."""

@@ -1,0 +1,1 @@
+"""Jobs on this machine: each has a small supervisor that outlives the server."""

@@ -1,0 +1,315 @@
+"""The local backend: attempts as folders, each with a supervisor of its own that needs no server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from ...storage.base import ObjectStore, StoreError
+from ..base import AttemptRef, AttemptRequest, Backend, BackendError, NodeCapacity, Observation
+from . import attempt, cgroups, machine, probe, recover
+from .folder import Folder
+from .prepare import Settings
+from .runtime import inspect
+from .sandbox import rank
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_NAME = re.compile(r"tj-(?P<uid>.+)-(?P<attempt>[0-9]+)\Z")
+POLL_SECONDS = 2.0
+AGAIN_SECONDS = 5.0
+"""Between two tries to start or recover an attempt."""
+
+
+class LocalBackend(Backend):
+    """Runs attempts on this machine.
+
+    ``data_dir``: where ``run/`` and ``kept/`` lie. ``minimum_isolation``: attempts are refused where the machine
+    offers less. ``python``: the interpreter that jobs run in. ``bwrap``: a path, else it is looked for.
+    ``uid_first`` … ``uid_last``: the user ids that a server that is root gives to its jobs, one each;
+    ``uid_last`` below ``uid_first``: they run as root. ``cpu_millis``, ``memory_bytes``: what jobs may use together,
+    else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "local",
+        data_dir: str,
+        minimum_isolation: str = "",
+        cpu_millis: int | None = None,
+        memory_bytes: int | None = None,
+        python: str = "",
+        bwrap: str = "",
+        allow_bwrap: bool = True,
+        allow_cgroups: bool = True,
+        uid_first: int = 64000,
+        uid_last: int = 64999,
+        uid_locks: str = "/run/jupyter-trainjob/uids",
+        kernelspec_dirs: tuple[str, ...] = (),
+        startup_seconds: float = 120.0,
+        grace_seconds: float = 10.0,
+        runner: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self._data = os.path.realpath(data_dir)
+        self._run = os.path.join(self._data, "run")
+        self._minimum = minimum_isolation
+        self._cpu_millis, self._memory_bytes = cpu_millis, memory_bytes
+        self._python, self._bwrap = python or sys.executable, bwrap
+        self._allow_bwrap, self._allow_cgroups = allow_bwrap, allow_cgroups
+        self._uids, self._uid_locks = (uid_first, uid_last), uid_locks
+        self._kernelspec_dirs = list(kernelspec_dirs)
+        self._startup_seconds, self._grace_seconds = startup_seconds, grace_seconds
+        self._runner = runner
+        self._settings: Settings | None = None
+        self._changed: Callable[[AttemptRef], None] = lambda ref: None
+        self._watched: dict[AttemptRef, int] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._works: dict[AttemptRef, asyncio.Task[None]] = {}
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"backend-{name}")
+        self._slow_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"backend-{name}-slow")
+        """For what may take minutes (inputs, a store that is away, a large folder): nothing else waits behind it."""
+
+    # Life of the backend
+
+    async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
+        """Try the sandbox, listen for pokes, find the attempts of an earlier life."""
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._settings = await self._in_thread(self._look_around, store)
+        self._listen()
+        await self._look_at_all()
+        self._poller = asyncio.create_task(self._poll(), name=f"backend-{self.name}-poll")
+
+    def _look_around(self, store: ObjectStore) -> Settings:
+        first, last = self._uids
+        drop = os.geteuid() == 0 and last >= first
+        os.makedirs(self._run, exist_ok=True)
+        os.chmod(self._run, 0o711 if drop else 0o700)  # a job with its own user passes through to its own folder
+        recover.tidy(self._run)
+        runtime = inspect(self._python, self._kernelspec_dirs)
+        offer = probe.cached(
+            os.path.join(self._data, "sandbox.json"),
+            runtime,
+            self._run,
+            bwrap=self._bwrap,
+            uid=last if drop else 0,
+            allow_bwrap=self._allow_bwrap,
+            allow_cgroups=self._allow_cgroups,
+        )
+        owner = cgroups.owner(os.path.join(self._data, "cgroup-owner")) if offer.cgroups else ""
+        if owner:
+            cgroups.sweep(owner, lambda name: os.path.isdir(os.path.join(self._run, name)))
+        own_namespace = offer.bwrap is not None and not offer.bwrap.as_root
+        return Settings(
+            runtime=runtime,
+            offer=offer,
+            store=store,
+            run_folder=self._run,
+            uid_range=self._uids,
+            uid_locks=self._uid_locks,
+            startup_seconds=self._startup_seconds,
+            grace_seconds=self._grace_seconds,
+            nproc_per_sandbox=offer.drop or (own_namespace and machine.nproc_counts_per_user_namespace()),
+            runner=self._runner,
+            cgroup_owner=owner,
+        )
+
+    async def stop(self) -> None:
+        """Stop looking. Attempts go on."""
+        if self._poller is None:  # a server that is stopped before it has started
+            return
+        tasks = [self._poller, *self._works.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        for descriptor in self._watched.values():
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._watched.clear()
+        await self._in_thread(_unlink, self._socket_path)
+        self._pool.shutdown(wait=False)
+        self._slow_pool.shutdown(wait=False)
+
+    # The port
+
+    async def create(self, request: AttemptRequest) -> None:
+        """Make the folder and start its supervisor, each unless it is there."""
+        settings = self._ready()
+        needed = max(self._minimum, request.profile.spec.minimum_isolation, key=rank)
+        if rank(settings.offer.level) < rank(needed):
+            raise BackendError(
+                f"The sandbox on this machine is {settings.offer.level!r}, but {needed!r} is demanded.",
+                remedy="; ".join(settings.offer.findings) or "Lower the minimum, or run the job elsewhere.",
+                permanent=True,
+            )
+        await self._slowly(attempt.create, request, settings)
+        await self._take_up(request.ref)
+
+    async def observe(self, ref: AttemptRef) -> Observation:
+        """Read ``state.json``. The exit record of a lost attempt is written in the background, and told."""
+        seen, lost = await self._in_thread(attempt.observe, self._folder(ref), ref)
+        if lost:
+            self._begin(ref, recover.recover)
+        return seen
+
+    async def cancel(self, ref: AttemptRef, message: str) -> None:
+        """Leave the message in the folder and wake the supervisor."""
+        await self._in_thread(attempt.cancel, self._folder(ref), message)
+
+    async def delete(self, ref: AttemptRef) -> None:
+        """Kill what runs, remove what lies there."""
+        self._forget(ref)
+        await self._slowly(recover.remove, self._folder(ref), os.path.join(self._data, "kept"))
+
+    async def attempts(self) -> list[AttemptRef]:
+        """By the folders' names."""
+        names = await self._in_thread(os.listdir, self._run)
+        matches = [_NAME.match(name) for name in sorted(names)]
+        return [AttemptRef(match["uid"], int(match["attempt"])) for match in matches if match]
+
+    async def capacity(self) -> list[NodeCapacity]:
+        """This machine."""
+        cpu_millis, memory_bytes = self._cpu_millis, self._memory_bytes
+        if cpu_millis is None:
+            cpu_millis = await self._in_thread(machine.cpu_millis)
+        if memory_bytes is None:
+            memory_bytes = await self._in_thread(machine.memory_bytes)
+        return [NodeCapacity(name=socket.gethostname(), cpu_millis=cpu_millis, memory_bytes=memory_bytes)]
+
+    def describe(self) -> dict[str, Any]:
+        """What runs jobs here, and what to know about it."""
+        settings = self._ready()
+        warnings = [*settings.offer.findings, *settings.runtime.warnings]
+        if settings.offer.level == "process":
+            warnings.insert(
+                0, "jobs run as ordinary processes: they can read what this user can, and reach the network"
+            )
+        return {
+            "type": "local",
+            "isolation": settings.offer.level,
+            "minimumIsolation": self._minimum,
+            "python": settings.runtime.version,
+            "ownUsers": settings.offer.drop,
+            "warnings": warnings,
+        }
+
+    # Behind it
+
+    def _ready(self) -> Settings:
+        if self._settings is None:
+            raise BackendError(f"The backend {self.name!r} has not been started.")
+        return self._settings
+
+    def _folder(self, ref: AttemptRef) -> Folder:
+        return Folder(os.path.join(self._run, ref.name))
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
+
+    async def _slowly(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._slow_pool, partial(function, *arguments))
+
+    def _begin(self, ref: AttemptRef, work: Callable[[Folder], object]) -> None:
+        """Do ``work`` behind the scenes, one at a time for each attempt; ``changed`` tells that it is done."""
+        if ref not in self._works:
+            self._works[ref] = asyncio.create_task(self._work(ref, work), name=f"backend-{self.name}-{ref.name}")
+
+    async def _work(self, ref: AttemptRef, work: Callable[[Folder], object]) -> None:
+        try:
+            await self._slowly(work, self._folder(ref))
+            await self._watch(ref)
+        except Exception as error:  # told, and tried again when it is looked at again
+            expected = isinstance(error, (BackendError, StoreError, OSError))
+            text = "Attempt %s can't be taken up now, and will be tried again: %s"
+            log.warning(text, ref.name, error, exc_info=not expected)
+            self._changed(ref)  # it may be gone now
+            await asyncio.sleep(AGAIN_SECONDS)
+        finally:
+            del self._works[ref]
+        self._changed(ref)
+
+    def _listen(self) -> None:
+        self._socket_path = os.path.join(self._run, f"{os.getpid()}-{secrets.token_hex(4)}.sock")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        directory = os.open(self._run, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._socket.bind(f"/proc/self/fd/{directory}/{os.path.basename(self._socket_path)}")
+        finally:
+            os.close(directory)
+        self._loop.add_reader(self._socket, self._poked)
+
+    def _poked(self) -> None:
+        for _ in range(1000):
+            try:
+                match = _POKE.fullmatch(self._socket.recv(4096))
+            except BlockingIOError:
+                return
+            if match:
+                self._changed(AttemptRef(match[1].decode(), int(match[2])))
+
+    async def _poll(self) -> None:
+        """For pokes that got lost, and attempts that another server started."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self._look_at_all()
+            except Exception:  # no descriptor to be had for a moment, say: who stops looking never finds out
+                log.exception("The attempts can't be looked at now; that will be tried again.")
+
+    async def _look_at_all(self) -> None:
+        for ref in await self.attempts():
+            try:
+                await self._take_up(ref)
+            except OSError as error:
+                log.warning("Attempt %s can't be looked at now, and will be tried again: %s", ref.name, error)
+            self._changed(ref)
+
+    async def _take_up(self, ref: AttemptRef) -> None:
+        """Start what was prepared but never started; watch the supervisor, so that its death is seen at once."""
+        if await self._watch(ref):
+            self._begin(ref, attempt.start)
+
+    async def _watch(self, ref: AttemptRef) -> bool:
+        """Whether it is still to be started."""
+        if ref in self._watched:
+            return False
+        descriptor, unstarted = await self._in_thread(attempt.watch, self._folder(ref))
+        if descriptor is not None and ref in self._watched:  # meanwhile, by another call
+            os.close(descriptor)
+        elif descriptor is not None:
+            self._watched[ref] = descriptor
+            self._loop.add_reader(descriptor, self._supervisor_left, ref)
+        return unstarted
+
+    def _supervisor_left(self, ref: AttemptRef) -> None:
+        self._forget(ref)
+        self._changed(ref)
+
+    def _forget(self, ref: AttemptRef) -> None:
+        descriptor = self._watched.pop(ref, None)
+        if descriptor is not None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+
+_POKE = re.compile(rb'\{"uid": "([^"\\]{1,200})", "attempt": ([0-9]{1,9})\}')
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,98 @@
+"""How much an attempt uses: looks often enough to hold limits, and seldom enough to cost next to nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from typing import Any
+
+from . import watchdog
+from .cgroups import Cgroup
+from .folder import Folder
+from .limits import Limits, Outside
+
+WATCH_SECONDS = 0.05
+"""Between two looks at memory where no control group holds it."""
+SAMPLE_SECONDS = 0.25
+"""Between two looks where one does."""
+DISK_SECONDS = 0.1
+SHARE = 0.04
+"""At most this part of a CPU goes into looking: what takes long is done less often."""
+
+
+class Meter:
+    """Samples of one attempt. ``look`` when ``due``; ``usage`` any time."""
+
+    def __init__(self, folder: Folder, limits: Limits, outside: Outside, cgroup: Cgroup | None) -> None:
+        self._folders = [folder.file(name) for name in ("work", "out", "tmp", "shm")]
+        self._device = os.stat(folder.path).st_dev
+        self._path = folder.path
+        self._limits, self._outside, self._cgroup = limits, outside, cgroup
+        self._next_tree = self._next_disk = 0.0
+        self.memory_bytes = self.peak_memory_bytes = 0
+        self.disk_bytes = 0
+        self.cpu_seconds = 0.0
+        self._unseen = ""
+
+    def due(self, now: float) -> float:
+        """Seconds until the next look."""
+        return min(self._next_tree, self._next_disk) - now
+
+    def look(self, now: float, pids: list[int], init_pid: int | None, *, thorough: bool = False) -> None:
+        """Sample what is due, or (``thorough``) everything."""
+        if thorough or now >= self._next_tree:
+            self._look_at_tree(pids)
+            interval = WATCH_SECONDS if self._cgroup is None else SAMPLE_SECONDS
+            self._next_tree = now + max(interval, (time.monotonic() - now) / SHARE)
+        if thorough or now >= self._next_disk:
+            began = time.monotonic()
+            self._look_at_disk(pids, init_pid)
+            self._next_disk = began + max(DISK_SECONDS, (time.monotonic() - began) / SHARE)
+
+    def _look_at_tree(self, pids: list[int]) -> None:
+        if self._cgroup is not None:
+            self.memory_bytes = self._cgroup.memory_bytes()
+            tasks = self._cgroup.tasks()
+            self.cpu_seconds = max(self.cpu_seconds, self._cgroup.cpu_seconds() or 0.0)
+        else:
+            sample = watchdog.look(pids, exact_above=self._limits.memory_bytes)
+            self.memory_bytes, tasks = sample.memory_bytes, sample.tasks
+            self.cpu_seconds = max(self.cpu_seconds, sample.cpu_seconds)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, self.memory_bytes)
+        self._outside.peak_tasks = max(self._outside.peak_tasks, tasks)
+
+    def _look_at_disk(self, pids: list[int], init_pid: int | None) -> None:
+        found = watchdog.disk(self._folders)
+        self._unseen = self._unseen or found.unseen
+        self.disk_bytes = found.used_bytes + watchdog.deleted_bytes(pids, self._device)
+        self._outside.largest_file_bytes = max(self._outside.largest_file_bytes, found.largest_file_bytes)
+        if init_pid is not None and watchdog.shm_is_full(init_pid):
+            self._outside.shm_full = True
+        space = os.statvfs(self._path)
+        self._outside.host_free_bytes = space.f_bavail * space.f_frsize
+
+    def reaped(self) -> None:
+        """What the kernel adds up when the tree is gone: nothing that happened between two looks is lost."""
+        if self._cgroup is not None:
+            self.cpu_seconds = max(self.cpu_seconds, self._cgroup.cpu_seconds() or 0.0)
+        total = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_seconds = max(self.cpu_seconds, total.ru_utime + total.ru_stime)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, total.ru_maxrss * 1024)
+
+    def condition(self) -> dict[str, str] | None:
+        """The standing remark about what could not be measured."""
+        if not self._unseen:
+            return None
+        shown = self._unseen.encode("utf-8", "backslashreplace").decode()[-300:]
+        message = f"The disk that the job uses is more than was measured: some of it can't be looked at: {shown}."
+        return {"type": "DiskMeasured", "status": "False", "reason": "SomeUnreadable", "message": message}
+
+    def usage(self) -> dict[str, Any]:
+        """For ``state.json``."""
+        return {
+            "cpuSeconds": round(self.cpu_seconds, 3),
+            "peakMemoryBytes": self.peak_memory_bytes,
+            "diskBytes": self.disk_bytes,
+            "processes": self._outside.peak_tasks,
+        }

@@ -1,0 +1,312 @@
+"""Make the attempt folder: all that the supervisor needs, complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+from ...resources.names import attempt_prefix
+from ...resources.quantity import byte_count
+from ...resources.trainjob import (
+    CellSource,
+    NotebookSource,
+    OutputInput,
+    Resources,
+    ScriptSource,
+    TrainJob,
+    UploadInput,
+    VariablesInput,
+)
+from ...storage.base import KeyMissing, ObjectStore
+from ..base import AttemptRequest, BackendError
+from . import cgroups
+from .folder import Folder
+from .limits import Limits
+from .probe import Offer
+from .runtime import Runtime, package_folder
+from .sandbox import LAUNCH_ENV, MARK, RUNNER, Inside, bwrap_argv, places
+
+RUNNER_PROTOCOL = 1
+RUNNER_GRACE_SECONDS = 8
+FOLDER_MODE = 0o700
+"""Each becomes the job's user's, who may be another; of ``in`` only the group does."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the backend says about all its attempts."""
+
+    runtime: Runtime
+    offer: Offer
+    store: ObjectStore
+    run_folder: str
+    uid_range: tuple[int, int]
+    uid_locks: str
+    startup_seconds: float
+    grace_seconds: float
+    nproc_per_sandbox: bool
+    """Whether RLIMIT_NPROC counts this attempt's processes only."""
+    runner: tuple[str, ...] = ()
+    """The runner's command, without the path of ``job.json``; empty: ours, in the runtime's interpreter."""
+    cgroup_owner: str = ""
+    """The mark of this data folder's control groups (see :func:`.cgroups.owner`); empty: they have none."""
+
+
+def prepare(request: AttemptRequest, settings: Settings) -> Folder:
+    """The attempt's folder, made unless it is there. Blocks. Raises :class:`BackendError` and ``StoreError``."""
+    folder = Folder(os.path.join(settings.run_folder, request.ref.name))
+    if os.path.isdir(folder.path):
+        return folder
+    draft = Folder(os.path.join(settings.run_folder, f".new-{request.ref.name}-{secrets.token_hex(4)}"))
+    try:
+        _fill(draft, folder, request, settings)
+        os.rename(draft.path, folder.path)
+    except FileExistsError:
+        return folder  # another server was quicker
+    except OSError as error:
+        if os.path.isdir(folder.path):
+            return folder
+        raise BackendError(f"The attempt's folder {folder.path} can't be made: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(draft.path, ignore_errors=True)
+    return folder
+
+
+def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Settings) -> None:
+    job, offer = request.job, settings.offer
+    os.mkdir(draft.path, 0o700 if offer.bwrap or not offer.drop else 0o711)
+    for name in ("in", "in/inputs", "work", "out", "out/results", "tmp", "tmp/home", "shm"):
+        os.mkdir(draft.file(name))
+        os.chmod(draft.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
+    where = _Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
+    inputs, variables = _fetch_inputs(draft, request, settings.store, where)
+    _write_notebook(draft, request, settings.store)
+    limits = _limits(job.spec.resources, job, request, settings)
+    rlimits = _rlimits(limits, settings)
+    environment = {item.name: item.value for item in request.profile.spec.environment.env}
+    environment.update((item.name, item.value) for item in job.spec.environment.env)
+    described = {
+        "runnerProtocol": RUNNER_PROTOCOL,
+        "uid": request.ref.uid,
+        "attempt": request.ref.attempt,
+        "name": job.metadata.name,
+        "language": job.spec.environment.language or "python",
+        "kernel": job.spec.environment.kernel,
+        "notebook": where.job("notebook.ipynb"),
+        "work": where.work,
+        "out": where.out,
+        "inputs": inputs,
+        "parameters": job.spec.parameters,
+        "variables": variables,
+        "results": job.spec.outputs.names,
+        "environment": environment,
+        "threads": max(1, -(-job.spec.resources.cpu_millis // 1000)),
+        "drop": None,
+        "rlimits": rlimits,
+        "graceSeconds": RUNNER_GRACE_SECONDS,
+    }
+    draft.write("in/job.json", described, mode=0o644)
+    orders = _orders(folder, request, settings, limits, where)
+    orders["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
+    orders["inputs"] = [item["path"] for item in inputs]
+    draft.write("attempt.json", orders, durable=True)
+    draft.make_reserve()
+
+
+class _Places:
+    """Where the job sees its folders."""
+
+    def __init__(self, folder: Folder, binds: list[str], *, sandboxed: bool) -> None:
+        self.sandboxed = sandboxed
+        self.inside = places(binds) if sandboxed else Inside(*map(folder.file, ("in", "work", "out")))
+        self.work, self.out = self.inside.work, self.inside.out
+        self.tmp = "/tmp" if sandboxed else folder.file("tmp")
+        self.runner = RUNNER if sandboxed else os.path.join(package_folder(), "runner")
+
+    def job(self, name: str) -> str:
+        """A path in the read-only folder."""
+        return f"{self.inside.job}/{name}"
+
+
+def _orders(
+    folder: Folder, request: AttemptRequest, settings: Settings, limits: Limits, where: _Places
+) -> dict[str, Any]:
+    offer, runtime = settings.offer, settings.runtime
+    runner = settings.runner or (runtime.python, "-I", where.runner)
+    command = [*runner, where.job("job.json")]
+    environment = {
+        "PATH": os.pathsep.join([os.path.dirname(runtime.python), LAUNCH_ENV["PATH"]]),
+        "LANG": LAUNCH_ENV["LANG"],
+        "HOME": f"{where.tmp}/home",
+        "TMPDIR": where.tmp,
+        "USER": "job",
+        "LOGNAME": "job",
+        MARK: request.ref.name,
+    }
+    argv = command
+    if offer.bwrap is not None:
+        argv = bwrap_argv(
+            offer.bwrap,
+            attempt_folder=folder.path,
+            binds=list(runtime.binds),
+            shm_bytes=limits.shm_bytes,
+            environment=environment,
+            command=command,
+            inside=where.inside,
+            package=package_folder(),
+        )
+    group_name = f"{settings.cgroup_owner}.{request.ref.name}" if settings.cgroup_owner else request.ref.name
+    group = cgroups.find(group_name) if offer.cgroups else None
+    first, last = settings.uid_range
+    return {
+        "protocol": 1,
+        "uid": request.ref.uid,
+        "attempt": request.ref.attempt,
+        "store": settings.store.describe(),
+        "prefix": attempt_prefix(request.ref.uid, request.ref.attempt),
+        "isolation": offer.level,
+        "sandboxed": where.sandboxed,
+        "argv": argv,
+        "environment": LAUNCH_ENV if where.sandboxed else environment,
+        "cwd": "/",
+        "drop": {"first": first, "last": last, "locks": settings.uid_locks} if offer.drop else None,
+        "cgroup": {"version": group.version, "folders": group.folders} if group else None,
+        "limits": {**limits.to_dict(), "tasks": limits.tasks},
+        "keep": request.job.spec.outputs.keep,
+        "results": request.job.spec.outputs.names,
+        "conditions": _standing(offer),
+    }
+
+
+def _standing(offer: Offer) -> list[dict[str, str]]:
+    if offer.level != "process":
+        return []
+    message = "The job ran as an ordinary process of this machine: it could read its files and reach the network."
+    return [{"type": "Isolated", "status": "False", "reason": "ProcessOnly", "message": message}]
+
+
+def _limits(resources: Resources, job: TrainJob, request: AttemptRequest, settings: Settings) -> Limits:
+    def count(text: str | None) -> int | None:
+        return None if text is None else byte_count(text)
+
+    profile = request.profile.spec
+    return Limits(
+        memory_bytes=count(resources.memory),
+        processes=resources.processes,
+        disk_bytes=count(resources.disk),
+        file_size_bytes=count(resources.file_size),
+        open_files=resources.open_files,
+        shm_bytes=count(resources.shm) or 64 * 2**20,
+        log_bytes=count(resources.log) or 64 * 2**20,
+        cpu_millis=resources.cpu_millis,
+        time_limit_seconds=job.spec.time_limit_seconds or profile.time_limit_seconds,
+        startup_seconds=settings.startup_seconds,
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+def _rlimits(limits: Limits, settings: Settings) -> dict[str, int | None]:
+    """What the runner sets. Processes only where nothing better counts them and where they are this attempt's alone."""
+    return {
+        "nproc": limits.tasks if settings.nproc_per_sandbox and not settings.offer.cgroups else None,
+        "nofile": limits.open_files,
+        "fsize": limits.file_size_bytes,
+        "as": None,
+        "core": 0,
+    }
+
+
+def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore) -> None:
+    source = request.job.spec.source
+    target = draft.file("in", "notebook.ipynb")
+    if isinstance(source, CellSource):
+        text = json.dumps(one_cell(source.code, source.cell_id or "cell-1")).encode()
+    elif isinstance(source, ScriptSource):
+        code = store.get(_blob(request, source.digest)).decode("utf-8", "replace")
+        text = json.dumps(one_cell(code, "script")).encode()
+    elif isinstance(source, NotebookSource):
+        _copy(store, _blob(request, source.digest), target, "the notebook")
+        return
+    else:
+        raise BackendError(
+            f"The local backend runs cells, notebooks and scripts, not a source of type {source.type!r} yet.",
+            remedy="Send a notebook, and the files beside it as inputs.",
+            permanent=True,
+        )
+    with open(target, "wb") as file:
+        file.write(text)
+    os.chmod(target, 0o644)
+
+
+def one_cell(code: str, cell_id: str) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) of one cell of code."""
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": cell_id,
+        "metadata": {},
+        "source": code,
+        "outputs": [],
+        "execution_count": None,
+    }
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
+
+
+def _fetch_inputs(
+    draft: Folder, request: AttemptRequest, store: ObjectStore, where: _Places
+) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    files: list[dict[str, str]] = []
+    variables: list[dict[str, Any]] = []
+    for item in request.job.spec.inputs:
+        if isinstance(item, VariablesInput):
+            name = f"variables-{len(variables)}.pkl"
+            _copy(store, _blob(request, item.digest), draft.file("in", name), f"the variables {', '.join(item.names)}")
+            variables.append({"file": where.job(name), "names": item.names, "pythonVersion": item.python_version})
+            continue
+        if isinstance(item, UploadInput):
+            key = _blob(request, item.digest)
+        elif isinstance(item, OutputInput):
+            key = _output_key(store, item)
+        else:
+            raise BackendError(
+                f"The local backend can't bring inputs of type {item.type!r} yet.",
+                remedy="Upload the file and name it as an input.",
+                permanent=True,
+            )
+        name = f"inputs/{len(files)}"
+        _copy(store, key, draft.file("in", name), f"the input {item.path!r}")
+        files.append({"path": item.path, "source": where.job(name)})
+    return files, variables
+
+
+def _blob(request: AttemptRequest, digest: str) -> str:
+    return request.blob_prefix + digest.removeprefix("sha256:")
+
+
+def _output_key(store: ObjectStore, item: OutputInput) -> str:
+    """The file in the latest attempt of that job that left one of this name."""
+    attempt = 1
+    latest = ""
+    while any(True for _ in store.list(attempt_prefix(item.job, attempt), limit=1)):
+        key = f"{attempt_prefix(item.job, attempt)}files/{item.file}"
+        latest = key if store.exists(key) else latest
+        attempt += 1
+    if not latest:
+        raise BackendError(f"Job {item.job} left no file {item.file!r}.", permanent=True)
+    return latest
+
+
+def _copy(store: ObjectStore, key: str, target: str, what: str) -> None:
+    try:
+        with store.open(key) as chunks, open(target, "xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+    except KeyMissing:
+        raise BackendError(
+            f"The object store no longer has {what}.", remedy="Submit the job again.", permanent=True
+        ) from None
+    os.chmod(target, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)

@@ -1,0 +1,70 @@
+"""Which host paths a Python interpreter needs to run our runner: found by asking it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+
+from ..base import BackendError
+
+_ASK = """
+import json, sys, sysconfig
+finders = [m for n, m in list(sys.modules.items()) if n.startswith("__editable__") and n.endswith("_finder")]
+mapped = [path for m in finders for path in getattr(m, "MAPPING", {}).values()]
+print(json.dumps({
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "executable": sys.executable,
+    "prefixes": [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix],
+    "path": [p for p in sys.path if p],
+    "mapped": mapped,
+}))
+"""
+_NO_SHARING = ("/", "/home", "/root", "/etc", "/var", "/tmp", "/opt", "/srv", "/mnt", "/run", "/proc", "/sys", "/dev")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An interpreter and the host paths to show to a job that runs in it."""
+
+    python: str
+    version: str
+    binds: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def package_folder() -> str:
+    """The folder of this very package."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def inspect(python: str, kernel_folders: list[str]) -> Runtime:
+    """Ask ``python`` (an executable). Blocks for some tens of milliseconds."""
+    command = [python, "-I", "-c", _ASK]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={"PATH": os.defpath})
+        told = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise BackendError(
+            f"The interpreter {python!r} for jobs does not run: {error}.",
+            remedy="Set LocalBackendSettings.python to a Python that has ipykernel and jupyter_trainjob.",
+            permanent=True,
+        ) from error
+    prefixes = [os.path.normpath(path) for path in told["prefixes"]]
+    candidates = [*prefixes, os.path.dirname(os.path.dirname(os.path.realpath(told["executable"])))]
+    warnings = []
+    ours = os.path.dirname(package_folder())
+    for path in [*told["path"], *told["mapped"]]:
+        path = os.path.normpath(path)
+        if not os.path.exists(path) or any(path == p or path.startswith(p + "/") for p in prefixes):
+            continue
+        if path == ours or path.startswith(package_folder()):
+            continue  # our own checkout: the sandbox shows its runner, no more
+        if path in (*_NO_SHARING, os.path.expanduser("~")):
+            warnings.append(f"{path} is on the import path of {python} and is not shown to jobs: it holds too much")
+            continue
+        candidates.append(path)
+    candidates += [path for path in kernel_folders if os.path.isdir(path)]
+    shared = [path for path in candidates if path not in _NO_SHARING]
+    return Runtime(python=told["executable"], version=told["version"], binds=tuple(shared), warnings=tuple(warnings))

@@ -1,0 +1,140 @@
+"""What the attempt's processes use, seen from outside: memory, tasks, disk. Each look is a few reads of ``/proc``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+from . import process
+from .openup import open_folder
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = os.sysconf("SC_CLK_TCK")
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
+@dataclass
+class Sample:
+    """One look at the tree."""
+
+    pids: list[int] = field(default_factory=list)
+    memory_bytes: int = 0
+    tasks: int = 0
+    cpu_seconds: float = 0.0
+
+
+def look(pids: list[int], *, exact_above: int | None = None) -> Sample:
+    """Add up resident memory, threads and CPU time of ``pids``.
+
+    Resident memory counts a page that is shared by n processes n times, which is quick and never too little. Where
+    the sum is above ``exact_above``, each page is counted once instead (PSS), which is slow.
+    """
+    sample = Sample(pids=pids)
+    for pid in pids:
+        fields = process.stat_fields(pid)
+        if not fields:
+            continue
+        sample.memory_bytes += int(fields[21]) * _PAGE
+        sample.tasks += int(fields[17])
+        sample.cpu_seconds += sum(int(value) for value in fields[11:15]) / _TICK
+    if exact_above is not None and sample.memory_bytes > exact_above:
+        sample.memory_bytes = sum(_pss(pid) for pid in pids)
+    return sample
+
+
+def _pss(pid: int) -> int:
+    """Proportional set size in bytes; resident size where it can't be read."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except _GONE:
+        fields = process.stat_fields(pid)
+        return int(fields[21]) * _PAGE if fields else 0
+    return 0
+
+
+@dataclass
+class Disk:
+    """What lies in the attempt's folders."""
+
+    used_bytes: int = 0
+    largest_file_bytes: int = 0
+    files: int = 0
+    unseen: str = ""
+    """What could not be looked into, and why: the first such place."""
+
+
+def disk(folders: list[str]) -> Disk:
+    """Blocks of all that lies in ``folders`` (hard links once); nothing is followed.
+
+    Folders that the job closed to itself are opened up: what lies in them takes room, too.
+    """
+    found = Disk()
+    seen: set[tuple[int, int]] = set()
+    for root in folders:
+        within = os.path.realpath(root)
+        todo = [within]
+        while todo:
+            path = todo.pop()
+            try:
+                descriptor = open_folder(path, within=within)
+                try:
+                    _count_all(descriptor, path, found, seen, todo)
+                finally:
+                    os.close(descriptor)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                found.unseen = found.unseen or f"{os.path.relpath(path, os.path.dirname(within))} ({error.strerror})"
+    return found
+
+
+def _count_all(folder: int, path: str, found: Disk, seen: set[tuple[int, int]], todo: list[str]) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                todo.append(f"{path}/{entry.name}")
+            elif info.st_nlink > 1:
+                if (info.st_dev, info.st_ino) in seen:
+                    continue
+                seen.add((info.st_dev, info.st_ino))
+            found.files += 1
+            found.used_bytes += info.st_blocks * 512
+            if stat.S_ISREG(info.st_mode):
+                found.largest_file_bytes = max(found.largest_file_bytes, info.st_size)
+
+
+def deleted_bytes(pids: list[int], device: int) -> int:
+    """Blocks of files on ``device`` that have no name any more but are still open: no folder shows them."""
+    total = 0
+    seen: set[int] = set()
+    for pid in pids:
+        try:
+            names = os.listdir(f"/proc/{pid}/fd")
+        except _GONE:
+            continue
+        for name in names:
+            try:
+                info = os.stat(f"/proc/{pid}/fd/{name}")
+            except _GONE:
+                continue
+            if info.st_nlink == 0 and info.st_dev == device and stat.S_ISREG(info.st_mode) and info.st_ino not in seen:
+                seen.add(info.st_ino)
+                total += info.st_blocks * 512
+    return total
+
+
+def shm_is_full(pid: int) -> bool:
+    """Whether ``/dev/shm`` as ``pid`` sees it has no room left."""
+    try:
+        found = os.statvfs(f"/proc/{pid}/root/dev/shm")
+    except (*_GONE, NotADirectoryError):
+        return False
+    return found.f_blocks > 0 and found.f_bavail * 50 < found.f_blocks

@@ -1,0 +1,154 @@
+"""The verbs on one job, each written once as a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import download, logs, ops, results
+from .effects import Steps, offload
+from .errors import Conflict, JobFailed
+from .logs import LogText
+from .ops import Json
+from .session import Session
+from .view import JobView
+
+
+def refresh(session: Session, job: JobView) -> Steps[Json]:
+    """Read it again."""
+    return (yield from ops.get_job(session, job.uid, job.namespace))
+
+
+def wait(session: Session, job: JobView, timeout: float | None = None, *, check: bool = False) -> Steps[Json]:
+    """Come back when it is final. :class:`WaitTimeout` after ``timeout`` seconds; with ``check``, :class:`JobFailed`
+    unless it succeeded. A server that is restarted meanwhile is waited for."""
+    resource = yield from ops.wait(session, job.namespace, job.uid, timeout)
+    if check:
+        raise_unless_succeeded(JobView(resource))
+    return resource
+
+
+def raise_unless_succeeded(job: JobView) -> None:
+    """:class:`JobFailed` with the job's own traceback, for a job that ended otherwise."""
+    if not job.finished or job.succeeded:
+        return
+    raise JobFailed(
+        f"The job {job.name} {'was cancelled' if job.phase == 'Cancelled' else 'failed'}: {job.describe()}",
+        phase=job.phase,
+        job_reason=job.reason,
+        traceback=str(job.error.get("traceback", "")),
+    )
+
+
+def cancel(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """Stop it, or take it out of the queue."""
+    return (yield from ops.act(session, job.namespace, job.uid, "cancel", message))
+
+
+def hold(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """Keep it from starting until it is released."""
+    return (yield from ops.act(session, job.namespace, job.uid, "hold", message))
+
+
+def release(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """Take the hold away."""
+    return (yield from ops.act(session, job.namespace, job.uid, "release", message))
+
+
+def retry(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """Submit the same once more, as a new job."""
+    return (yield from ops.act(session, job.namespace, job.uid, "retry", message))
+
+
+def delete(session: Session, job: JobView, *, propagation: str = "cascade") -> Steps[bool]:
+    """Remove it with its logs and outputs; True when it is gone, False while it still has to stop."""
+    return (yield from ops.delete_job(session, job.namespace, job.uid, propagation))
+
+
+def patch(session: Session, job: JobView, patch: Json) -> Steps[Json]:
+    """Merge patch of labels, annotations, ``spec.priority``."""
+    return (yield from ops.patch_job(session, job.namespace, job.uid, patch))
+
+
+def why(session: Session, job: JobView) -> Steps[Json]:
+    """Why it waits: ``{position, waitingFor, estimatedStart, blockers: [{limit, queue, requested, used, remedy}]}``."""
+    return (yield from ops.why(session, job.namespace, job.uid))
+
+
+def outputs(session: Session, job: JobView, *, attempt: int | None = None) -> Steps[Json]:
+    """``{notebook, results[], files[], filesTotal, bytesTotal}`` of the latest attempt, or another."""
+    return (yield from ops.outputs(session, job.namespace, job.uid, attempt))
+
+
+def list_results(session: Session, job: JobView) -> Steps[list[Json]]:
+    """The variables that came back: ``[{name, size, type, error}]``."""
+    return (yield from outputs(session, job)).get("results") or []
+
+
+def files(session: Session, job: JobView) -> Steps[list[Json]]:
+    """The files that the job wrote: ``[{path, size}]``; the server lists up to 1,000."""
+    return (yield from outputs(session, job)).get("files") or []
+
+
+def result(session: Session, job: JobView, name: str, *, trust: bool = False) -> Steps[Any]:
+    """A variable that came back, as an object.
+
+    Opening a pickle runs code of whoever wrote it: another person's is refused unless ``trust`` says otherwise.
+    :class:`ResultError` says what is missing, or which Python wrote what this one can't read.
+    """
+    username = str((yield from session.connection()).me.get("username", ""))
+    resource = yield from refresh(session, job)
+    view = JobView(resource)
+    results.check_owner(name, view.owner, username, trust)
+    listed = yield from outputs(session, job)
+    results.check_listed(name, listed, view.phase)
+    url = ops.job_path(job.namespace, job.uid, "outputs", "results", name)
+    made_by = next((str(item.get("python", "")) for item in listed["results"] if item.get("name") == name), "")
+    file = yield from download.temporary(session, url)
+    with file:
+        return (yield from offload(lambda: results.unpickle(name, file, made_by)))
+
+
+def fetch(session: Session, job: JobView, path: str | None = None, to: str | Path | None = None) -> Steps[list[Path]]:
+    """Download a file, a folder or glob of files, or all (``path=None``) into the folder ``to`` (here by default).
+
+    Streamed and continued after a break; nothing is ever written outside ``to``. The files written are returned.
+    """
+    return (yield from download.files(session, job.namespace, job.uid, path, to))
+
+
+def notebook(session: Session, job: JobView, to: str | Path | None = None) -> Steps[Path]:
+    """Save the executed notebook, as ``<name>.ipynb`` unless ``to`` names the file or another folder."""
+    return (yield from download.notebook(session, job.namespace, job.uid, to, job.name))
+
+
+def log(session: Session, job: JobView, *, tail: int | None = None, attempt: int | None = None) -> Steps[LogText]:
+    """The log as it is now, or its last ``tail`` lines."""
+    return (yield from logs.whole(session, job.namespace, job.uid, tail=tail, attempt=attempt))
+
+
+def follow(session: Session, job: JobView, *, tail: int | None = None) -> Steps[Json]:
+    """Stream the log until the job is final; begin with the last ``tail`` lines, if given."""
+    return (yield from logs.follow(session, job.namespace, job.uid, tail=tail))
+
+
+def cancel_all(session: Session, namespace: str | None = None) -> Steps[list[Json]]:
+    """Cancel all of one's own jobs that are not finished, in one namespace or (None) in all; those that were."""
+    username = str((yield from session.connection()).me.get("username", ""))
+    open_phases = ("Queued", "Admitted", "Running")
+    found = yield from ops.list_jobs(
+        session,
+        namespace=namespace,
+        all_namespaces=namespace is None,
+        owner=username,
+        phases=open_phases,
+        limit=None,
+    )
+    stopped = []
+    for resource in found:
+        meta = resource["metadata"]
+        try:
+            stopped.append((yield from ops.act(session, meta["namespace"], meta["uid"], "cancel")))
+        except Conflict:
+            continue  # it ended between the listing and the cancel: nothing is left to stop
+    return stopped

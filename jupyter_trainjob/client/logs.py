@@ -1,0 +1,190 @@
+"""Reading a log by byte offset: whole, its last lines, or following it to the end."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import Any
+
+from . import ops
+from .effects import Emit, Request, Response, Sleep, Steps
+from .errors import NotFound
+from .session import FOLLOW_PATIENCE_SECONDS, PATIENCE_SECONDS, Session
+from .spec import FINAL_PHASES
+
+_LIMIT_BYTES = 1024 * 1024
+_FIRST_WINDOW_BYTES = 16 * 1024
+_IDLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """A piece of a log. ``gap`` is ``(a, b)`` when the bytes from a to b were left out just before it."""
+
+    data: bytes
+    offset: int
+    next_offset: int
+    size: int
+    complete: bool
+    gap: tuple[int, int] | None
+    missing: int
+
+
+class LogText(str):
+    """A log; shown as printed rather than as a quoted string."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def read(
+    session: Session,
+    namespace: str,
+    uid: str,
+    offset: int,
+    *,
+    limit: int = _LIMIT_BYTES,
+    wait_seconds: float = 0,
+    attempt: int | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> Steps[LogChunk]:
+    """One piece from ``offset`` on; ``wait_seconds`` is how long the server may wait for the first byte."""
+    params = [("offset", str(offset)), ("limit", str(limit)), ("wait", f"{wait_seconds:g}")]
+    if attempt:
+        params.append(("attempt", str(attempt)))
+    effect = Request("GET", ops.job_path(namespace, uid, "log"), tuple(params), timeout_seconds=wait_seconds + 15)
+    return _chunk((yield from session.call(effect, patience=patience)), offset)
+
+
+def _chunk(answer: Response, offset: int) -> LogChunk:
+    headers = answer.headers
+
+    def number(name: str, default: int) -> int:
+        text = headers.get(f"x-log-{name}", "")
+        return int(text) if text.isdecimal() else default
+
+    begin = number("offset", offset)
+    gap = headers.get("x-log-gap", "").strip("[]()").replace("-", ",").split(",")
+    return LogChunk(
+        answer.body,
+        begin,
+        number("next-offset", begin + len(answer.body)),
+        number("size", 0),
+        headers.get("x-log-complete", "").lower() in ("true", "1"),
+        (int(gap[0]), int(gap[1])) if len(gap) == 2 and all(part.strip().isdecimal() for part in gap) else None,
+        number("missing", 0),
+    )
+
+
+def whole(
+    session: Session, namespace: str, uid: str, *, tail: int | None = None, attempt: int | None = None
+) -> Steps[LogText]:
+    """The log as it is now, or its last ``tail`` lines; a capped middle is told in its place."""
+    if tail is not None:
+        data, _ = yield from _tail(session, namespace, uid, tail, attempt)
+        return LogText(data.decode("utf-8", "replace"))
+    text, offset = _Text(), 0
+    while True:
+        chunk = yield from read(session, namespace, uid, offset, attempt=attempt)
+        text.add(chunk, offset)
+        offset = chunk.next_offset
+        if not chunk.data or offset >= chunk.size:
+            return LogText(text.taken() + text.rest(chunk))
+
+
+def _tail(session: Session, namespace: str, uid: str, lines: int, attempt: int | None) -> Steps[tuple[bytes, int]]:
+    """The last ``lines`` lines, and the offset behind them: the log may have grown since."""
+    size = (yield from read(session, namespace, uid, 0, limit=1, attempt=attempt)).size
+    window = _FIRST_WINDOW_BYTES
+    while True:
+        begin = max(0, size - window)
+        offset, data, gap = begin, b"", False
+        while offset < size:
+            chunk = yield from read(session, namespace, uid, offset, limit=min(_LIMIT_BYTES, window), attempt=attempt)
+            if chunk.offset > offset:
+                data, gap = b"", True
+            if not chunk.data:
+                break
+            data, offset = data + chunk.data, chunk.next_offset
+        found = data.splitlines(keepends=True)
+        if begin == 0 or gap or len(found) > lines:
+            return b"".join(found[-lines:] if lines > 0 else []), offset
+        window *= 8
+
+
+class _Text:
+    """Bytes of a log as text: characters cut by a chunk's end are put together, gaps are told."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pieces: list[str] = []
+
+    def add(self, chunk: LogChunk, asked: int) -> None:
+        if chunk.data and chunk.offset > asked:
+            self._pieces.append(self._decoder.decode(b"", final=True))
+            self._decoder.reset()
+            self._pieces.append(f"\n[… {chunk.offset - asked} bytes were left out: the log was longer than kept …]\n")
+        self.take(chunk.data)
+
+    def take(self, data: bytes) -> None:
+        self._pieces.append(self._decoder.decode(data))
+
+    def taken(self) -> str:
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        return text
+
+    def rest(self, chunk: LogChunk) -> str:
+        text = self._decoder.decode(b"", final=True)
+        if chunk.complete and chunk.missing:
+            text += f"\n[{chunk.missing} bytes are missing: the store could not be reached for too long]\n"
+        return text
+
+
+def follow(session: Session, namespace: str, uid: str, *, tail: int | None = None) -> Steps[dict[str, Any]]:
+    """Stream the log as text until the job is final, over attempts and restarts of the server; the job at its end."""
+    offset, attempt, text, began = 0, 0, _Text(), False
+    if tail is not None:
+        data, offset = yield from _tail(session, namespace, uid, tail, None)
+        text.take(data)
+    while True:
+        try:
+            chunk = yield from read(
+                session,
+                namespace,
+                uid,
+                offset,
+                wait_seconds=ops.WAIT_SECONDS if began else 2,
+                attempt=attempt or None,
+                patience=FOLLOW_PATIENCE_SECONDS,
+            )
+        except NotFound:
+            chunk = LogChunk(
+                b"", offset, offset, offset, False, None, 0
+            )  # queued: no log yet, or no such job: asked next
+        text.add(chunk, offset)
+        offset = chunk.next_offset
+        began = began or bool(chunk.data)
+        if piece := text.taken():
+            yield Emit(piece)
+        if chunk.data and not (chunk.complete and offset >= chunk.size):
+            continue
+        job = yield from session.json(Request("GET", ops.job_path(namespace, uid)), patience=FOLLOW_PATIENCE_SECONDS)
+        newest = _attempt(job)
+        if job["status"]["phase"] in FINAL_PHASES and newest <= max(attempt, 1) and (chunk.complete or not chunk.data):
+            if piece := text.rest(chunk):
+                yield Emit(piece)
+            return job
+        if attempt and newest > attempt:
+            yield Emit(text.rest(chunk) + f"\n[attempt {newest} begins]\n")
+            offset, text = 0, _Text()
+        attempt = newest
+        if chunk.complete or not began:
+            yield Sleep(_IDLE_SECONDS)
+
+
+def _attempt(job: dict[str, Any]) -> int:
+    attempts = job["status"].get("attempts") or []
+    return int(attempts[-1]["number"]) if attempts else 0

@@ -1,0 +1,185 @@
+"""Options as people give them, made into a TrainJob. Pure: no file, no network, no clock."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from .errors import InputError
+
+API_VERSION = "jupyter-trainjob/v1"
+NAME_LABEL = "jupyter-trainjob/name"
+FINAL_PHASES = ("Succeeded", "Failed", "Cancelled")
+
+
+class JobOptions(TypedDict, total=False):
+    """Options that every way to submit takes; all are optional and the profile fills what is left out."""
+
+    name: str
+    """A short name; the job's full name is this, a dash and five letters."""
+    namespace: str | None
+    """Whose job it is: a course or project; your own by default."""
+    profile: str
+    queue: str
+    cpu: str | float
+    """CPUs: ``"2"``, ``0.5``, ``"500m"``."""
+    memory: str
+    """Of the whole process tree: ``"512Mi"``, ``"2Gi"``."""
+    gpu: int
+    shm: str
+    """Size of /dev/shm."""
+    disk: str
+    """All that the job may write into its folder."""
+    time_limit: str | float
+    """Wall clock: ``"5m"``, ``"1h30m"``, or seconds."""
+    priority: int
+    parameters: Mapping[str, Any]
+    """Variables set before the code runs; JSON values."""
+    variables: Mapping[str, Any]
+    """Variables that are pickled and sent along."""
+    outputs: Iterable[str]
+    """Names of variables to bring back."""
+    files: Iterable[str]
+    """Glob patterns of files to send along, below ``folder``."""
+    folder: str
+    """What ``files`` and relative paths start from; the current folder by default."""
+    keep: Iterable[str]
+    """Glob patterns of files to keep of what the job writes; all by default."""
+    env: Mapping[str, str]
+    labels: Mapping[str, str]
+    depends_on: Iterable[str]
+    """Jobs that must succeed first; ``"digits:finished"`` or ``":failed"`` waits for another end."""
+    retries: int
+    """How often to try again when the machinery, not the code, failed."""
+    notify: bool
+    hold: bool
+    """Do not queue until it is released."""
+    kernel: str
+    """A kernelspec name."""
+    language: str
+    cell_id: str
+    dry_run: bool
+    block: bool
+    """Come back when the job has ended, however it did."""
+
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?\Z")
+
+
+def seconds(text: str | float) -> int:
+    """A duration in whole seconds: ``"5m"``, ``"1h30m"``, ``"2d"``, ``"90"``, ``90``."""
+    match = _DURATION.match(str(text).strip().lower().replace(" ", ""))
+    if match is None or not any(match.groups()):
+        raise InputError(f"{text!r} is no duration.", remedy="Write for example 90 (seconds), 5m, 1h30m or 2d.")
+    days, hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return round(days * 86400 + hours * 3600 + minutes * 60 + rest)
+
+
+def split_names(texts: Iterable[str]) -> list[str]:
+    """``["a,b", "c"]`` → ``["a", "b", "c"]``, each once."""
+    if isinstance(texts, str):
+        texts = [texts]
+    names = [name.strip() for text in texts for name in text.split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """``"k=v"`` → ``("k", "v")``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"{option} {text}: there is no '='.", remedy=f"Write {option} name=value.")
+    return key.strip(), value
+
+
+def _not_carried(text: str) -> InputError:
+    return InputError(
+        f"The parameter value {text[:40]!r} can't be carried by JSON: it holds NaN or an infinity, or is too deep.",
+        remedy="Quote it to send text (--param 'x=\"NaN\"'), or put it into a file and send it with --files.",
+    )
+
+
+def value(text: str) -> Any:
+    """What a parameter's text means: JSON, else a Python literal, else the text itself."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        pass
+    except RecursionError:
+        raise _not_carried(text) from None
+    else:
+        try:
+            json.dumps(found, allow_nan=False)
+        except (ValueError, RecursionError):
+            raise _not_carried(text) from None
+        return found
+    try:
+        found = ast.literal_eval(text)
+        json.dumps(found, allow_nan=False)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return found
+
+
+MAX_CODE_BYTES = 1024 * 1024
+"""The server's limit, asked here first so that nobody waits for 50 MB to be sent and refused."""
+
+
+def check_code(code: str) -> None:
+    """:class:`InputError` for a cell that is larger than the server takes."""
+    size = len(code.encode("utf-8", "surrogatepass"))
+    if size > MAX_CODE_BYTES:
+        raise InputError(
+            f"The cell is {size / 2**20:.1f} MiB, the limit is 1 MiB.",
+            remedy="Put data into a file and send it with --files.",
+        )
+
+
+def job(
+    source: Mapping[str, Any],
+    options: JobOptions,
+    *,
+    inputs: Sequence[Mapping[str, Any]],
+    gates: Sequence[Mapping[str, Any]],
+    default_name: str,
+) -> dict[str, Any]:
+    """The TrainJob to POST. What is not given is left out, so that profile and server decide."""
+    resources = {key: options.get(key) for key in ("cpu", "memory", "gpu", "shm", "disk")}
+    environment: dict[str, Any] = {"kernel": options.get("kernel"), "language": options.get("language")}
+    if options.get("env"):
+        environment["env"] = [{"name": key, "value": str(text)} for key, text in options["env"].items()]
+    outputs: dict[str, Any] = {"names": split_names(options.get("outputs") or ())}
+    if options.get("keep"):
+        outputs["keep"] = split_names(options["keep"])
+    spec: dict[str, Any] = {
+        "source": dict(source),
+        "parameters": dict(options.get("parameters") or {}),
+        "inputs": [dict(item) for item in inputs],
+        "outputs": _filled(outputs),
+        "environment": _filled(environment),
+        "profile": options.get("profile"),
+        "queue": options.get("queue"),
+        "resources": _filled(resources),
+        "timeLimitSeconds": seconds(options["time_limit"]) if options.get("time_limit") not in (None, "") else None,
+        "priority": options.get("priority"),
+        "schedulingGates": [dict(gate) for gate in gates],
+        "retries": {"limit": options["retries"]} if options.get("retries") else None,
+        "notify": options.get("notify") or None,
+    }
+    metadata = {
+        "generateName": options.get("name") or default_name,
+        "labels": {key: str(text) for key, text in (options.get("labels") or {}).items()},
+    }
+    return {"apiVersion": API_VERSION, "kind": "TrainJob", "metadata": _filled(metadata), "spec": _filled(spec)}
+
+
+def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in data.items() if item is not None and item != "" and item != [] and item != {}}
+
+
+def readable_name(text: str) -> str:
+    """A short name made of a file's name: ``"My Notebook.ipynb"`` → ``"my-notebook"``."""
+    stem = text.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:57].strip("-") or "job"

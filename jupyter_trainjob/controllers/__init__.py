@@ -1,0 +1,1 @@
+"""Reconcile loops: read wanted and observed, do one idempotent step, come back."""

@@ -1,0 +1,241 @@
+"""Runs the controllers of one server: elects, follows the feed, feeds the work queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from ..backends.base import AttemptRef, Backend, NodeCapacity
+from ..resources.errors import Expired, NotFound
+from ..resources.trainjob import TrainJob
+from ..storage.base import ObjectStore
+from ..store import Change, Reader, Store
+from .admission import AdmissionController
+from .leader import LeaderElection
+from .metrics import ControllerMetrics
+from .retention import Retention, RetentionController
+from .snapshot import LIVE
+from .source import Ranking, SnapshotSource
+from .trainjob import TrainJobController
+from .uploads import UploadRetention
+from .workqueue import WorkQueue
+
+SCHEDULE = "schedule"
+FEED_WAIT_SECONDS = 10.0
+RESYNC_SECONDS = 60.0
+RETENTION_SECONDS = 300.0
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(timezone.utc)
+
+
+class ControllerManager:
+    """Everything that acts on its own in a server. ``ranking`` is there on followers too."""
+
+    def __init__(
+        self,
+        store: Store,
+        objects: ObjectStore,
+        backends: Mapping[str, Backend],
+        *,
+        retention: Retention | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        registry: CollectorRegistry | None = None,
+        log: logging.Logger,
+    ) -> None:
+        self._metrics = ControllerMetrics(registry)
+        self._store = store
+        self._objects = objects
+        self._backends = backends
+        self._clock = clock
+        self._log = log
+        self._source = SnapshotSource(store, backends)
+        self.ranking = Ranking(self._source)
+        self._jobs = TrainJobController(store, objects, backends, clock, log, self._metrics)
+        self._admission = AdmissionController(store, self._source, clock, log, self._metrics)
+        rules = retention or Retention()
+        self._retention = RetentionController(store, rules)
+        self._uploads = UploadRetention(store, objects, rules.unused_upload_days) if rules.unused_upload_days else None
+        self._queue: WorkQueue[str] | None = None
+        self._started: list[Backend] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._election = LeaderElection(store, self._lead, self._follow_only, log)
+
+    @property
+    def leading(self) -> bool:
+        """Whether this server runs the controllers."""
+        return self._election.leading
+
+    async def start(self) -> None:
+        """Start the backends, then act if no other server does."""
+        for backend in self._backends.values():
+            await backend.start(self._objects, self._changed)
+            self._started.append(backend)
+        await self._election.start()
+
+    async def stop(self) -> None:
+        """Stop acting. Running attempts go on by themselves."""
+        try:
+            await self._election.stop()
+        finally:
+            for backend in self._started:
+                await backend.stop()
+            self._started = []
+
+    def warnings(self) -> list[str]:
+        """What an operator should know of the backends, such as a weak sandbox."""
+        return [
+            f"backend {name}: {text}"
+            for name, backend in self._backends.items()
+            for text in backend.describe().get("warnings", [])
+        ]
+
+    async def capacity(self, backend: str) -> list[NodeCapacity]:
+        """The nodes of a backend; none where it isn't configured here."""
+        known = self._backends.get(backend)
+        return await known.capacity() if known is not None else []
+
+    async def check(self) -> dict[str, Any]:
+        """A line for ``/readyz``: whether the controllers run here, and on what."""
+        # Anybody may ask for readiness: no more than the kinds of the backends is told.
+        backends = {name: str(backend.describe().get("type", "")) for name, backend in self._backends.items()}
+        word = "run here" if self.leading else "run in another server"
+        return {"ok": True, "message": f"The controllers {word}.", "leading": self.leading, "backends": backends}
+
+    async def standing(self) -> dict[str, int]:
+        """How many jobs run and wait now, for the words at shutdown."""
+        snapshot, _ = await self._source.take()
+        return {"running": len(snapshot.active), "queued": len(snapshot.queued)}
+
+    def _changed(self, ref: AttemptRef) -> None:
+        if self._queue is not None:
+            self._queue.add(ref.uid)
+
+    async def _lead(self) -> None:
+        version = await self._store.aread(lambda reader: reader.version())
+        self._queue = WorkQueue(self._reconcile, self._log, failed=lambda key, error: self._metrics.failures.inc())
+        self._metrics.leading.set(1)
+        self._queue.start()
+        self._tasks = [
+            asyncio.create_task(self._follow_feed(version), name="trainjob-feed"),
+            asyncio.create_task(self._resync(), name="trainjob-resync"),
+            asyncio.create_task(self._retain(), name="trainjob-retention"),
+        ]
+
+    async def _follow_only(self) -> None:
+        self._metrics.leading.set(0)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        if self._queue is not None:
+            await self._queue.stop()
+            self._queue = None
+
+    async def _reconcile(self, key: str) -> float | None:
+        if key == SCHEDULE:
+            return await self._admission.reconcile()
+        return await self._jobs.reconcile(key)
+
+    async def _follow_feed(self, version: int) -> None:
+        """Every change wakes its job; changes that free or ask for room wake the scheduler."""
+        expired = False
+        while True:
+            try:
+                if expired:
+                    version = await self._store.aread(lambda reader: reader.version())
+                    await self._enqueue_all()
+                    expired = False
+                page = await self._store.aread(lambda reader, since=version: reader.changes(since))  # type: ignore[misc]
+                version = page.version
+                for change in page.changes:
+                    await self._wake(change)
+                if not page.changes:
+                    await self._store.await_change(version, FEED_WAIT_SECONDS)
+            except Expired:
+                expired = True
+            except Exception:  # the record may be away for a while: told, and tried again
+                self._log.exception("the feed of the record could not be read")
+                await asyncio.sleep(1.0)
+
+    async def _wake(self, change: Change) -> None:
+        queue = self._queue
+        if queue is None:
+            return
+        if isinstance(change.resource, TrainJob):
+            uid = change.resource.metadata.uid
+            queue.add(uid)
+            if change.type == "DELETED" or change.resource.status.phase.final:
+                for child in await self._source.waiting_on(uid):
+                    queue.add(child)
+        queue.add(SCHEDULE)
+
+    async def _resync(self) -> None:
+        """Look at everything that lives now and then: whatever was missed is found."""
+        while True:
+            try:
+                await self._enqueue_all()
+                await self._sweep_orphans()
+            except Exception:  # told, and tried again at the next round
+                self._log.exception("looking over all live jobs failed")
+            await asyncio.sleep(RESYNC_SECONDS)
+
+    async def _enqueue_all(self) -> None:
+        token = ""
+        while self._queue is not None:
+            page = await self._store.aread(
+                lambda reader, token=token: reader.list(  # type: ignore[misc]
+                    TrainJob, namespaces=None, owner=None, phases=LIVE, limit=500, continue_=token
+                )
+            )
+            for job in page.items:
+                self._queue.add(job.metadata.uid)
+            token = page.continue_
+            if not token:
+                break
+        doomed = await self._store.aread(lambda reader: reader.deleting(TrainJob))
+        for job in doomed:
+            if self._queue is not None:
+                self._queue.add(job.metadata.uid)
+        if self._queue is not None:
+            self._queue.add(SCHEDULE)
+
+    async def _sweep_orphans(self) -> None:
+        """Attempts that a backend still has although their end is in the record, or their job is gone."""
+        for backend in self._backends.values():
+            for ref in await backend.attempts():
+                if await self._store.aread(lambda reader, ref=ref: _is_over(reader, ref)):  # type: ignore[misc]
+                    self._log.warning("removing what is left of %s on backend %s", ref.name, backend.name)
+                    await backend.delete(ref)
+
+    async def _retain(self) -> None:
+        while True:
+            try:
+                marked = await self._retention.reconcile(self._clock())
+                if marked:
+                    self._log.info("%d old jobs are to be deleted", marked)
+                if self._uploads is not None and (gone := await self._uploads.reconcile(self._clock())):
+                    self._log.info("%d uploads that no job used are gone", gone)
+            except Exception:  # told, and tried again at the next round
+                self._log.exception("retention failed")
+            await asyncio.sleep(RETENTION_SECONDS)
+
+
+def _is_over(reader: Reader, ref: AttemptRef) -> bool:
+    try:
+        job = reader.by_uid(TrainJob, ref.uid)
+    except NotFound:
+        return True
+    if job.status.phase.final:
+        return True
+    return any(attempt.number == ref.attempt and attempt.end is not None for attempt in job.status.attempts)

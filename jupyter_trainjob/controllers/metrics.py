@@ -1,0 +1,54 @@
+"""What the controllers count. The naming rule is that of ``api/metrics.py``; owners are never a label."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ..resources.trainjob import Reason, TrainJob
+
+WAIT_BUCKETS = (0.05, 0.25, 1, 5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
+RUN_BUCKETS = (0.5, 2, 10, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
+
+
+class ControllerMetrics:
+    """Counters of one server's controllers; a follower's stay at 0."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.leading = Gauge("trainjob_controller_leading", "1 where the controllers run here.", registry=registry)
+        self.attempts = Counter(
+            "trainjob_attempts_ended", "Attempts that ended, by reason.", ["reason"], registry=registry
+        )
+        for reason in Reason:
+            self.attempts.labels(reason.value)
+        self.wait = Histogram(
+            "trainjob_queue_wait_seconds", "From queueing to admission.", buckets=WAIT_BUCKETS, registry=registry
+        )
+        self.run = Histogram(
+            "trainjob_run_seconds", "From the start of the code to its end.", buckets=RUN_BUCKETS, registry=registry
+        )
+        self.passes = Counter(
+            "trainjob_admission_passes", "Admission passes, by outcome.", ["outcome"], registry=registry
+        )
+        for outcome in ("nothing", "admitted", "outdated"):
+            self.passes.labels(outcome)
+        self.failures = Counter(
+            "trainjob_reconcile_failures", "Steps of a controller that raised and are tried again.", registry=registry
+        )
+
+    def admitted(self, job: TrainJob, now: datetime) -> None:
+        """A job left the queue."""
+        since = job.status.queued or job.metadata.creation_timestamp
+        if since is not None:
+            self.wait.observe(max(0.0, (now - since).total_seconds()))
+
+    def ended(self, job: TrainJob) -> None:
+        """The latest attempt of a job ended."""
+        attempt = job.status.attempt
+        if attempt is None or attempt.reason is None:
+            return
+        self.attempts.labels(attempt.reason.value).inc()
+        if attempt.start is not None and attempt.end is not None:
+            self.run.observe(max(0.0, (attempt.end - attempt.start).total_seconds()))

@@ -1,0 +1,188 @@
+"""From what a backend saw to a job's status. Pure: changes the job it is given, nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..backends.base import Observation
+from ..resources.base import Condition
+from ..resources.trainjob import (
+    INFRASTRUCTURE_REASONS,
+    Cancel,
+    LogStatus,
+    OutputFile,
+    OutputStatus,
+    Phase,
+    Progress,
+    Reason,
+    Result,
+    TrainJob,
+    Usage,
+)
+from .ending import Ending
+
+MAX_LISTED = 1000
+
+
+def end(job: TrainJob, phase: Phase, reason: Reason, message: str, now: datetime) -> None:
+    """A final phase for a job that has no attempt under way."""
+    status = job.status
+    status.phase, status.reason, status.message, status.finished = phase, reason.value, message, now
+
+
+def delete(job: TrainJob, message: str, now: datetime) -> None:
+    """Mark a job as to be deleted, and cancelled if it has not ended."""
+    job.metadata.deletion_timestamp = now
+    if not job.status.phase.final and job.spec.cancel is None:
+        job.spec.cancel = Cancel(requested_at=now, by="system", message=message)
+
+
+def starts(job: TrainJob, seen: Observation) -> bool:
+    """Whether ``seen`` tells for the first time that the code runs."""
+    return job.status.phase is Phase.ADMITTED and seen.state == "running"
+
+
+def differs(job: TrainJob, seen: Observation) -> bool:
+    """Whether ``seen`` tells something about a live attempt that the record lacks."""
+    if starts(job, seen):
+        return True
+    progress = _progress(seen)
+    if progress is not None and progress != job.status.progress:
+        return True
+    return any(job.status.model_copy(deep=True).set_condition(condition) for condition in _conditions(seen, None))
+
+
+def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:
+    """Write what is seen of a live attempt; False where the job has ended meanwhile."""
+    attempt = job.status.attempt
+    if attempt is None or attempt.number != seen.ref.attempt or job.status.phase.final:
+        return False
+    if job.status.phase is Phase.QUEUED:
+        return False
+    if seen.state == "running":
+        job.status.phase = Phase.RUNNING
+        attempt.start = attempt.start or seen.started or now
+    attempt.isolation = seen.isolation or attempt.isolation
+    attempt.node = seen.node or attempt.node
+    job.status.progress = _progress(seen) or job.status.progress
+    if seen.usage:
+        attempt.usage = _usage(seen)
+    for condition in _conditions(seen, now):
+        job.status.set_condition(condition)
+    return True
+
+
+def finish(job: TrainJob, how: Ending, seen: Observation | None, now: datetime) -> None:
+    """Write the end of the current attempt, and either the job's end or its way back into the queue."""
+    status = job.status
+    attempt = status.attempt
+    if attempt is not None:
+        attempt.end = (seen.ended if seen else None) or now
+        attempt.reason, attempt.message, attempt.error = how.reason, how.message, how.error
+        if seen is not None:
+            _take(job, seen, now)
+    if _again(job, how):
+        status.phase, status.reason = Phase.QUEUED, "Retrying"
+        status.message = f"Attempt {len(status.attempts)} ended with {how.reason.value}; it queues for another."
+        status.queued = now
+        return
+    end(job, how.phase, how.reason, how.message, (seen.ended if seen else None) or now)
+
+
+def no_backend(job: TrainJob, name: str, known: list[str]) -> bool:
+    """Say that the backend that has the job is not configured here; it keeps its quota."""
+    return job.status.set_condition(
+        Condition(
+            type="BackendAvailable",
+            status="False",
+            reason="NotConfigured",
+            message=f"The job is on backend {name!r}, and this server has only {', '.join(known) or 'none'}.",
+        )
+    )
+
+
+def _again(job: TrainJob, how: Ending) -> bool:
+    retries = job.spec.retries
+    if how.phase is not Phase.FAILED or job.spec.cancel is not None or len(job.status.attempts) > retries.limit:
+        return False
+    return how.reason in INFRASTRUCTURE_REASONS or (retries.on_code_error and how.reason is Reason.CODE_ERROR)
+
+
+def _take(job: TrainJob, seen: Observation, now: datetime) -> None:
+    status = job.status
+    attempt = status.attempt
+    if attempt is None:
+        return
+    attempt.start = attempt.start or seen.started
+    attempt.isolation = seen.isolation or attempt.isolation
+    attempt.node = seen.node or attempt.node
+    code = seen.evidence.get("exitCode")
+    attempt.exit_code = code if isinstance(code, int) else None
+    attempt.usage = _usage(seen) if seen.usage else None
+    status.progress = _progress(seen) or status.progress
+    status.log = LogStatus(size=seen.log_size, complete=seen.log_complete, gap=seen.log_gap, missing=seen.log_missing)
+    status.outputs = OutputStatus(
+        notebook=seen.notebook,
+        results=_results(seen.claims.get("end")),
+        files=[OutputFile(path=item["path"], size=item["size"]) for item in seen.files[:MAX_LISTED]],
+        files_total=seen.files_total,
+        bytes_total=seen.files_bytes,
+    )
+    for condition in _conditions(seen, now):
+        status.set_condition(condition)
+
+
+def _results(claim: Any) -> list[Result]:
+    if not isinstance(claim, dict) or not isinstance(claim.get("results"), list):
+        return []
+    found = []
+    for item in claim["results"][:256]:
+        try:
+            found.append(
+                Result(
+                    name=str(item["name"])[:128],
+                    size=max(0, int(item.get("size") or 0)),
+                    type=str(item.get("type") or "")[:200],
+                    python=str(item.get("python") or "")[:20],
+                    error=str(item.get("error") or "")[:1000],
+                )
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # a claim of the job's own that is no result: there is nothing to list
+    return found
+
+
+def _progress(seen: Observation) -> Progress | None:
+    raw = seen.claims.get("progress")
+    if not isinstance(raw, dict):
+        return None
+    try:
+        return Progress.model_validate(raw)
+    except ValidationError:
+        return None  # a claim of the job's own that makes no sense is not repeated
+
+
+def _usage(seen: Observation) -> Usage:
+    return Usage(
+        cpu_seconds=float(seen.usage.get("cpuSeconds", 0.0)),
+        peak_memory_bytes=int(seen.usage.get("peakMemoryBytes", 0)),
+        gpu_seconds=float(seen.usage.get("gpuSeconds", 0.0)),
+        disk_bytes=int(seen.usage.get("diskBytes", 0)),
+        processes=int(seen.usage.get("processes", 0)),
+    )
+
+
+def _conditions(seen: Observation, now: datetime | None) -> list[Condition]:
+    return [
+        Condition(
+            type=item["type"],
+            status="True" if item.get("status") == "True" else "False",
+            reason=item.get("reason", ""),
+            message=item.get("message", "")[:2000],
+            last_transition_time=now,
+        )
+        for item in seen.conditions
+    ]

@@ -1,0 +1,141 @@
+"""Snapshots for the admission pass and for explaining, from one shared cache of the record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from ..backends.base import Backend
+from ..resources.quantity import format_bytes, format_cpu
+from ..resources.queue import QueueUse
+from ..resources.trainjob import Phase, TrainJob
+from ..scheduling.explain import Explanation, explain_all, explain_one, position_of
+from ..scheduling.model import Amount, NodeView, QueuedView, Snapshot
+from ..store import Reader, Store
+from .snapshot import RecordCache, gate_text, need_of
+
+CAPACITY_SECONDS = 10.0
+OLD_SECONDS = 5.0
+"""Estimates move with the clock: after so long all is computed anew, whatever did not change."""
+CHEAP_SECONDS = 0.02
+"""What takes no longer than this is computed for every version of the record."""
+
+
+class SnapshotSource:
+    """Takes snapshots. One per server; safe to use from many tasks."""
+
+    def __init__(self, store: Store, backends: Mapping[str, Backend]) -> None:
+        self._store = store
+        self._backends = backends
+        self._cache = RecordCache()
+        self._lock = asyncio.Lock()
+        self._nodes: tuple[NodeView, ...] = ()
+        self._nodes_until = 0.0
+
+    async def take(self) -> tuple[Snapshot, int]:
+        """The record's waiting and running jobs now, with the feed version they are of."""
+        async with self._lock:
+            nodes = await self._capacity()
+
+            def look(reader: Reader) -> tuple[Snapshot, int]:
+                self._cache.refresh(reader)
+                return self._cache.snapshot(reader.scheduler_epoch(), nodes), self._cache.version
+
+            return await self._store.aread(look)
+
+    async def waiting_on(self, uid: str) -> list[str]:
+        """Jobs with a dependency gate on ``uid``, as of the last snapshot."""
+        async with self._lock:
+            return sorted(self._cache.waiting_on.get(uid, ()))
+
+    async def _capacity(self) -> tuple[NodeView, ...]:
+        if time.monotonic() >= self._nodes_until:
+            nodes = []
+            for name, backend in self._backends.items():
+                for node in await backend.capacity():
+                    size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
+                    nodes.append(NodeView(name, node.name, size))
+            self._nodes = tuple(nodes)
+            self._nodes_until = time.monotonic() + CAPACITY_SECONDS
+        return self._nodes
+
+
+class Ranking:
+    """Explains waiting to the API: computed on read, in a thread, once for all who ask at the same time.
+
+    With thousands of waiting jobs an explanation of all takes a second, so it may be as old as ten times what it took
+    (and five seconds at the most); a job that is newer than that is told its position alone.
+    """
+
+    def __init__(self, source: SnapshotSource) -> None:
+        self._source = source
+        self._lock = asyncio.Lock()
+        self._told: Mapping[str, Explanation] = {}
+        self._version = -1
+        self._fresh_until = 0.0
+        self._old_at = 0.0
+
+    async def explain(self, job: TrainJob) -> Explanation:
+        """Why ``job`` waits; also for one that is not in the record (a dry run)."""
+        if job.status.phase is not Phase.QUEUED:
+            return Explanation()
+        if job.metadata.uid:
+            return (await self.explain_many([job]))[job.metadata.uid]
+        snapshot, _ = await self._source.take()
+        return await asyncio.to_thread(explain_one, snapshot, _view(job), time.time())
+
+    async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
+        """Explanations of those of ``jobs`` that wait, by uid."""
+        waiting = [job for job in jobs if job.status.phase is Phase.QUEUED]
+        if not waiting:
+            return {}
+        snapshot, version = await self._source.take()
+        told = await self._all(snapshot, version)
+        found = {}
+        for job in waiting:
+            known = told.get(job.metadata.uid)
+            found[job.metadata.uid] = known or Explanation(position_of(snapshot, _view(job)), "It has just queued.")
+        return found
+
+    async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
+        """What is in use in ``queue``, by all owners (None) or by one."""
+        snapshot, _ = await self._source.take()
+        total = Amount()
+        for active in snapshot.active:
+            if active.queue == queue and owner in (None, active.owner):
+                total += active.need
+        waiting = sum(1 for job in snapshot.queued if job.queue == queue and owner in (None, job.owner))
+        return QueueUse(
+            running_jobs=total.jobs,
+            queued_jobs=waiting,
+            cpu=format_cpu(total.cpu_millis),
+            memory=format_bytes(total.memory_bytes),
+            gpu=total.gpu,
+        )
+
+    async def _all(self, snapshot: Snapshot, version: int) -> Mapping[str, Explanation]:
+        async with self._lock:
+            began = time.monotonic()
+            if began < self._fresh_until or (version == self._version and began < self._old_at):
+                return self._told
+            self._told = await asyncio.to_thread(explain_all, snapshot, time.time())
+            now = time.monotonic()
+            self._version = version
+            self._old_at = now + OLD_SECONDS
+            self._fresh_until = now + min(OLD_SECONDS, 10 * (now - began)) if now - began > CHEAP_SECONDS else 0.0
+        return self._told
+
+
+def _view(job: TrainJob) -> QueuedView:
+    since = job.status.queued
+    return QueuedView(
+        job.metadata.uid or "~",
+        job.metadata.owner,
+        job.spec.queue,
+        need_of(job),
+        since.timestamp() if since else time.time(),
+        job.spec.priority,
+        job.spec.time_limit_seconds or 3600,
+        gate_text(job.spec.scheduling_gates),
+    )

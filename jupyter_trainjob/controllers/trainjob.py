@@ -1,0 +1,230 @@
+"""The life of a job, one idempotent step at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, Observation
+from ..resources.base import Condition, parse
+from ..resources.errors import NotFound
+from ..resources.names import OBJECTS_FINALIZER, blob_prefix
+from ..resources.profile import Profile
+from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
+from ..storage.base import ObjectStore
+from ..store import Store, Writer
+from . import gates, report
+from .ending import Ending, cancelled, ending
+from .metrics import ControllerMetrics
+
+PROGRESS_SECONDS = 1.0
+"""Progress is written at most this often."""
+LOOK_SECONDS = 5.0
+"""How long an active attempt is left alone when its backend says nothing."""
+CREATE_TRIES = 6
+"""So often in a row a backend may fail to create an attempt before the admission is withdrawn."""
+
+CREATED = "Created"
+
+
+class TrainJobController:
+    """Brings each job from Queued to its end. Safe to be killed between any two lines."""
+
+    def __init__(
+        self,
+        store: Store,
+        objects: ObjectStore,
+        backends: Mapping[str, Backend],
+        clock: Callable[[], datetime],
+        log: logging.Logger,
+        metrics: ControllerMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or ControllerMetrics()
+        self._store = store
+        self._objects = objects
+        self._backends = backends
+        self._clock = clock
+        self._log = log
+        self._written: dict[str, float] = {}
+        self._tries: dict[str, int] = {}
+
+    async def reconcile(self, uid: str) -> float | None:
+        """One step for one job. Returns after how many seconds to come back, None to wait for a change."""
+        try:
+            job = await self._store.aread(lambda reader: reader.by_uid(TrainJob, uid))
+        except NotFound:
+            self._forget(uid)
+            return None
+        if job.status.phase.final:
+            self._forget(uid)
+            return await self._finished(job)
+        if job.status.phase is Phase.QUEUED:
+            return await self._queued(job)
+        return await self._active(job)
+
+    def _forget(self, uid: str) -> None:
+        self._written.pop(uid, None)
+        self._tries.pop(uid, None)
+
+    # Queued
+
+    async def _queued(self, job: TrainJob) -> float | None:
+        if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
+            await self._change(job, self._cancel_before_start)
+        elif any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
+            await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
+        return None
+
+    def _cancel_before_start(self, job: TrainJob) -> bool:
+        if job.status.phase is not Phase.QUEUED:
+            return False
+        text = job.spec.cancel.message if job.spec.cancel else ""
+        message = cancelled(job.spec, " before it started", text)
+        report.end(job, Phase.CANCELLED, Reason.CANCELLED_BY_USER, message, self._clock())
+        return True
+
+    # Admitted and Running
+
+    async def _active(self, job: TrainJob) -> float | None:
+        attempt = job.status.attempt
+        if attempt is None:
+            raise RuntimeError(f"{job.metadata.name} is {job.status.phase.value} without an attempt")
+        backend = self._backends.get(attempt.backend)
+        if backend is None:
+            await self._change(job, lambda fresh: report.no_backend(fresh, attempt.backend, sorted(self._backends)))
+            return 30.0
+        ref = AttemptRef(job.metadata.uid, attempt.number)
+        seen = await backend.observe(ref)
+        if seen.state == "gone" and not _created(job, attempt):
+            return await self._create(job, attempt, backend, ref)
+        if seen.state in ("ended", "gone"):
+            return await self._end(job, backend, seen)
+        if job.spec.cancel is not None:
+            await backend.cancel(ref, job.spec.cancel.message)
+        return await self._follow(job, seen)
+
+    async def _create(self, job: TrainJob, attempt: Attempt, backend: Backend, ref: AttemptRef) -> float | None:
+        if job.spec.cancel is not None:
+            message = cancelled(job.spec, " before it started", job.spec.cancel.message)
+            await self._finish(job, Ending(Phase.CANCELLED, Reason.CANCELLED_BY_USER, message))
+            return None
+        profile = parse(Profile, job.status.profile_snapshot) if job.status.profile_snapshot else Profile()
+        request = AttemptRequest(ref, job, profile, blob_prefix(job.metadata.owner))
+        try:
+            await backend.create(request)
+        except BackendError as error:
+            tries = self._tries[job.metadata.uid] = self._tries.get(job.metadata.uid, 0) + 1
+            if not error.permanent and tries < CREATE_TRIES:
+                self._log.warning("%s: try %d to start %s failed: %s", backend.name, tries, ref.name, error)
+                return float(min(30, 2 ** (tries - 1)))
+            await self._finish(job, Ending(Phase.FAILED, Reason.BACKEND_ERROR, str(error)))
+            return None
+        self._tries.pop(job.metadata.uid, None)
+        await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock()))
+        return 0.0
+
+    async def _follow(self, job: TrainJob, seen: Observation) -> float | None:
+        """Write what changed while it runs: the start at once, progress at most every second."""
+        now = time.monotonic()
+        uid = job.metadata.uid
+        if not report.differs(job, seen):
+            return LOOK_SECONDS
+        due = self._written.get(uid, 0.0) + PROGRESS_SECONDS
+        if not report.starts(job, seen) and now < due:
+            return due - now
+        self._written[uid] = now
+        await self._change(job, lambda fresh: report.follow(fresh, seen, self._clock()))
+        return LOOK_SECONDS
+
+    async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
+        await self._finish(job, ending(job.spec, seen), seen)
+        # Only now, that the end is in the record, may what tells of it go.
+        await backend.delete(seen.ref)
+        return None
+
+    async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None) -> None:
+        def change(fresh: TrainJob) -> bool:
+            if fresh.status.phase.final or fresh.status.phase is Phase.QUEUED:
+                return False
+            report.finish(fresh, end, seen, self._clock())
+            return True
+
+        done = await self._change(job, change)
+        if done is not None:
+            meta = done.metadata
+            self._metrics.ended(done)
+            self._log.info(
+                "%s/%s ended: %s (%s)",
+                meta.namespace,
+                meta.name,
+                end.phase.value,
+                end.reason.value,
+                extra={"job": meta.uid, "attempt": len(done.status.attempts), "reason": end.reason.value},
+            )
+
+    # Final
+
+    async def _finished(self, job: TrainJob) -> float | None:
+        """Clean up behind a job that was deleted: its backend's remains, its objects, its dependants, itself."""
+        if job.metadata.deletion_timestamp is None:
+            return None
+        for attempt in job.status.attempts:
+            backend = self._backends.get(attempt.backend)
+            if backend is not None:
+                await backend.delete(AttemptRef(job.metadata.uid, attempt.number))
+        await asyncio.to_thread(self._objects.delete_prefix, f"jobs/{job.metadata.uid}/")
+        await self._store.awrite(lambda writer: _remove(writer, job.metadata.uid, self._clock()))
+        return None
+
+    async def _change(self, job: TrainJob, change: Callable[[TrainJob], bool]) -> TrainJob | None:
+        """Apply ``change`` to the record's own copy in one transaction; None where it found nothing to do."""
+
+        def run(writer: Writer) -> TrainJob | None:
+            try:
+                fresh = writer.by_uid(TrainJob, job.metadata.uid)
+            except NotFound:
+                return None
+            if not change(fresh):
+                return None
+            fresh.status.observed_generation = fresh.metadata.generation
+            return writer.update(fresh, check=False)
+
+        return await self._store.awrite(run)
+
+
+def _created(job: TrainJob, attempt: Attempt) -> bool:
+    return any(
+        condition.type == CREATED and condition.reason == f"Attempt{attempt.number}"
+        for condition in job.status.conditions
+    )
+
+
+def _mark_created(job: TrainJob, number: int, now: datetime) -> bool:
+    return job.status.set_condition(
+        Condition(
+            type=CREATED,
+            status="True",
+            reason=f"Attempt{number}",
+            message="The backend has the attempt; if it vanishes, it is not started again.",
+            last_transition_time=now,
+        )
+    )
+
+
+def _remove(writer: Writer, uid: str, now: datetime) -> None:
+    try:
+        job = writer.by_uid(TrainJob, uid)
+    except NotFound:
+        return
+    for child in writer.owned_by(uid):
+        if isinstance(child, TrainJob) and child.metadata.deletion_timestamp is None:
+            report.delete(child, f"{job.metadata.name}, which it belonged to, was deleted", now)
+            writer.update(child, check=False)
+    job.metadata.finalizers = [item for item in job.metadata.finalizers if item != OBJECTS_FINALIZER]
+    if job.metadata.finalizers:
+        writer.update(job, check=False)  # somebody else still has to clean up
+    else:
+        writer.remove(job)

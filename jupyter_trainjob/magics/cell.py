@@ -1,0 +1,108 @@
+"""What ``%%trainjob`` does: read the options, check the code, collect what goes along, submit, show."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import shlex
+import sys
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from ..client import InputError, Job, spec
+from ..verbs.options import job_options
+from ..verbs.parser import joined, unknown_words
+from . import state
+from .block import block
+from .errors import clean_errors
+from .live import LiveJob, live
+
+
+def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) -> LiveJob | None:
+    """Submit ``code`` with the options in ``line``; the job, or None after ``--block`` and ``--dry-run``."""
+    with clean_errors():
+        arguments = parse(parser, line)
+        if not code.strip():
+            raise UsageError("The cell is empty: write the code to run below the %%trainjob line.")
+        options = job_options(arguments)
+        if not options.get("kernel"):
+            _check_syntax(shell, code)
+        names = spec.split_names(arguments.in_)
+        if names:
+            options["variables"] = _variables(shell.user_ns, names)
+        cell_id = _cell_id(shell)
+        if cell_id:
+            options["cell_id"] = cell_id
+        job = state.client().submit_cell(code, **options)
+        if arguments.dry_run:
+            _tell_dry_run(job)
+            return None
+        state.remember(job)
+        if arguments.block:
+            block(shell, job, spec.split_names(arguments.out))
+            return None
+        return live(job)
+
+
+def parse(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
+    """The options in ``line``; ``UsageError`` says what can't be read."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"%%trainjob: {error}; close the quotes.") from None
+    found, unknown = parser.parse_known_args(joined(parser, words))
+    if unknown:
+        raise UsageError(unknown_words(parser, unknown).replace("%trainjob:", "%%trainjob:", 1))
+    return found
+
+
+def _check_syntax(shell: Any, code: str) -> None:
+    """``UsageError`` with the line as the notebook numbers it, before anything is sent. The server checks it again."""
+    try:
+        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        compile(shell.transform_cell(code), "cell", "exec", flags=flags, dont_inherit=True)
+    except SyntaxError as error:
+        number = error.lineno or 1
+        lines = code.splitlines()
+        shown = lines[number - 1] if 0 < number <= len(lines) else (error.text or "").rstrip("\n")
+        mark = " " * max(0, (error.offset or 1) - 1) + "^"
+        raise UsageError(
+            f"Nothing was submitted: the cell has a syntax error.\n"
+            f"  line {number + 1} of the cell: {error.msg}\n\n    {shown}\n    {mark}"
+        ) from None
+    except ValueError as error:  # a null byte, a lone surrogate
+        raise UsageError(f"Nothing was submitted: the cell can't be read: {error}.") from None
+
+
+def _variables(namespace: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    for name in names:
+        if name not in namespace:
+            own = [key for key in namespace if not key.startswith("_")]
+            near = difflib.get_close_matches(name, own, n=1)
+            hint = f"Did you mean {near[0]}?" if near else "Run the cell that makes it first."
+            raise InputError(f"--in {name}: the notebook has no variable of this name.", remedy=hint)
+    return {name: namespace[name] for name in names}
+
+
+def _cell_id(shell: Any) -> str:
+    """The nbformat id of the cell, where the front end tells it."""
+    get_parent = getattr(shell, "get_parent", None)
+    parent = get_parent() if get_parent else None
+    found = ((parent or {}).get("metadata") or {}).get("cellId")
+    return str(found)[:64] if found else ""
+
+
+def _tell_dry_run(job: Job) -> None:
+    sys.stdout.write(f"Nothing was submitted. It would be {job.describe()}\n")
+    asked = job.spec
+    for word, value in {
+        "queue": asked.get("queue"),
+        "profile": asked.get("profile"),
+        "resources": ", ".join(f"{key} {value}" for key, value in (asked.get("resources") or {}).items()),
+        "time limit": asked.get("timeLimitSeconds") and f"{asked['timeLimitSeconds']} s",
+        "starts about": job.status.get("estimatedStart"),
+    }.items():
+        if value:
+            sys.stdout.write(f"  {word}: {value}\n")

@@ -1,0 +1,83 @@
+"""Names that are always valid and never collide. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+NAME_MAX = 63
+SHORT_NAME_MAX = 57
+"""A short name gets a dash and five letters behind it to become a full one."""
+
+NAME_LABEL = "jupyter-trainjob/name"
+RETRY_OF_LABEL = "jupyter-trainjob/retry-of"
+KEEP_LABEL = "jupyter-trainjob/keep"
+"""Set by the owner or an operator: retention leaves the job alone."""
+OBJECTS_FINALIZER = "jupyter-trainjob/objects"
+"""Keeps a job's record until its logs and outputs are gone."""
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
+_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
+_LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words by accident
+
+
+def is_name(text: str, maximum: int = NAME_MAX) -> bool:
+    """Whether ``text`` is a DNS label (RFC 1123) of at most ``maximum`` characters."""
+    return len(text) <= maximum and _NAME.match(text) is not None
+
+
+def full_name(short: str) -> str:
+    """A full name for a short one: ``digits`` → ``digits-x7k2p``."""
+    return f"{short}-" + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+
+
+def slug(text: str, maximum: int = NAME_MAX) -> str:
+    """A valid name for any text, different for different texts.
+
+    A text that is a valid name already and holds no double dash stays as it is; any other gets its
+    readable part, two dashes and eight hexadecimal digits of its SHA-256.
+    """
+    if is_name(text, maximum) and "--" not in text:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[: maximum - 11].strip("-")
+    return f"{readable or 'x'}--{digest}"
+
+
+def label_key_error(key: str) -> str | None:
+    """Why ``key`` is no label key, or None. ``[prefix/]name`` as Kubernetes has it."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and (len(prefix) > 253 or not _LABEL_PREFIX.match(prefix)):
+        return f"the prefix {prefix!r} is no DNS name"
+    if not name or len(name) > 63 or not _LABEL_NAME.match(name):
+        return "a label key has 1 to 63 letters, digits, '-', '_' or '.', and starts and ends with a letter or digit"
+    return None
+
+
+def label_value_error(value: str) -> str | None:
+    """Why ``value`` is no label value, or None."""
+    if value == "" or (len(value) <= 63 and _LABEL_NAME.match(value)):
+        return None
+    return "a label value has up to 63 letters, digits, '-', '_' or '.', and starts and ends with a letter or digit"
+
+
+def attempt_name(uid: str, attempt: int) -> str:
+    """What an attempt is called in its backend; the same for ever, so creating twice is seen."""
+    return f"tj-{uid}-{attempt}"
+
+
+def attempt_prefix(uid: str, attempt: int) -> str:
+    """Where an attempt's objects lie in the object store, with the slash."""
+    return f"jobs/{uid}/{attempt}/"
+
+
+def blob_prefix(owner: str) -> str:
+    """Where a person's uploads lie in the object store, with the slash."""
+    return f"blobs/{slug(owner)}/"
+
+
+def blob_key(owner: str, digest: str) -> str:
+    """Where one upload lies. ``digest`` is ``sha256:…``."""
+    return blob_prefix(owner) + digest.removeprefix("sha256:")

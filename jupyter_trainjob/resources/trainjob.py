@@ -1,0 +1,331 @@
+"""TrainJob: code that runs once, elsewhere, and what became of it.
+
+Verbs change ``spec`` (cancel, gates, priority), controllers write ``status``; else the spec is immutable.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from .base import Model, Resource, Status, Timestamp
+from .outcome import (
+    INFRASTRUCTURE_REASONS,
+    Attempt,
+    CodeError,
+    LogStatus,
+    OutputFile,
+    OutputStatus,
+    Phase,
+    Progress,
+    Reason,
+    Result,
+    Usage,
+)
+from .quantity import ByteQuantity, CpuQuantity, byte_count, cpu_millis
+from .source import (
+    CellSource,
+    DatasetInput,
+    Digest,
+    FolderSource,
+    Input,
+    NotebookSource,
+    OutputInput,
+    ScriptSource,
+    Source,
+    UploadInput,
+    UriInput,
+    VariablesInput,
+    encodable,
+    identifier,
+    relative_path,
+)
+
+MAX_PARAMETERS_BYTES = 256 * 1024
+MAX_PARAMETER_DEPTH = 64
+MAX_TIME_LIMIT_SECONDS = 30 * 24 * 3600
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+
+
+class EnvVar(Model):
+    """One environment variable. Its value is shown to the owner only."""
+
+    name: str = Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$"})
+    value: str = Field(max_length=32 * 1024)
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not _VARIABLE.match(value):
+            raise ValueError(f"{value[:80]!r} is no name of an environment variable; names are such as 'MY_KEY'")
+        return value
+
+    @field_validator("value")
+    @classmethod
+    def _value(cls, value: str) -> str:
+        if "\0" in value:
+            raise ValueError("an environment variable can't hold a NUL character")
+        return encodable(value, "the value")
+
+
+class Requirements(Model):
+    """What to install for the job, built outside it once per content."""
+
+    format: Literal["requirements.txt", "renv.lock", "ivy"]
+    digest: Digest
+
+
+class Environment(Model):
+    """What the code runs in."""
+
+    language: str = Field(default="", description="python, r or scala; empty means the profile's or the notebook's.")
+    kernel: str = Field(default="", description="A kernelspec name, where the language is not enough.")
+    image: str = ""
+    requirements: Requirements | None = None
+    env: list[EnvVar] = Field(default_factory=list, max_length=256)
+
+
+class Resources(Model):
+    """What the job may use. What is left out comes from the profile; after admission nothing is left out."""
+
+    cpu: CpuQuantity | None = None
+    memory: ByteQuantity | None = Field(default=None, description="Of the whole process tree.")
+    gpu: int | None = Field(default=None, ge=0, le=1024)
+    shm: ByteQuantity | None = None
+    disk: ByteQuantity | None = Field(default=None, description="All that the job writes into its folder.")
+    processes: int | None = Field(default=None, ge=8, le=100_000, description="Processes and threads.")
+    open_files: int | None = Field(default=None, ge=64, le=1_048_576)
+    file_size: ByteQuantity | None = Field(default=None, description="The largest single file.")
+    log: ByteQuantity | None = Field(default=None, description="Log bytes kept: the first and the last half of it.")
+
+    @property
+    def cpu_millis(self) -> int:
+        """Thousandths of a CPU; 0 where nothing is set."""
+        return cpu_millis(self.cpu) if self.cpu else 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes; 0 where nothing is set."""
+        return byte_count(self.memory) if self.memory else 0
+
+
+class Gate(Model):
+    """Something that keeps the job from queueing until it is taken away or fulfilled."""
+
+    type: Literal["hold", "dependency", "approval", "dataset"]
+    job: str = Field(default="", description="dependency: uid of the job that must end first")
+    condition: Literal["succeeded", "finished", "failed"] = "succeeded"
+    message: str = Field(default="", max_length=500)
+
+
+class Volume(Model):
+    """A volume that the profile allows."""
+
+    name: str
+    mount_path: str
+    sub_path: str = ""
+    read_only: bool = True
+
+
+class Network(Model):
+    """What the job may reach; nothing by default."""
+
+    mode: Literal["none", "loopback", "profile"] = "none"
+
+
+class Outputs(Model):
+    """What to bring back: variables by name, files by glob."""
+
+    names: list[str] = Field(default_factory=list, max_length=256)
+    keep: list[str] = Field(default_factory=lambda: ["**"], max_length=256)
+
+    @field_validator("names")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        return [identifier(name) for name in value]
+
+
+class Retries(Model):
+    """How often another attempt may follow one that ended for a reason that is not the user's."""
+
+    limit: int = Field(default=0, ge=0, le=100)
+    on_code_error: bool = False
+
+
+class Cancel(Model):
+    """Set by the cancel verb."""
+
+    requested_at: Timestamp
+    by: str
+    message: str = ""
+
+
+class PodSet(Model):
+    """So many equal pods. Today a job has one set of one."""
+
+    name: str = "main"
+    count: int = 1
+    resources: Resources
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested, looked at level by level: no recursion, the value may be hostile."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        depth += 1
+        if depth > MAX_PARAMETER_DEPTH:
+            break
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def _finite(value: Any) -> bool:
+    """Whether JSON can carry every number in ``value``, which is at most :data:`MAX_PARAMETER_DEPTH` deep."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, list) else True
+
+
+class TrainJobSpec(Model):
+    """What is wanted."""
+
+    source: Source
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    inputs: list[Input] = Field(default_factory=list, max_length=20_000)
+    outputs: Outputs = Field(default_factory=Outputs)
+    environment: Environment = Field(default_factory=Environment)
+    profile: str = Field(default="", description="Empty means the server's default profile.")
+    queue: str = Field(default="", description="Empty means the profile's, else the server's default queue.")
+    resources: Resources = Field(default_factory=Resources)
+    time_limit_seconds: int | None = Field(default=None, description="Wall clock, from the start of the code.")
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
+    network: Network = Field(default_factory=Network)
+    volumes: list[Volume] = Field(default_factory=list, max_length=32)
+    scheduling_gates: list[Gate] = Field(default_factory=list, max_length=64)
+    retries: Retries = Field(default_factory=Retries)
+    notify: bool = False
+    cancel: Cancel | None = None
+
+    @field_validator("time_limit_seconds")
+    @classmethod
+    def _time_limit(cls, value: int | None) -> int | None:
+        if value is not None and not 1 <= value <= MAX_TIME_LIMIT_SECONDS:
+            raise ValueError(
+                f"{value} s is not between 1 second and 30 days; write for example 300 (or --time-limit 5m)"
+            )
+        return value
+
+    @field_validator("parameters")
+    @classmethod
+    def _parameters(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            identifier(name)
+        for name, item in value.items():
+            if _depth(item) > MAX_PARAMETER_DEPTH:
+                raise ValueError(f"{name} is nested more than {MAX_PARAMETER_DEPTH} deep; put it into a file")
+            if not _finite(item):
+                raise ValueError(f"{name} holds NaN or an infinity, which JSON can't carry; send a string or null")
+        if len(repr(value)) > MAX_PARAMETERS_BYTES:
+            raise ValueError("the parameters are larger than 256 KiB; put them into a file and send it with --files")
+        return value
+
+    def uploads(self) -> Iterator[tuple[str, str]]:
+        """Field and digest of every upload of the owner's that the job reads."""
+        if not isinstance(self.source, CellSource):
+            yield "spec.source.digest", self.source.digest
+        for index, item in enumerate(self.inputs):
+            if isinstance(item, (UploadInput, VariablesInput)):
+                yield f"spec.inputs[{index}].digest", item.digest
+        if self.environment.requirements is not None:
+            yield "spec.environment.requirements.digest", self.environment.requirements.digest
+
+    def pod_sets(self) -> list[PodSet]:
+        """The job's needs as count × resources."""
+        return [PodSet(resources=self.resources)]
+
+
+class TrainJobStatus(Status):
+    """What is."""
+
+    phase: Phase = Phase.QUEUED
+    reason: str = Field(default="", description="Of a final phase: one of Reason; else why it waits, in one word.")
+    message: str = ""
+    queued: Timestamp | None = Field(default=None, description="Since when it waits in the queue.")
+    finished: Timestamp | None = None
+    attempts: list[Attempt] = Field(default_factory=list)
+    progress: Progress | None = None
+    log: LogStatus | None = None
+    outputs: OutputStatus | None = None
+    code_hash: str = ""
+    image_digest: str = ""
+    environment_lock: str = ""
+    profile_snapshot: dict[str, Any] = Field(default_factory=dict)
+    position: int | None = Field(default=None, description="In its queue, from 1. Computed on read.")
+    waiting_for: str = Field(default="", description="One sentence. Computed on read.")
+    estimated_start: Timestamp | None = Field(default=None, description="Computed on read.")
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The latest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+
+class TrainJob(Resource):
+    """A job."""
+
+    PLURAL: ClassVar[str] = "trainjobs"
+
+    kind: Literal["TrainJob"] = "TrainJob"
+    spec: TrainJobSpec
+    status: TrainJobStatus = Field(default_factory=TrainJobStatus)
+
+
+__all__ = [
+    "INFRASTRUCTURE_REASONS",
+    "MAX_PARAMETERS_BYTES",
+    "MAX_TIME_LIMIT_SECONDS",
+    "Attempt",
+    "Cancel",
+    "CellSource",
+    "CodeError",
+    "DatasetInput",
+    "Digest",
+    "EnvVar",
+    "Environment",
+    "FolderSource",
+    "Gate",
+    "Input",
+    "LogStatus",
+    "Network",
+    "NotebookSource",
+    "OutputFile",
+    "OutputInput",
+    "OutputStatus",
+    "Outputs",
+    "Phase",
+    "PodSet",
+    "Progress",
+    "Reason",
+    "Requirements",
+    "Resources",
+    "Result",
+    "Retries",
+    "ScriptSource",
+    "Source",
+    "TrainJob",
+    "TrainJobSpec",
+    "TrainJobStatus",
+    "UploadInput",
+    "UriInput",
+    "Usage",
+    "VariablesInput",
+    "Volume",
+    "relative_path",
+]

@@ -1,0 +1,190 @@
+"""The notebook as a document: read it, put parameters in, keep it small, save it."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import keyword
+import math
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+_nbformat: Any = nbformat  # it has no types
+from_dict: Callable[[dict[str, Any]], NotebookNode] = _nbformat.from_dict
+_new_output: Callable[..., NotebookNode] = _nbformat.v4.new_output
+
+STREAM_BYTES = 1024 * 1024
+"""How much stream text a cell keeps in the saved notebook: half of it from the beginning, half from the end."""
+RICH_BYTES = 32 * 1024 * 1024
+"""How much the other outputs of a cell may come to in the saved notebook."""
+
+
+class NotebookError(Exception):
+    """The notebook can't be run. The text says why, for its author."""
+
+
+def load(path: Path) -> NotebookNode:
+    """Read a notebook of any format up to 4. Raises :class:`NotebookError`."""
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotebookError(f"There is no notebook {path.name!r}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotebookError(f"{path.name!r} can't be read as a notebook: {error}.") from error
+    major = data.get("nbformat") if isinstance(data, dict) else None
+    if not isinstance(major, int):
+        raise NotebookError(f"{path.name!r} is no notebook: it has no number in 'nbformat'.")
+    if major > 4:
+        raise NotebookError(
+            f"{path.name!r} has notebook format {major}, this job's Jupyter knows formats up to 4. Save it in format "
+            "4, or run it in an environment with a newer nbformat."
+        )
+    try:
+        notebook = from_dict(data) if major == 4 else _nbformat.convert(from_dict(data), 4)
+        notebook.nbformat_minor = max(5, int(notebook.get("nbformat_minor", 0)))
+        for cell in notebook.cells:
+            _complete(cell)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise NotebookError(f"{path.name!r} is a damaged notebook: {type(error).__name__}: {error}.") from error
+    notebook.setdefault("metadata", from_dict({}))
+    return notebook
+
+
+def _complete(cell: NotebookNode) -> None:
+    if isinstance(cell.source, list):
+        cell.source = "".join(cell.source)
+    cell.setdefault("metadata", from_dict({}))
+    if not cell.get("id"):
+        cell["id"] = uuid.uuid4().hex[:8]
+    if cell.cell_type == "code":
+        cell["outputs"] = []
+        cell["execution_count"] = None
+
+
+def literal(value: Any) -> str:
+    """A JSON value as Python source that evaluates to the same value."""
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, int):
+        return repr(value) if abs(value) < 10**4000 else hex(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else f"float({str(value)!r})"
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(literal(one) for one in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(str(key))}: {literal(one)}" for key, one in value.items()) + "}"
+    raise NotebookError(f"A parameter can't be of type {type(value).__name__}.")
+
+
+def inject(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
+    """Put a cell with the parameters behind the one tagged ``parameters``, else before the first code cell.
+
+    Raises :class:`NotebookError` for a name that is no variable.
+    """
+    if not parameters:
+        return
+    lines = ["# Parameters"]
+    for name, value in parameters.items():
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise NotebookError(f"The parameter {name!r} is no variable name; rename it.")
+        lines.append(f"{name} = {literal(value)}")
+    cell = _nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
+    cells = notebook.cells
+    cells[:] = [one for one in cells if "injected-parameters" not in tags(one)]
+    tagged = [index for index, one in enumerate(cells) if "parameters" in tags(one)]
+    code = [index for index, one in enumerate(cells) if one.cell_type == "code"]
+    cells.insert(tagged[0] + 1 if tagged else code[0] if code else len(cells), cell)
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """A cell's tags."""
+    found = cell.metadata.get("tags", [])
+    return found if isinstance(found, list) else []
+
+
+def runnable(cell: NotebookNode) -> bool:
+    """Whether the cell has code to run."""
+    return bool(cell.cell_type == "code" and cell.source.strip())
+
+
+class CellOutputs:
+    """Adds a cell's stream text to its outputs, and keeps both small. The log has all of it."""
+
+    def __init__(self, cell: NotebookNode) -> None:
+        self.cell = cell
+        self._kept = self._left = self._rich = 0
+        self._tail: list[tuple[str, str]] = []
+        self._tail_size = 0
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
+
+    def stream(self, name: str, data: bytes) -> tuple[str, str] | None:
+        """Bytes as text to add to the outputs; None where it went into the tail."""
+        text = self._decoders[name].decode(data)
+        room = STREAM_BYTES // 2 - self._kept
+        head, rest = text[: max(0, room)], text[max(0, room) :]
+        self._kept += len(head)
+        if rest:
+            self._push(name, rest)
+        return (name, head) if head else None
+
+    def rich(self, size: int) -> bool:
+        """Whether an output of about ``size`` bytes may still be kept."""
+        self._rich += size
+        return self._rich <= RICH_BYTES
+
+    def finish(self) -> None:
+        """Bring the tail in, behind a line that says what was left out."""
+        if not self._tail:
+            return
+        if self._left:
+            text = f"\n[… {self._left:,} characters are left out here; the job's log has them all …]\n"
+            self.cell.outputs.append(_new_output("stream", name="stderr", text=text))
+        for name, text in self._tail:
+            add_stream(self.cell.outputs, name, text)
+        self._tail = []
+
+    def _push(self, name: str, text: str) -> None:
+        if len(text) > STREAM_BYTES // 2:
+            self._left += len(text) - STREAM_BYTES // 2
+            text = text[-STREAM_BYTES // 2 :]
+        self._tail.append((name, text))
+        self._tail_size += len(text)
+        while self._tail_size - len(self._tail[0][1]) >= STREAM_BYTES // 2:
+            gone = len(self._tail.pop(0)[1])
+            self._tail_size -= gone
+            self._left += gone
+        if len(self._tail) > 1000:
+            self._tail = _joined(self._tail)
+
+
+def _joined(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    outputs: list[Any] = []
+    for name, text in parts:
+        if outputs and outputs[-1][0] == name:
+            outputs[-1][1].append(text)
+        else:
+            outputs.append((name, [text]))
+    return [(name, "".join(texts)) for name, texts in outputs]
+
+
+def add_stream(outputs: list[NotebookNode], name: str, text: str) -> None:
+    """Add stream text, to the last output if that is the same stream."""
+    if outputs and outputs[-1].output_type == "stream" and outputs[-1].name == name:
+        outputs[-1].text += text
+    else:
+        outputs.append(_new_output("stream", name=name, text=text))
+
+
+def save(notebook: NotebookNode, path: Path) -> None:
+    """Replace the file at once. Raises ``OSError``."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(_nbformat.v4.writes(notebook) + "\n", encoding="utf-8", errors="backslashreplace")
+    partial.replace(path)

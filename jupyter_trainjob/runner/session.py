@@ -1,0 +1,346 @@
+"""A running kernel and the conversation with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from nbclient.client import NotebookClient
+from nbclient.exceptions import CellExecutionComplete
+from nbformat import NotebookNode
+
+from . import inkernel, inplace
+from .early import Kernel
+from .notebook import CellOutputs, add_stream, from_dict
+from .stream import Log, Parser, Pipe, Token
+
+PROGRESS_TYPE = "application/vnd.trainjob.progress+json"
+_SHOWN = frozenset(
+    [
+        *("status", "execute_input", "stream", "display_data", "execute_result", "update_display_data", "error"),
+        *("clear_output", "comm_open", "comm_msg", "comm_close"),
+    ]
+)
+_IN_KERNEL = Path(inkernel.__file__).read_text(encoding="utf-8")
+_IN_PLACE = Path(inplace.__file__).read_text(encoding="utf-8")
+HOLD_SECONDS = 5.0
+"""How long text waits for a displayed object that stands before it but does not come."""
+NO_INPUT = "input() has nobody to answer it in a job. Pass the value as a parameter (--param name=value)."
+
+
+class KernelGone(Exception):
+    """The kernel died."""
+
+
+class Session(NotebookClient):
+    """Talks with one kernel: sends code, sends what is printed to the log and into the cells' outputs, in order.
+
+    All that changes the order of things holds ``_turn``: the text pump and the handler of messages.
+    """
+
+    def __init__(
+        self, notebook: NotebookNode, kernel: Kernel, log: Log, progress: Callable[[dict[str, Any]], None]
+    ) -> None:
+        super().__init__(notebook)
+        self.kernel, self._log, self._progress = kernel, log, progress
+        self.started = self._subscribed = self._closed = False
+        self.mark = b"\0tj" + os.urandom(12).hex().encode()
+        self._pipe, self._parser = Pipe(kernel.output), Parser(self.mark)
+        self._tokens: list[Token] = []
+        self._reached = self._released = 0
+        self._turn, self._free = asyncio.Lock(), asyncio.Event()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle: dict[str, asyncio.Event] = {}
+        self._here: tuple[NotebookNode, int, CellOutputs] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.early = bytearray()
+
+    # Beginning and end
+
+    async def connect(self, timeout_seconds: float = 120.0) -> None:
+        """Wait for the kernel's sockets, connect, and learn what it speaks. Raises :class:`KernelGone`."""
+        connection = self.kernel.connection
+        if connection["transport"] == "ipc":
+            await self._while_alive(self._await_sockets(connection), timeout_seconds)
+        client = AsyncKernelClient()
+        client.load_connection_file(str(self.kernel.connection_file))
+        client.start_channels(shell=True, iopub=True, stdin=False, hb=False, control=True)  # noqa: S604 - a channel
+        self.kc = client
+        for work in (self._pump(), self._listen()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(self._failed)
+            self._tasks.append(task)
+        while True:
+            reply = await self._while_alive(self.request(client.kernel_info, idle_seconds=0.2), timeout_seconds)
+            if self._subscribed:
+                break
+        self.nb.metadata["language_info"] = from_dict(reply.get("language_info", {}))
+
+    async def _await_sockets(self, connection: dict[str, Any]) -> None:
+        wanted = {f"k-{connection[name]}" for name in ("shell_port", "iopub_port")}
+        while not wanted <= {path.name for path in self.kernel.folder.iterdir()}:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+    def died(self) -> None:
+        """Tell the session that its kernel has died."""
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        """An accident of ours ends the run loudly, where else it would wait for ever."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._gone.done():
+            self._gone.set_exception(error)
+
+    async def close(self) -> None:
+        """Bring out what is still on its way, and let go. Doing it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._gone.done() and self.kc is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._quiet(), 1.0)
+        async with self._turn:
+            self._released = 1 << 62
+            await self._drain()
+            for token in self._parser.end():
+                await self._handle_token(token)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.kc is not None:
+            self.kc.stop_channels()
+
+    async def _quiet(self) -> None:
+        assert self.kc is not None
+        while await self.kc.iopub_channel.msg_ready():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    # Requests
+
+    async def request(
+        self, send: Callable[..., str], *args: Any, idle_seconds: float | None = None, **kwargs: Any
+    ) -> Any:
+        """Send a request on the shell channel; its reply, once all of its messages were handled too.
+
+        Raises :class:`KernelGone`.
+        """
+        assert self.kc is not None
+        id_ = send(*args, **kwargs)
+        idle = self._idle[id_] = asyncio.Event()
+        try:
+            reply = await self._while_alive(self._reply(id_))
+            with contextlib.suppress(asyncio.TimeoutError):
+                await self._while_alive(idle.wait(), idle_seconds)
+        finally:
+            del self._idle[id_]
+        async with self._turn:
+            await self._drain()
+        return reply["content"]
+
+    async def _reply(self, id_: str) -> Any:
+        assert self.kc is not None
+        while True:
+            message = await self.kc.shell_channel.get_msg(timeout=None)
+            if message["parent_header"].get("msg_id") == id_:
+                return message
+
+    async def _while_alive(self, what: Any, timeout_seconds: float | None = None) -> Any:
+        task = asyncio.ensure_future(what)
+        try:
+            done, _ = await asyncio.wait(
+                {task, self._gone}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if task in done:
+                return task.result()
+            if self._gone.done():
+                self._gone.result()
+                raise KernelGone
+            raise asyncio.TimeoutError
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def take_over(self) -> None:
+        """Lay our streams into a Python kernel. What it said before is kept in ``early``, not in the log."""
+        code = (
+            "import sys as _s, types as _t\n"
+            "_m = _s.modules['_trainjob_inkernel'] = _t.ModuleType('_trainjob_inkernel')\n"
+            f"exec(compile({_IN_KERNEL!r}, '<trainjob>', 'exec'), _m.__dict__)\n"
+            f"_m.install({self.mark!r}, {NO_INPUT!r})\n"
+            "_p = _t.ModuleType('_trainjob_inplace')\n"
+            f"exec(compile({_IN_PLACE!r}, '<trainjob>', 'exec'), _p.__dict__)\n"
+            "_p.install(get_ipython())\n"
+            "del _s, _t, _m, _p"
+        )
+        await self._silently(code)
+
+    async def call(self, function: str, *args: Any) -> dict[str, Any]:
+        """Call a function of :mod:`.inkernel` in the kernel; its answer. Raises ``RuntimeError`` with its error."""
+        path = self.kernel.folder / "answer.json"
+        path.unlink(missing_ok=True)
+        module = "__import__('sys').modules['_trainjob_inkernel']"
+        await self._silently(f"{module}.answer({str(path)!r}, {module}.{function}(*{args!r}) or {{}})")
+        answer: dict[str, Any] = json.loads(path.read_bytes())
+        return answer
+
+    async def _silently(self, code: str) -> None:
+        assert self.kc is not None
+        reply = await self.request(self.kc.execute, code, silent=True, store_history=False, allow_stdin=False)
+        if reply["status"] != "ok":
+            raise RuntimeError(reply.get("evalue") or reply.get("ename") or "the kernel refused")
+
+    async def run_cell(self, cell: NotebookNode, index: int) -> dict[str, Any]:
+        """Run one cell; the reply's content. Raises :class:`KernelGone`."""
+        assert self.kc is not None
+        cell.outputs = []
+        cell.metadata["execution"] = {}
+        outputs = CellOutputs(cell)
+        self._here = (cell, index, outputs)
+        self.clear_before_next_output = False
+        try:
+            reply: dict[str, Any] = await self.request(
+                self.kc.execute, cell.source, silent=False, store_history=True, allow_stdin=False, stop_on_error=False
+            )
+            cell["execution_count"] = reply.get("execution_count")
+            return reply
+        finally:
+            if self._gone.done():
+                await self.close()
+            outputs.finish()
+
+    # What comes back
+
+    async def _pump(self) -> None:
+        """Bring text from the pipe to the log, up to a mark whose message has not come."""
+        while not self._pipe.ended:
+            await self._pipe.readable()
+            async with self._turn:
+                await self._advance(self._pipe.read())
+            deadline = time.monotonic() + HOLD_SECONDS
+            while self._held:
+                self._free.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._free.wait(), max(0.0, deadline - time.monotonic()))
+                async with self._turn:
+                    if time.monotonic() >= deadline:
+                        self._released = max(self._released, self._reached)
+                    await self._advance(b"")
+
+    @property
+    def _held(self) -> bool:
+        return bool(self._tokens) and self._reached > self._released
+
+    async def _advance(self, data: bytes) -> None:
+        self._tokens.extend(self._parser.feed(data))
+        while self._tokens and self._reached <= self._released:
+            token = self._tokens.pop(0)
+            await self._handle_token(token)
+
+    async def _until_mark(self, number: int) -> None:
+        """Bring out what was printed before the message ``number``."""
+        self._released = max(self._released, number - 1)
+        await self._advance(b"")
+        while self._reached < number and (data := self._pipe.read()):
+            await self._advance(data)
+        self._released = max(self._released, number)
+
+    async def _drain(self) -> None:
+        """Bring out all that is in the pipe at this moment."""
+        await self._advance(b"")
+        left = self._pipe.waiting()
+        while left > 0 and (data := self._pipe.read(left)):
+            left -= len(data)
+            await self._advance(data)
+
+    async def _handle_token(self, token: Token) -> None:
+        name, data = token
+        if isinstance(data, int):
+            self._reached = max(self._reached, data)
+            return
+        if not self.started:
+            self.early += data
+            del self.early[:-16384]
+            return
+        await self._log.write(data)
+        if self._here is not None:
+            cell, index, outputs = self._here
+            kept = outputs.stream(name, data)
+            if kept is not None:
+                self._keep_stream(cell, index, *kept)
+
+    def _keep_stream(self, cell: NotebookNode, index: int, name: str, text: str) -> None:
+        if self.clear_before_next_output:
+            cell.outputs[:] = []
+            self.clear_display_id_mapping(index)
+            self.clear_before_next_output = False
+        add_stream(cell.outputs, name, text)
+
+    async def _listen(self) -> None:
+        assert self.kc is not None
+        while True:
+            message = await self.kc.iopub_channel.get_msg(timeout=None)
+            self._subscribed = True
+            async with self._turn:
+                number = message["metadata"].get("trainjob_mark")
+                if isinstance(number, int):
+                    await self._until_mark(number)
+                await self._handle_message(message)
+                self._free.set()
+
+    async def _handle_message(self, message: dict[str, Any]) -> None:
+        type_, content = message["header"]["msg_type"], message["content"]
+        parent = message["parent_header"].get("msg_id")
+        if type_ == "status":
+            if content["execution_state"] == "idle" and parent in self._idle:
+                self._idle[parent].set()
+            if self._here is None or "execution" not in self._here[0].metadata:
+                return
+        if not self.started or self._here is None or type_ not in _SHOWN:
+            return
+        cell, index, outputs = self._here
+        if type_ == "stream":
+            await self._handle_token((content["name"], content["text"].encode("utf-8", "backslashreplace")))
+            return
+        if type_ in ("display_data", "execute_result", "update_display_data"):
+            if self._is_progress(content):
+                return
+            if not outputs.rich(_size(content)):
+                content = {**content, "data": _too_large(content["data"])}
+                message = {**message, "content": content}
+        with contextlib.suppress(CellExecutionComplete):
+            self.process_message(message, cell, index)
+        if type_ in ("display_data", "execute_result"):
+            await self._log.line(_text(content["data"]))
+        elif type_ == "error":
+            await self._log.line("\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}")
+
+    def _is_progress(self, content: dict[str, Any]) -> bool:
+        data = content["data"].get(PROGRESS_TYPE)
+        if isinstance(data, dict):
+            self._progress(data)
+        return PROGRESS_TYPE in content["data"]
+
+
+def _size(content: dict[str, Any]) -> int:
+    return sum(len(value) if isinstance(value, str) else len(json.dumps(value)) for value in content["data"].values())
+
+
+def _too_large(data: dict[str, Any]) -> dict[str, Any]:
+    kinds = ", ".join(data)
+    return {"text/plain": f"[an output ({kinds}) is left out here: the cell's outputs are too large to be saved]"}
+
+
+def _text(data: dict[str, Any]) -> str:
+    text = data.get("text/plain")
+    if text is None:
+        return f"<{', '.join(data)}>"
+    return text if isinstance(text, str) else "".join(text)

@@ -1,0 +1,134 @@
+"""Read a log by offset, while it is written and after. Blocks: servers call it in threads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from .base import KeyMissing, ObjectStore
+from .loglayout import Hole, LogRecord, base, joined_key, record, segment_key, segments
+
+READ_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """A piece of a log. ``offset`` is that of its first byte: larger than asked for where bytes are not stored.
+
+    ``size``: how many bytes are known to have been printed. ``complete``: the log has ended and will not grow.
+    ``gap``: what the cap left out. ``missing``: bytes lost elsewhere. ``truncated``: its writer died.
+    """
+
+    data: bytes
+    offset: int
+    next_offset: int
+    size: int
+    complete: bool
+    gap: Hole | None = None
+    missing: int = 0
+    truncated: bool = False
+
+
+class LogReader:
+    """Reads one log. It remembers where it was, to find what follows without listing; cheap to make anew."""
+
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
+        self._store, self._prefix = store, base(prefix)
+        self._here: tuple[int, int] | None = None  # (start, size) of the segment read last
+
+    def read(self, offset: int, limit: int = READ_BYTES, wait_seconds: float = 0.0) -> LogChunk:
+        """Up to ``limit`` bytes from ``offset`` on.
+
+        Where there are none yet it looks again for ``wait_seconds``, then returns an empty chunk. Inside a hole it
+        reads from its end. Raises ``StoreError``.
+        """
+        if offset < 0 or limit < 1:
+            raise ValueError(f"offset {offset} or limit {limit} is no position in a log")
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            chunk = self._look(offset, limit)
+            left = deadline - time.monotonic()
+            if chunk.data or chunk.complete or left <= 0:
+                return chunk
+            time.sleep(min(self._store.poll_seconds, left))
+
+    def _look(self, offset: int, limit: int) -> LogChunk:
+        while True:
+            known = record(self._store, self._prefix)
+            if known is not None and known.complete:
+                return self._joined(known, offset, limit)
+            chunk = self._growing(known or LogRecord(), offset, limit)
+            if chunk.data:
+                return chunk
+            again = record(self._store, self._prefix)
+            if again == known:
+                return chunk
+
+    def _joined(self, known: LogRecord, offset: int, limit: int) -> LogChunk:
+        begin, position, end = known.position(min(offset, known.size))
+        count = min(limit, end - begin)
+        data = b""
+        if count > 0:
+            data = self._store.get(joined_key(self._prefix), position, position + count)
+        return LogChunk(data, begin, begin + len(data), known.size, True, known.gap, known.missing, known.truncated)
+
+    def _growing(self, known: LogRecord, offset: int, limit: int) -> LogChunk:
+        parts: list[bytes] = []
+        begin, count = offset, 0
+        while count < limit:
+            found = self._find(begin + count, holes=bool(known.holes))
+            if found is None:
+                break
+            start, size = found
+            if start > begin + count:
+                if parts:
+                    break  # the hole's end is the next chunk's beginning
+                begin = start
+            skip = begin + count - start
+            try:
+                data = self._store.get(segment_key(self._prefix, start), skip, min(size, skip + limit - count))
+            except KeyMissing:  # trimmed or joined since
+                self._here = None
+                break
+            if not data:
+                break
+            parts.append(data)
+            count += len(data)
+        gap = known.gap
+        if gap is not None and gap[0] <= offset < begin:
+            gap = (gap[0], max(begin, gap[1]))
+        seen = sum(self._here) if self._here else 0
+        size = max(begin + count if parts else 0, seen, known.size)
+        return LogChunk(b"".join(parts), begin, begin + count, size, False, gap, known.missing)
+
+    def _find(self, offset: int, *, holes: bool) -> tuple[int, int] | None:
+        """The segment that holds ``offset``, or the next one behind a hole; None if there is none yet."""
+        if self._here is not None and self._here[0] <= offset:
+            start, size = self._here
+            if self._store.can_append and offset >= start + size:
+                self._here = self._stat(start)
+            if self._here and offset < sum(self._here):
+                return self._here
+        at_end = self._here is not None and offset == sum(self._here)
+        if exact := self._stat(offset):
+            self._here = exact
+            return exact
+        if at_end and not holes:
+            return None
+        return self._search(offset)
+
+    def _search(self, offset: int) -> tuple[int, int] | None:
+        found = [(start, size) for start, size in segments(self._store, self._prefix) if size]
+        self._here = found[-1] if found else None
+        for start, size in found:
+            if offset < start + size:
+                self._here = (start, size)
+                return self._here
+        return None
+
+    def _stat(self, start: int) -> tuple[int, int] | None:
+        try:
+            size = self._store.stat(segment_key(self._prefix, start)).size
+        except KeyMissing:
+            return None
+        return (start, size) if size else None

@@ -1,0 +1,10 @@
+"""The record: every resource, its versions, and the feed of changes. SQLite or PostgreSQL behind one door."""
+
+from __future__ import annotations
+
+from .reader import Reader
+from .store import Store
+from .types import BlobRow, Change, ChangePage, LeaseRow, Page, Stored
+from .writer import Writer
+
+__all__ = ["BlobRow", "Change", "ChangePage", "LeaseRow", "Page", "Reader", "Store", "Stored", "Writer"]

@@ -1,0 +1,84 @@
+"""What the record hands out beside resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Generic, Literal, TypeVar
+
+from ..resources.base import R, Resource
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+class Stored(Generic[R]):
+    """An object as the record holds it. Reading its text into a model costs more than fetching it: that waits until
+    somebody asks, which lists of ended jobs never do.
+    """
+
+    def __init__(self, model: type[R], text: str, owner: str, phase: str) -> None:
+        self._model = model
+        self.text = text
+        """Its wire form, as JSON text."""
+        self.owner = owner
+        self.phase = phase
+
+    @cached_property
+    def resource(self) -> R:
+        """The object itself."""
+        return self._model.model_validate_json(self.text)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a list.
+
+    ``continue_`` is empty on the last page. ``resource_version`` is the feed's version when the *first* page was
+    read: following the feed from there misses nothing. ``remaining`` is 0 on the last page, None where unknown.
+    """
+
+    items: list[T]
+    continue_: str
+    resource_version: int
+    remaining: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: ``resource`` as it was written at ``version`` (DELETED: as it was last)."""
+
+    version: int
+    type: ChangeType
+    resource: Resource
+
+
+@dataclass(frozen=True)
+class ChangePage:
+    """Changes in the order of their versions; ask on with ``since=version``."""
+
+    changes: list[Change]
+    version: int
+
+
+@dataclass(frozen=True)
+class BlobRow:
+    """What is known of an uploaded blob. Its bytes lie in the object store."""
+
+    owner: str
+    digest: str
+    size: int
+    created: datetime
+    last_used: datetime
+
+
+@dataclass(frozen=True)
+class LeaseRow:
+    """Who holds a lease, and until when."""
+
+    name: str
+    holder: str
+    expires: datetime

@@ -1,0 +1,142 @@
+"""Verbs that look: list, show, logs, wait, why, last, queues, profiles, limits."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from ..client import NotFound, WaitTimeout, spec, view
+from .context import Context, Show
+
+EXIT_FAILED = 3
+EXIT_TIMEOUT = 124
+
+
+def list_jobs(context: Context, arguments: argparse.Namespace) -> Show:
+    """Jobs, newest first."""
+    found = context.client().jobs(
+        namespace=arguments.namespace,
+        all_namespaces=arguments.all_namespaces,
+        owner=arguments.owner,
+        labels=arguments.selector,
+        phases=arguments.phase,
+        queue=arguments.queue,
+        text=arguments.text,
+        limit=arguments.limit or None,
+    )
+    if arguments.limit and len(found) == arguments.limit:
+        context.tell(f"(the newest {arguments.limit}; --limit 0 shows all)")
+    return Show(
+        "TrainJobs" if arguments.all_namespaces else "TrainJob", [job.resource for job in found], arguments.output
+    )
+
+
+def show(context: Context, arguments: argparse.Namespace) -> Show:
+    """One job."""
+    job = context.find(arguments.name, arguments.namespace)
+    return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
+
+
+def last(context: Context, arguments: argparse.Namespace) -> Show:
+    """The latest job."""
+    job = context.last()
+    if job is None:
+        client = context.client()
+        found = client.jobs(namespace=arguments.namespace, owner=str(client.me().get("username", "")), limit=1)
+        if not found:
+            raise NotFound("You have no job yet.", remedy="Put %%trainjob on top of a cell and run it.")
+        job = found[0]
+    job.refresh()
+    return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
+
+
+def logs(context: Context, arguments: argparse.Namespace) -> int:
+    """What it prints; following ends with the job."""
+    job = context.find(arguments.name, arguments.namespace)
+    if not arguments.follow:
+        text = job.logs(tail=arguments.tail, attempt=arguments.attempt)
+        context.write(str(text))
+        if not text:
+            context.tell(f"{job.name} has printed nothing: {job.describe()}")
+        return 0
+    end = ""
+    for piece in job.logs(True, tail=arguments.tail):
+        context.write(piece)
+        end = piece[-1:] or end
+    if end not in ("", "\n"):
+        context.write("\n")
+    context.tell(f"{job.name}: {job.describe()}")
+    return 0 if job.succeeded else EXIT_FAILED
+
+
+def wait(context: Context, arguments: argparse.Namespace) -> int:
+    """Until all have ended."""
+    timeout = None if arguments.timeout is None else spec.seconds(arguments.timeout)
+    end = None if timeout is None else time.monotonic() + timeout
+    worst = 0
+    for name in arguments.names:
+        job = context.find(name, arguments.namespace)
+        try:
+            job.wait(None if end is None else max(0.0, end - time.monotonic()))
+        except WaitTimeout as error:
+            context.tell(str(error))
+            return EXIT_TIMEOUT
+        context.say(f"{job.name}: {job.describe()}")
+        worst = worst if job.succeeded else EXIT_FAILED
+    return worst
+
+
+def why(context: Context, arguments: argparse.Namespace) -> Show | None:
+    """What it waits for, and what to do about it."""
+    job = context.find(arguments.name, arguments.namespace)
+    answer = job.why()
+    if arguments.output in ("json", "yaml"):
+        return Show("Why", [answer], arguments.output, single=True)
+    context.say(f"{job.name}: {job.describe()}")
+    if answer.get("waitingFor") and str(answer["waitingFor"]) not in job.describe():
+        context.say(f"  waits for: {answer['waitingFor']}")
+    for blocker in answer.get("blockers") or []:
+        context.say("  " + _blocker(blocker))
+    if answer.get("estimatedStart"):
+        context.say(f"  may start about {answer['estimatedStart']}")
+    return None
+
+
+def _blocker(blocker: dict[str, Any]) -> str:
+    message = str(blocker.get("message") or "")
+    sentence = message[:1].upper() + message[1:].rstrip(".") + "." if message else ""
+    return f"{sentence} {blocker.get('remedy') or ''}".strip()
+
+
+def queues(context: Context, arguments: argparse.Namespace) -> Show:
+    """Queues."""
+    return _things(context, "queues", "Queue", arguments)
+
+
+def profiles(context: Context, arguments: argparse.Namespace) -> Show:
+    """Profiles."""
+    return _things(context, "profiles", "Profile", arguments)
+
+
+def _things(context: Context, plural: str, kind: str, arguments: argparse.Namespace) -> Show:
+    if arguments.name:
+        return Show(kind, [context.client().thing(plural, arguments.name)], arguments.output, single=True)
+    return Show(kind, context.client().things(plural), arguments.output)
+
+
+def limits(context: Context, arguments: argparse.Namespace) -> Show | None:
+    """Who one is and what one may use."""
+    me = context.client().me()
+    if arguments.output in ("json", "yaml"):
+        return Show("Me", [me], arguments.output, single=True)
+    role = " (operator)" if me.get("operator") else ""
+    context.say(f"You are {me.get('username')}{role}; namespaces: {_namespaces(me)}")
+    allowed = (me.get("limits") or {}).get("storedBytes")
+    of = f" of {view.size_text(allowed)}" if allowed else ""
+    context.say(f"Uploads stored: {view.size_text(me.get('storedBytes', 0))}{of}")
+    return Show("Queue", context.client().queues(), arguments.output)
+
+
+def _namespaces(me: dict[str, Any]) -> str:
+    return ", ".join(f"{item.get('name')} ({item.get('role')})" for item in me.get("namespaces") or []) or "none"

@@ -1,0 +1,138 @@
+"""The options of a job as they are typed, shared by ``%%trainjob``, ``%trainjob submit`` and the command's ``submit``.
+
+Standard library only, and little of it: every kernel loads the magic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ..client import JobOptions
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument as ``argparse`` takes it."""
+
+    flags: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def argument(*flags: str, **settings: Any) -> Argument:
+    """An :class:`Argument`, written as ``add_argument`` is."""
+    return Argument(flags, settings)
+
+
+def whole_number(text: str) -> int:
+    """An integer, or a sentence instead of "invalid int value"."""
+    import argparse
+
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+NAMESPACE = argument("-n", "--namespace", metavar="NAMESPACE", help="A course or project; your own by default.")
+
+JOB_OPTIONS: tuple[Argument, ...] = (
+    argument("--name", metavar="NAME", help="A short name, such as digits; the job is digits-x7k2p."),
+    argument("--profile", metavar="PROFILE", help="A ready choice of environment and resources: %%trainjob limits."),
+    argument("--queue", metavar="QUEUE", help="Where it waits its turn: %%trainjob queues."),
+    NAMESPACE,
+    argument("--cpu", metavar="CPUS", help="CPUs: 2, 0.5, 500m."),
+    argument("--memory", metavar="BYTES", help="Memory of all its processes together: 512Mi, 2Gi."),
+    argument("--gpu", metavar="N", type=whole_number, help="GPUs."),
+    argument("--shm", metavar="BYTES", help="Size of /dev/shm, for data loaders: 1Gi."),
+    argument("--disk", metavar="BYTES", help="All that it may write: 5Gi."),
+    argument("--time-limit", metavar="TIME", help="Longest run: 5m, 1h30m, 90 (seconds)."),
+    argument("--priority", metavar="N", type=whole_number, help="Higher goes first in its queue."),
+    argument(
+        "--param", metavar="NAME=VALUE", action="append", default=[], help="Set a variable before the code runs; again."
+    ),
+    argument("--out", metavar="NAMES", action="append", default=[], help="Variables to bring back: model,score."),
+    argument(
+        "--files",
+        metavar="GLOBS",
+        action="append",
+        default=[],
+        help="Files to send along, below this folder: data/*.csv.",
+    ),
+    argument(
+        "--keep", metavar="GLOBS", action="append", default=[], help="Files to keep of what it writes; all by default."
+    ),
+    argument("--env", metavar="NAME=VALUE", action="append", default=[], help="An environment variable; again."),
+    argument("--label", metavar="NAME=VALUE", action="append", default=[], help="A label to find it by; again."),
+    argument(
+        "--depends-on",
+        metavar="JOBS",
+        action="append",
+        default=[],
+        help="Wait until these succeed; JOB:finished or JOB:failed waits for another end.",
+    ),
+    argument("--retries", metavar="N", type=whole_number, help="Try again when the machinery, not the code, failed."),
+    argument("--kernel", metavar="KERNEL", help="A kernelspec name, where the language is not enough."),
+    argument("--hold", action="store_true", help="Do not queue it until it is released."),
+    argument(
+        "--notify",
+        action="store_true",
+        help="Keep with the job that I want to be told of its end (nothing shows it yet).",
+    ),
+    argument("--block", action="store_true", help="Wait, show the log as it comes, and bring --out back."),
+    argument("--dry-run", action="store_true", help="Only say what would happen."),
+)
+
+CELL_OPTIONS: tuple[Argument, ...] = (
+    argument("--in", dest="in_", metavar="NAMES", action="append", default=[], help="Variables to send along: x,y."),
+    *JOB_OPTIONS,
+)
+"""The same and ``--in``: only a cell has variables around it."""
+
+_PLAIN = (
+    "name",
+    "namespace",
+    "profile",
+    "queue",
+    "cpu",
+    "memory",
+    "gpu",
+    "shm",
+    "disk",
+    "time_limit",
+    "priority",
+    "retries",
+    "kernel",
+    "hold",
+    "notify",
+    "dry_run",
+)
+
+
+def job_options(arguments: argparse.Namespace) -> JobOptions:
+    """What was typed, as the client's options; :class:`~jupyter_trainjob.client.InputError` says what can't be read."""
+    from ..client import spec
+
+    given: dict[str, Any] = {key: getattr(arguments, key) for key in _PLAIN}
+    given = {key: value for key, value in given.items() if value is not None and value is not False}
+    pairs = {"param": "parameters", "env": "env", "label": "labels"}
+    readers: dict[str, Callable[[str], Any]] = {"param": spec.value, "env": str, "label": str}
+    for option, target in pairs.items():
+        found = {}
+        for text in getattr(arguments, option):
+            key, value = spec.pair(text, f"--{option}")
+            found[key] = readers[option](value)
+        if found:
+            given[target] = found
+    for option, target in {"out": "outputs", "files": "files", "keep": "keep", "depends_on": "depends_on"}.items():
+        names = spec.split_names(getattr(arguments, option))
+        if names:
+            given[target] = names
+    if "time_limit" in given:
+        given["time_limit"] = spec.seconds(given["time_limit"])
+    options: JobOptions = given  # type: ignore[assignment]
+    return options

@@ -1,0 +1,257 @@
+"""Things as text: tables that fit the line, JSON, YAML, names."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..client import view
+from .context import Show
+
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_COLOURS = {"Queued": 33, "Admitted": 33, "Running": 34, "Succeeded": 32, "Failed": 31, "Cancelled": 90}
+
+
+def plain(text: Any) -> str:
+    """``text`` on one line and without anything that steers a terminal: it may be another person's."""
+    return _CONTROL.sub(lambda match: " " if match[0] in "\n\t\r" else "�", str(text))
+
+
+def _age(resource: dict[str, Any]) -> str:
+    seconds = view.seconds_between(resource["metadata"].get("creationTimestamp"), None)
+    return view.duration_text(None if seconds is None else float(int(seconds))).replace(".0 s", " s")
+
+
+def _state(resource: dict[str, Any]) -> str:
+    return view.JobView(resource).describe()
+
+
+def _meta(key: str) -> Callable[[dict[str, Any]], str]:
+    return lambda resource: str(resource["metadata"].get(key) or "")
+
+
+def _spec(*keys: str) -> Callable[[dict[str, Any]], str]:
+    def get(resource: dict[str, Any]) -> str:
+        value: Any = resource.get("spec") or {}
+        for key in keys:
+            value = (value or {}).get(key)
+        return "" if value is None else str(value)
+
+    return get
+
+
+def _use(who: str) -> Callable[[dict[str, Any]], str]:
+    def get(resource: dict[str, Any]) -> str:
+        use = (resource.get("status") or {}).get(who) or {}
+        return f"{use.get('runningJobs', 0)} running, {use.get('queuedJobs', 0)} queued" if use else ""
+
+    return get
+
+
+def _limit(scope: str) -> Callable[[dict[str, Any]], str]:
+    def get(resource: dict[str, Any]) -> str:
+        limits = (resource.get("spec") or {}).get(scope) or {}
+        words = {"runningJobs": "jobs", "cpu": "CPUs", "memory": "memory", "gpu": "GPUs"}
+        return ", ".join(f"{limits[key]} {word}" for key, word in words.items() if limits.get(key) is not None)
+
+    return get
+
+
+def _given(part: str) -> Callable[[dict[str, Any]], str]:
+    def get(resource: dict[str, Any]) -> str:
+        values = (resource.get("spec") or {}).get(part) or {}
+        return ", ".join(f"{key} {values[key]}" for key in ("cpu", "memory", "gpu", "disk") if values.get(key))
+
+    return get
+
+
+_JOB_COLUMNS: list[Column] = [
+    ("NAME", _meta("name")),
+    ("QUEUE", _spec("queue")),
+    ("AGE", _age),
+    ("STATE", _state),
+]
+COLUMNS: dict[str, list[Column]] = {
+    "TrainJob": _JOB_COLUMNS,
+    "TrainJobs": [("NAMESPACE", _meta("namespace")), ("OWNER", _meta("owner")), *_JOB_COLUMNS],
+    "Queue": [
+        ("NAME", _meta("name")),
+        ("ADMISSION", _spec("admission")),
+        ("ALL", _use("use")),
+        ("MINE", _use("mine")),
+        ("LIMITS", _limit("limits")),
+        ("PER USER", _limit("perUser")),
+        ("DESCRIPTION", _spec("description")),
+    ],
+    "Profile": [
+        ("NAME", _meta("name")),
+        ("QUEUE", _spec("queue")),
+        ("GIVES", _given("defaults")),
+        ("AT MOST", _given("maximum")),
+        ("TIME LIMIT", lambda item: view.duration_text((item.get("spec") or {}).get("timeLimitSeconds"))),
+        ("DESCRIPTION", _spec("description")),
+    ],
+    "Result": [
+        ("NAME", lambda item: str(item.get("name", ""))),
+        ("TYPE", lambda item: str(item.get("type", ""))),
+        ("SIZE", lambda item: view.size_text(item.get("size", 0))),
+        ("ERROR", lambda item: str(item.get("error", ""))),
+    ],
+    "File": [
+        ("PATH", lambda item: str(item.get("path", ""))),
+        ("SIZE", lambda item: view.size_text(item.get("size", 0))),
+    ],
+}
+_NOTHING = {
+    "TrainJob": "No jobs.",
+    "TrainJobs": "No jobs.",
+    "Queue": "No queues.",
+    "Profile": "No profiles.",
+    "Result": "No results.",
+    "File": "No files.",
+}
+
+
+def text(show: Show, width: int = 0, colour: bool = False) -> str:
+    """What is to be printed for ``show``, with a line's end."""
+    if show.output == "json":
+        return json.dumps(_document(show), indent=2, ensure_ascii=False) + "\n"
+    if show.output == "yaml":
+        return yaml_text(_document(show))
+    if show.output == "name":
+        return "".join(f"{_name(show, item)}\n" for item in show.items)
+    if show.single and show.kind in ("TrainJob", "Queue", "Profile") and not show.output:
+        return detail(show.items[0]) if show.kind == "TrainJob" else yaml_text(show.items[0])
+    if not show.items:
+        return _NOTHING.get(show.kind, "Nothing.") + "\n"
+    return table(COLUMNS[show.kind], show.items, width, colour)
+
+
+def yaml_text(value: Any) -> str:
+    """YAML, in the order of the object's own keys."""
+    import yaml
+
+    dumped: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return dumped
+
+
+def _document(show: Show) -> Any:
+    if show.single:
+        return show.items[0]
+    if show.kind in ("Result", "File"):
+        return show.items
+    kind = "TrainJob" if show.kind == "TrainJobs" else show.kind
+    return {"apiVersion": "jupyter-trainjob/v1", "kind": f"{kind}List", "items": show.items}
+
+
+def _name(show: Show, item: dict[str, Any]) -> str:
+    meta = item.get("metadata") or {}
+    return plain(meta.get("name") or item.get("name") or item.get("path") or "")
+
+
+def detail(resource: dict[str, Any]) -> str:
+    """One job for a person: the lines that have something to say."""
+    job = view.JobView(resource)
+    spec, attempt = job.spec, job.attempt
+    usage = attempt.get("usage") or {}
+    outputs = job.status.get("outputs") or {}
+    labels = ", ".join(f"{key}={value}" for key, value in (job.metadata.get("labels") or {}).items())
+    resources = ", ".join(f"{key} {value}" for key, value in (spec.get("resources") or {}).items())
+    limit = view.duration_text(spec.get("timeLimitSeconds"))
+    lines = {
+        "Name": job.name,
+        "Namespace": job.namespace,
+        "Owner": job.owner,
+        "UID": job.uid,
+        "State": job.describe(),
+        "Queue": spec.get("queue"),
+        "Profile": spec.get("profile"),
+        "Resources": resources,
+        "Time limit": limit,
+        "Parameters": ", ".join(f"{name}={value!r}" for name, value in (spec.get("parameters") or {}).items()),
+        "Labels": labels,
+        "Created": job.metadata.get("creationTimestamp"),
+        "Ran on": " ".join(str(attempt[key]) for key in ("node", "isolation") if attempt.get(key)),
+        "Attempts": len(job.status.get("attempts") or []) if attempt else "",
+        "Used": _used(usage),
+        "Results": ", ".join(str(item["name"]) for item in outputs.get("results") or []),
+        "Files": f"{outputs['filesTotal']}, {view.size_text(outputs.get('bytesTotal', 0))}"
+        if outputs.get("filesTotal")
+        else "",
+    }
+    rows = [f"{key + ':':12} {plain(value)}" for key, value in lines.items() if value]
+    for condition in job.status.get("conditions") or []:
+        if condition.get("message") and condition.get("status") == "False":  # what is as it should be needs no note
+            rows.append(f"{'Note:':12} {plain(condition['message'])}")
+    trace = str(job.error.get("traceback", "")).splitlines()
+    return "\n".join(rows + (["", *map(plain, map(without_escapes, trace))] if trace else [])) + "\n"
+
+
+def _used(usage: dict[str, Any]) -> str:
+    if not usage:
+        return ""
+    cpu, memory = usage.get("cpuSeconds", 0), usage.get("peakMemoryBytes", 0)
+    return f"{cpu:.1f} CPU seconds, at most {view.size_text(memory)}"
+
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.")
+
+
+def without_escapes(line: str) -> str:
+    """``line`` without colours and other escape sequences."""
+    return _ESCAPE.sub("", line)
+
+
+def cells(line: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in line
+    )
+
+
+def cut(line: str, width: int) -> str:
+    """``line``, at most ``width`` columns wide, with an ellipsis where it was longer."""
+    if cells(line) <= width:
+        return line
+    kept, used = "", 1
+    for sign in line:
+        used += cells(sign)
+        if used > width:
+            break
+        kept += sign
+    return kept + "…"
+
+
+def table(columns: Sequence[Column], items: Sequence[dict[str, Any]], width: int = 0, colour: bool = False) -> str:
+    """Rows under headings. Columns that say nothing are left out; the last one gives way when ``width`` is short."""
+    rows = [[plain(get(item)) for _, get in columns] for item in items]
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows) or index == 0]
+    heads = [columns[index][0] for index in used]
+    body = [[row[index] for index in used] for row in rows]
+    widths = [max(cells(line) for line in column) for column in zip(heads, *body, strict=True)]
+    if width:
+        while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
+            widest = max(range(len(widths)), key=lambda index: (widths[index], index))
+            widths[widest] -= 1
+    lines = []
+    for row in [heads, *body]:
+        shown = [
+            cut(line, size) + " " * (size - cells(cut(line, size))) for line, size in zip(row, widths, strict=True)
+        ]
+        line = "  ".join(shown).rstrip()
+        lines.append(_coloured(line, row[-1]) if colour and row is not heads else line)
+    return "\n".join(lines) + "\n"
+
+
+def _coloured(line: str, state: str) -> str:
+    phase = re.split(r"[\s,:]", state, maxsplit=1)[0]
+    code = _COLOURS.get(phase)
+    at = line.rfind(phase)
+    if code is None or at < 0:
+        return line
+    return f"{line[:at]}\x1b[{code}m{phase}\x1b[0m{line[at + len(phase) :]}"

@@ -1,0 +1,187 @@
+"""The table of verbs: name, one line of help, arguments, and where the function is. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .options import JOB_OPTIONS, NAMESPACE, Argument, argument, whole_number
+
+OUTPUT = argument(
+    "-o",
+    "--output",
+    metavar="FORMAT",
+    choices=("table", "json", "yaml", "name"),
+    default="",
+    help="table, json, yaml or name.",
+)
+_NAME = argument("name", metavar="NAME", help="uid, full name, or short name (the latest wins).")
+_NAMES = argument("names", metavar="NAME", nargs="+", help="uid, full name, or short name (the latest wins).")
+_ALL_NAMESPACES = argument("-A", "--all-namespaces", action="store_true", help="In all namespaces that you may see.")
+_MESSAGE = argument("-m", "--message", metavar="TEXT", default="", help="Why; kept with the job.")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb. ``run`` names a function ``(context, arguments) -> value`` as ``module:function`` in this package."""
+
+    name: str
+    help: str
+    run: str
+    arguments: tuple[Argument, ...] = ()
+    where: str = "both"
+    """``both``, ``magic`` or ``cli``."""
+
+
+def _verb(name: str, help_: str, run: str, *arguments: Argument, where: str = "both") -> Verb:
+    return Verb(name, help_, run, (*arguments, NAMESPACE), where)
+
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            "submit",
+            "Send a notebook away as a job; - reads it from standard input.",
+            "submitting:submit",
+            (argument("notebook", metavar="NOTEBOOK", help="NOTEBOOK.ipynb, or -."), *JOB_OPTIONS, OUTPUT),
+        ),
+        _verb(
+            "list",
+            "Your jobs, newest first.",
+            "looking:list_jobs",
+            argument("text", metavar="TEXT", nargs="?", default="", help="Only names that contain it."),
+            _ALL_NAMESPACES,
+            argument("-l", "--selector", metavar="SELECTOR", default="", help="Labels: a=b,c!=d,e in (f,g),!h."),
+            argument(
+                "--phase",
+                metavar="PHASE",
+                action="append",
+                default=[],
+                choices=("Queued", "Admitted", "Running", "Succeeded", "Failed", "Cancelled"),
+                help="Queued, Admitted, Running, Succeeded, Failed or Cancelled; again for more.",
+            ),
+            argument("--queue", metavar="QUEUE", default="", help="Only of this queue."),
+            argument("--owner", metavar="USER", default="", help="Only of this person."),
+            argument("--limit", metavar="N", type=whole_number, default=50, help="At most so many; 0 is all."),
+            OUTPUT,
+        ),
+        _verb("show", "One job, with all that is known of it.", "looking:show", _NAME, OUTPUT),
+        _verb(
+            "logs",
+            "What a job prints.",
+            "looking:logs",
+            _NAME,
+            argument("-f", "--follow", action="store_true", help="Go on until it ends."),
+            argument("--tail", metavar="N", type=whole_number, help="Only the last N lines."),
+            argument("--attempt", metavar="N", type=whole_number, help="Of another attempt than the latest."),
+        ),
+        _verb(
+            "wait",
+            "Come back when jobs have ended.",
+            "looking:wait",
+            _NAMES,
+            argument("--timeout", metavar="TIME", help="At most so long: 5m, 1h30m, 90."),
+        ),
+        _verb(
+            "cancel",
+            "Stop jobs, or take them out of the queue.",
+            "acting:cancel",
+            argument("names", metavar="NAME", nargs="*", help="uid, full name, or short name."),
+            argument("--all", action="store_true", help="All of your own that are not finished."),
+            _MESSAGE,
+        ),
+        _verb("hold", "Keep jobs from starting.", "acting:hold", _NAMES, _MESSAGE),
+        _verb("release", "Take the hold away.", "acting:release", _NAMES, _MESSAGE),
+        _verb("retry", "Submit the same once more, as a new job.", "acting:retry", _NAME, OUTPUT),
+        _verb(
+            "delete",
+            "Remove jobs with their logs and outputs; running ones are cancelled first.",
+            "acting:delete",
+            _NAMES,
+            argument("--orphan", action="store_true", help="Keep what belongs to them."),
+        ),
+        _verb(
+            "results",
+            "The variables that came back; with VAR, that one.",
+            "outputs:results",
+            _NAME,
+            argument("variable", metavar="VAR", nargs="?", help="The variable to open."),
+            argument("--trust", action="store_true", help="Open another person's: it runs their code as you."),
+            OUTPUT,
+        ),
+        _verb(
+            "files",
+            "The files that a job wrote.",
+            "outputs:files",
+            _NAME,
+            argument("path", metavar="PATH", nargs="?", help="Only this file, folder or glob."),
+            OUTPUT,
+        ),
+        _verb(
+            "download",
+            "Bring files of a job here.",
+            "outputs:download",
+            _NAME,
+            argument("path", metavar="PATH", nargs="?", help="A file, a folder or a glob; all by default."),
+            argument("--to", metavar="FOLDER", help="Where to; the current folder by default."),
+        ),
+        _verb(
+            "notebook",
+            "Save the executed notebook.",
+            "outputs:notebook",
+            _NAME,
+            argument("--to", metavar="FILE", help="Where to; NAME.ipynb by default."),
+        ),
+        _verb("why", "Why a job waits, and what to do about it.", "looking:why", _NAME, OUTPUT),
+        _verb("last", "The job that was submitted last.", "looking:last", OUTPUT),
+        _verb(
+            "queues",
+            "The queues, their use and their limits.",
+            "looking:queues",
+            argument("name", metavar="QUEUE", nargs="?", help="Only this one."),
+            OUTPUT,
+        ),
+        _verb(
+            "profiles",
+            "The profiles, what they give and what they allow.",
+            "looking:profiles",
+            argument("name", metavar="PROFILE", nargs="?", help="Only this one."),
+            OUTPUT,
+        ),
+        _verb("limits", "Who you are, what you may use and what you use now.", "looking:limits", OUTPUT),
+        Verb(
+            "apply",
+            "Create or replace what a YAML or JSON file declares.",
+            "applying:apply",
+            (
+                argument("-f", "--filename", metavar="FILE", required=True, action="append", help="FILE, or -."),
+                argument("--dry-run", action="store_true", help="Only say what would happen."),
+                NAMESPACE,
+                OUTPUT,
+            ),
+            "cli",
+        ),
+        Verb(
+            "diff",
+            "What apply would change; exit status 1 if anything.",
+            "applying:diff",
+            (
+                argument("-f", "--filename", metavar="FILE", required=True, action="append", help="FILE, or -."),
+                NAMESPACE,
+            ),
+            "cli",
+        ),
+    )
+}
+
+
+def verbs_of(place: str) -> dict[str, Verb]:
+    """The verbs of ``magic`` or ``cli``."""
+    return {name: verb for name, verb in VERBS.items() if verb.where in ("both", place)}
+
+
+def overview(place: str) -> str:
+    """The verbs with a line each."""
+    verbs = verbs_of(place)
+    width = max(map(len, verbs))
+    return "\n".join(f"  {name:{width}}  {verb.help}" for name, verb in verbs.items())

@@ -1,0 +1,36 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { TrainJobClient } from '../api/client';
+import { IJobRef, IOutputs } from '../api/types';
+import { element } from './dom';
+import { bytes } from './words';
+
+/** More than this is better listed with `%trainjob files`. */
+const FILES_SHOWN = 50;
+
+/** What a job left behind, each with a link that downloads it. */
+export function outputsList(ref: IJobRef, outputs: IOutputs, client: TrainJobClient, trans: TranslationBundle): Node {
+  const items: HTMLElement[] = [];
+  for (const result of outputs.results) {
+    if (result.error) {
+      items.push(element('li', {}, trans.__('%1 could not be brought back: %2', result.name, result.error)));
+    } else {
+      const link = download(client.resultUrl(ref, result.name), `${result.name}.pkl`, result.name);
+      const about = [result.type, bytes(result.size ?? 0)].filter(Boolean).join(', ');
+      items.push(element('li', {}, link, ` — ${about}; `, element('code', {}, `job.result("${result.name}")`)));
+    }
+  }
+  for (const file of outputs.files.slice(0, FILES_SHOWN)) {
+    const name = file.path.split('/').pop() ?? file.path;
+    items.push(element('li', {}, download(client.fileUrl(ref, file.path), name, file.path), ` — ${bytes(file.size)}`));
+  }
+  const more = outputs.filesTotal - Math.min(outputs.files.length, FILES_SHOWN);
+  if (more > 0) {
+    items.push(element('li', {}, trans._n('and %1 more file', 'and %1 more files', more, more)));
+  }
+  return element('ul', {}, ...items);
+}
+
+function download(url: string, name: string, label: string): HTMLAnchorElement {
+  return element('a', { href: url, download: name }, label);
+}

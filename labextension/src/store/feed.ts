@@ -1,0 +1,140 @@
+import { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { FeedSocket, parseFeed } from '../api/client';
+import { IChange } from '../api/types';
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 15_000;
+
+/** The HTTP status of a version that the feed no longer holds, and what the socket is closed with for it. */
+const EXPIRED = 410;
+const CLOSE_EXPIRED = 4410;
+
+export interface IFeedSource {
+  version(): Promise<number>;
+  openFeed(since: number): FeedSocket;
+}
+
+/**
+ * The changes of all jobs one may see, over a websocket that is opened again where it left off.
+ *
+ * `restarted` tells that what happened before is not in the changes: read anew what you follow.
+ */
+export class Feed implements IDisposable {
+  constructor(private _source: IFeedSource) {
+    void this._connect();
+  }
+
+  get changed(): ISignal<this, IChange[]> {
+    return this._changed;
+  }
+
+  get restarted(): ISignal<this, void> {
+    return this._restarted;
+  }
+
+  get openChanged(): ISignal<this, boolean> {
+    return this._openChanged;
+  }
+
+  get isOpen(): boolean {
+    return this._open;
+  }
+
+  get isDisposed(): boolean {
+    return this._disposed;
+  }
+
+  dispose(): void {
+    if (this._disposed) {
+      return;
+    }
+    this._disposed = true;
+    clearTimeout(this._timer);
+    this._drop();
+    Signal.clearData(this);
+  }
+
+  private async _connect(): Promise<void> {
+    let fresh = false;
+    if (this._version === null) {
+      fresh = true;
+      try {
+        this._version = await this._source.version();
+      } catch {
+        this._again(); // whoever follows a job asks for it too, and shows what is wrong
+        return;
+      }
+    }
+    if (this._disposed) {
+      return;
+    }
+    const socket = this._source.openFeed(this._version);
+    this._socket = socket;
+    socket.onopen = () => {
+      this._delay = FIRST_DELAY_MS;
+      this._setOpen(true);
+      if (fresh) {
+        this._restarted.emit();
+      }
+    };
+    socket.onmessage = event => this._receive(event.data);
+    socket.onclose = event => {
+      if (event.code === CLOSE_EXPIRED) {
+        this._version = null;
+      }
+      this._drop();
+      this._again();
+    };
+  }
+
+  private _receive(data: unknown): void {
+    const message = parseFeed(data);
+    if ('code' in message) {
+      if (message.code === EXPIRED) {
+        this._version = null;
+      }
+      this._socket?.close();
+      return;
+    }
+    this._version = message.version;
+    this._changed.emit(message.changes.filter(change => change.object.kind === 'TrainJob'));
+  }
+
+  private _again(): void {
+    if (this._disposed) {
+      return;
+    }
+    const wait = this._delay * (0.5 + Math.random() / 2);
+    this._delay = Math.min(LONGEST_DELAY_MS, this._delay * 2);
+    this._timer = setTimeout(() => void this._connect(), wait);
+  }
+
+  private _drop(): void {
+    const socket = this._socket;
+    this._socket = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    this._setOpen(false);
+  }
+
+  private _setOpen(open: boolean): void {
+    if (open !== this._open) {
+      this._open = open;
+      this._openChanged.emit(open);
+    }
+  }
+
+  private _version: number | null = null;
+  private _socket: FeedSocket | null = null;
+  private _open = false;
+  private _disposed = false;
+  private _delay = FIRST_DELAY_MS;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _changed = new Signal<this, IChange[]>(this);
+  private _restarted = new Signal<this, void>(this);
+  private _openChanged = new Signal<this, boolean>(this);
+}

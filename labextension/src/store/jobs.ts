@@ -1,0 +1,240 @@
+import { DisposableDelegate, IDisposable } from '@lumino/disposable';
+import { Poll } from '@lumino/polling';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { ApiError, TrainJobClient } from '../api/client';
+import { IChange, IJobRef, isFinal, ITrainJob } from '../api/types';
+import { Feed } from './feed';
+
+/** How often what is followed is read, as a safety net: the feed is what makes it live. */
+const SLOW_MS = 30_000;
+/** A queued job's position moves with jobs that one may not see, so the feed does not tell. */
+const QUEUED_MS = 8_000;
+const WITHOUT_FEED_MS = 4_000;
+/** Requests at a time. */
+const AT_ONCE = 4;
+
+/** What is known of a job that somebody follows. */
+export class FollowedJob {
+  constructor(readonly ref: IJobRef) {}
+
+  /** Null until the first answer, and where the job is gone. */
+  job: ITrainJob | null = null;
+  /** There is no such job, or one may not see it. */
+  gone = false;
+  /** An answer that is neither the job nor its absence. */
+  problem: ApiError | null = null;
+
+  get settled(): boolean {
+    return this.gone || (this.job !== null && isFinal(this.job));
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** Takes a newer state; `read` tells that it came by GET and so knows the position. */
+  accept(job: ITrainJob, read: boolean): void {
+    const old = this.job;
+    if (old) {
+      const age = Number(job.metadata.resourceVersion) - Number(old.metadata.resourceVersion);
+      if (age < 0 || (age === 0 && !read)) {
+        return;
+      }
+      if (!read && job.status.phase === 'Queued' && old.status.phase === 'Queued') {
+        const { position, waitingFor, estimatedStart } = old.status;
+        job = { ...job, status: { position, waitingFor, estimatedStart, ...job.status } };
+      }
+    }
+    this.job = job;
+    this.gone = false;
+    this.problem = null;
+    this._changed.emit();
+  }
+
+  lose(): void {
+    this.job = null;
+    this.gone = true;
+    this.problem = null;
+    this._changed.emit();
+  }
+
+  fail(problem: ApiError): void {
+    this.problem = problem;
+    this._changed.emit();
+  }
+
+  private _changed = new Signal<this, void>(this);
+}
+
+/** One store for all that shows jobs: whoever asks for the same job gets the same, live, object. */
+export class JobStore implements IDisposable {
+  constructor(readonly client: TrainJobClient) {
+    this._poll = new Poll({
+      name: 'jupyter-trainjob:jobs',
+      auto: false,
+      factory: () => this._refresh(),
+      frequency: { interval: SLOW_MS, backoff: false },
+      standby: () => (this._followed.size === 0 ? true : 'when-hidden')
+    });
+  }
+
+  /** Whether the server answers: false after a request that got no answer, until one does. */
+  get online(): boolean {
+    return this._online;
+  }
+
+  get onlineChanged(): ISignal<this, boolean> {
+    return this._onlineChanged;
+  }
+
+  get isDisposed(): boolean {
+    return this._poll.isDisposed;
+  }
+
+  /** The job, kept up to date until the returned handle is disposed. */
+  follow(ref: IJobRef): { followed: FollowedJob; handle: IDisposable } {
+    let entry = this._followed.get(ref.uid);
+    if (!entry) {
+      entry = { followed: new FollowedJob(ref), count: 0 };
+      this._followed.set(ref.uid, entry);
+      void this._read(entry.followed);
+    }
+    const kept = entry;
+    kept.count += 1;
+    this._start();
+    const handle = new DisposableDelegate(() => {
+      kept.count -= 1;
+      if (kept.count === 0) {
+        this._followed.delete(ref.uid);
+        if (this._followed.size === 0) {
+          this._stop();
+        }
+      }
+    });
+    return { followed: kept.followed, handle };
+  }
+
+  /** Reads a job again, now. */
+  async refresh(ref: IJobRef): Promise<void> {
+    const entry = this._followed.get(ref.uid);
+    if (entry) {
+      await this._read(entry.followed);
+    }
+  }
+
+  /** Takes the answer to a verb as the job's newest state. */
+  accept(job: ITrainJob): void {
+    this._followed.get(job.metadata.uid)?.followed.accept(job, true);
+  }
+
+  dispose(): void {
+    this._followed.clear();
+    this._stop();
+    this._poll.dispose();
+    Signal.clearData(this);
+  }
+
+  private _start(): void {
+    if (this._feed) {
+      return;
+    }
+    this._feed = new Feed(this.client);
+    this._feed.changed.connect((_, changes) => this._take(changes));
+    this._feed.restarted.connect(() => void this._refresh());
+    this._feed.openChanged.connect((_, open) => {
+      if (open) {
+        this._setOnline(true);
+      }
+      this._pace();
+      void this._poll.refresh(); // tells at once whether it is only the socket that is gone, or the server
+    });
+    this._pace();
+    void this._poll.start();
+  }
+
+  private _stop(): void {
+    this._feed?.dispose();
+    this._feed = null;
+    if (!this._poll.isDisposed) {
+      void this._poll.stop();
+    }
+  }
+
+  private _take(changes: IChange[]): void {
+    for (const { type, object } of changes) {
+      const followed = this._followed.get(object.metadata.uid)?.followed;
+      if (!followed) {
+        continue;
+      }
+      if (type === 'DELETED') {
+        followed.lose();
+      } else {
+        followed.accept(object, false);
+      }
+    }
+    this._pace();
+  }
+
+  /** Reads all that can still change. */
+  private async _refresh(): Promise<void> {
+    const due = [...this._followed.values()].map(entry => entry.followed).filter(followed => !followed.settled);
+    const worker = async () => {
+      for (let next = due.shift(); next; next = due.shift()) {
+        await this._read(next);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    this._pace();
+  }
+
+  private async _read(followed: FollowedJob): Promise<void> {
+    try {
+      const job = await this.client.get(followed.ref);
+      this._setOnline(true);
+      followed.accept(job, true);
+    } catch (error) {
+      if (!(error instanceof ApiError)) {
+        throw error;
+      }
+      this._setOnline(!error.passing);
+      if (error.code === 404) {
+        followed.lose();
+      } else if (!error.passing) {
+        followed.fail(error);
+      }
+    }
+  }
+
+  private _pace(): void {
+    let interval = SLOW_MS;
+    for (const { followed } of this._followed.values()) {
+      if (followed.job?.status.phase === 'Queued' || (!followed.job && !followed.gone)) {
+        interval = QUEUED_MS;
+      }
+    }
+    if (!this._feed?.isOpen) {
+      interval = WITHOUT_FEED_MS;
+    }
+    const before = this._poll.frequency.interval;
+    if (before !== interval) {
+      this._poll.frequency = { interval, max: interval, backoff: false };
+      if (interval < before) {
+        void this._poll.refresh(); // else the next tick is still the old, longer interval away
+      }
+    }
+  }
+
+  private _setOnline(online: boolean): void {
+    if (online !== this._online) {
+      this._online = online;
+      this._onlineChanged.emit(online);
+    }
+  }
+
+  private _followed = new Map<string, { followed: FollowedJob; count: number }>();
+  private _feed: Feed | null = null;
+  private _poll: Poll;
+  private _online = true;
+  private _onlineChanged = new Signal<this, boolean>(this);
+}

@@ -1,0 +1,111 @@
+"""Queues and profiles over HTTP: one generic handler, whatever the kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import Caller, Run, Submit
+
+pytestmark = pytest.mark.asyncio
+
+KINDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("queues", {"description": "graphics"}, {"description": "graphics cards", "limits": {"gpu": 4}}),
+    ("profiles", {"description": "small"}, {"description": "smaller", "timeLimitSeconds": 60}),
+]
+
+
+@pytest.mark.parametrize(("plural", "spec", "changed"), KINDS)
+async def test_a_kind_is_made_read_listed_replaced_and_deleted(
+    operator: Caller, alice: Caller, plural: str, spec: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    made = await operator("POST", f"/{plural}", json={"metadata": {"name": "gpu"}, "spec": spec}, expect=201)
+    assert made.headers["Location"].endswith(f"/{plural}/gpu")
+    assert (await alice("GET", f"/{plural}/gpu", expect=200)).json()["spec"]["description"] == spec["description"]
+    listed = (await alice("GET", f"/{plural}?limit=1", expect=200)).json()
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["gpu"]
+    rest = await alice("GET", f"/{plural}?limit=1&continue={listed['metadata']['continue']}", expect=200)
+    assert [item["metadata"]["name"] for item in rest.json()["items"]] == ["default"]
+    old = made.json()
+    new = (await operator("PUT", f"/{plural}/gpu", json={**old, "spec": changed}, expect=200)).json()
+    assert new["metadata"]["generation"] == 2
+    stale = await operator.refused("PUT", f"/{plural}/gpu", 409, json=old)
+    assert stale["reason"] == "Conflict"
+    await operator("DELETE", f"/{plural}/gpu", expect=200)
+    gone = await operator.refused("GET", f"/{plural}/gpu", 404)
+    assert "'gpu'" in gone["message"]
+    await operator.refused("PUT", f"/{plural}/gpu", 404, json={"spec": changed})
+    await operator.refused("DELETE", f"/{plural}/gpu", 404)
+
+
+@pytest.mark.parametrize("plural", ["queues", "profiles"])
+async def test_only_those_who_may_change_a_kind(alice: Caller, plural: str) -> None:
+    status = await alice.refused("POST", f"/{plural}", 403, json={"metadata": {"name": "mine"}})
+    assert "operator" in status["remedy"]
+    await alice.refused("PUT", f"/{plural}/default", 403, json={})
+    await alice.refused("DELETE", f"/{plural}/default", 403)
+
+
+async def test_a_name_that_is_taken_or_can_not_be(operator: Caller) -> None:
+    taken = await operator.refused("POST", "/queues", 409, json={"metadata": {"name": "default"}})
+    assert taken["reason"] == "AlreadyExists"
+    bad = await operator.refused("POST", "/queues", 422, json={"metadata": {"name": "../etc"}})
+    assert bad["details"][0]["field"] == "metadata.name"
+
+
+async def test_a_profile_with_a_network_that_jobs_would_not_get(operator: Caller) -> None:
+    body = {"metadata": {"name": "net"}, "spec": {"network": {"mode": "profile"}}}
+    for method, path in (("POST", "/profiles"), ("PUT", "/profiles/default")):
+        status = await operator.refused(method, path, 422, json={**body, "metadata": {"name": path[10:] or "net"}})
+        assert status["details"][0]["field"] == "spec.network.mode"
+        assert status["details"][0]["message"] == "the network mode 'profile' is not supported by this server"
+        assert status["details"][0]["remedy"] == "Supported: none."
+
+
+async def test_why_names_the_limit_as_people_write_it_and_what_to_do(
+    alice: Caller, operator: Caller, submit: Submit, run: Run
+) -> None:
+    spec = {"perUser": {"memory": "1536Mi"}}
+    await operator("PUT", "/queues/default", json={"metadata": {"name": "default"}, "spec": spec}, expect=200)
+    await run(await submit(alice))
+    job = await submit(alice, resources={"memory": "768Mi"})
+    why = (await alice("GET", f"/namespaces/alice/trainjobs/{job['metadata']['name']}/why", expect=200)).json()
+    assert why["blockers"] == [
+        {
+            "limit": "memory", "scope": "user", "queue": "default",
+            "requested": "768Mi", "used": "1Gi", "maximum": "1536Mi",
+            "message": "in queue default you use 1Gi of your 1536Mi memory",
+            "remedy": "Wait until jobs of yours in this queue end, or cancel one.",
+        }
+    ]  # fmt: skip
+    await alice("POST", f"/namespaces/alice/trainjobs/{job['metadata']['name']}/hold", expect=200)
+    why = (await alice("GET", f"/namespaces/alice/trainjobs/{job['metadata']['name']}/why", expect=200)).json()
+    held = why["blockers"][0]
+    assert (held["scope"], held["requested"], held["used"], held["maximum"]) == ("gate", "", "", "")
+    assert held["remedy"].startswith("Release the job")
+
+
+async def test_a_queue_tells_its_use_of_all_and_of_oneself(alice: Caller, bob: Caller, submit: Submit) -> None:
+    await submit(alice)
+    await submit(bob)
+    await submit(bob)
+    status = (await alice("GET", "/queues/default", expect=200)).json()["status"]
+    assert status["use"]["queuedJobs"] == 3
+    assert status["mine"]["queuedJobs"] == 1
+
+
+async def test_a_queue_that_jobs_wait_in_stays(alice: Caller, operator: Caller, submit: Submit) -> None:
+    await submit(alice)
+    status = await operator.refused("DELETE", "/queues/default", 409)
+    assert "1 jobs wait or run" in status["message"]
+    assert "Draining" in status["remedy"]
+
+
+async def test_an_instructor_of_a_queue_sets_its_limits(operator: Caller, instructor: Caller) -> None:
+    await operator("POST", "/queues", json={"metadata": {"name": "gpu"}}, expect=201)
+    done = await instructor("PUT", "/queues/gpu", json={"spec": {"perUser": {"runningJobs": 1}}}, expect=200)
+    assert done.json()["spec"]["perUser"] == {"runningJobs": 1}
+    refused = await instructor.refused("PUT", "/queues/gpu", 403, json={"spec": {"backend": "cluster"}})
+    assert "backend" in refused["message"]
+    await instructor.refused("PUT", "/queues/default", 403, json={})

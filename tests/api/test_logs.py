@@ -1,0 +1,217 @@
+"""Logs by offset: pieces, waiting, attempts, gaps; and what a thousand polls cost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+
+import psutil
+import pytest
+
+from jupyter_trainjob.resources.trainjob import Phase
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.storage.logs import LogWriter
+
+from .conftest import Caller, Run, Server, Submit
+
+pytestmark = pytest.mark.asyncio
+
+
+def writer_of(objects: FilesystemStore, job: dict, attempt: int = 1, **options: int) -> LogWriter:  # type: ignore[type-arg]
+    return LogWriter(objects, f"jobs/{job['metadata']['uid']}/{attempt}/", **options)
+
+
+def path_of(job: dict) -> str:  # type: ignore[type-arg]
+    return f"/namespaces/alice/trainjobs/{job['metadata']['name']}/log"
+
+
+async def test_a_log_is_read_piece_by_piece_to_its_end(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    await run(job)
+    log = writer_of(objects, job)
+    log.write(b"one\ntwo\n\xff\xfe")
+    await asyncio.to_thread(log.close)
+    await run(job, Phase.SUCCEEDED)
+    first = await alice("GET", f"{path_of(job)}?limit=4", expect=200)
+    assert first.content == b"one\n"
+    assert first.headers["Content-Type"] == "application/octet-stream"
+    assert first.headers["X-Log-Next-Offset"] == "4"
+    assert first.headers["X-TrainJob-Resolved"] == job["metadata"]["name"]
+    second = await alice("GET", f"{path_of(job)}?offset=4", expect=200)
+    assert second.content == b"two\n\xff\xfe"
+    assert second.headers["X-Log-Size"] == "10"
+    end = await alice("GET", f"{path_of(job)}?offset=10&wait=20", expect=200)
+    assert (end.content, end.headers["X-Log-Complete"]) == (b"", "true")
+
+
+async def test_a_reader_waits_for_the_job_to_begin_and_for_its_first_line(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    waiting = asyncio.create_task(alice("GET", f"{path_of(job)}?wait=20", expect=200))
+    await asyncio.sleep(0.3)
+    await run(job)
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    log = writer_of(objects, job)
+    begun = time.monotonic()
+    log.write(b"hello\n")
+    piece = await waiting
+    assert time.monotonic() - begun < 1.0
+    assert piece.content == b"hello\n"
+    assert piece.headers["X-Log-Complete"] == "false"
+    await asyncio.to_thread(log.close)
+
+
+async def test_a_wait_is_over_when_it_is_and_when_the_job_is(alice: Caller, submit: Submit, run: Run) -> None:
+    job = await submit(alice)
+    begun = time.monotonic()
+    nothing = await alice("GET", f"{path_of(job)}?wait=0.4", expect=200)
+    assert 0.3 < time.monotonic() - begun < 2
+    assert (nothing.content, nothing.headers["X-Log-Complete"]) == (b"", "false")
+    await run(job)
+    waiting = asyncio.create_task(alice("GET", f"{path_of(job)}?wait=20", expect=200))
+    await asyncio.sleep(0.2)
+    await run(job, Phase.FAILED)  # its supervisor is lost: no end record will ever come
+    assert (await asyncio.wait_for(waiting, 5)).headers["X-Log-Complete"] == "true"
+
+
+async def test_a_job_that_never_began_has_a_complete_empty_log(
+    alice: Caller,
+    submit: Submit,
+    services,
+    run: Run,  # type: ignore[no-untyped-def]
+) -> None:
+    job = await submit(alice)
+
+    def cancel(writer):  # type: ignore[no-untyped-def]
+        from jupyter_trainjob.resources.trainjob import TrainJob
+
+        fresh = writer.by_uid(TrainJob, job["metadata"]["uid"])
+        fresh.status.phase = Phase.CANCELLED
+        return writer.update(fresh)
+
+    waiting = asyncio.create_task(alice("GET", f"{path_of(job)}?wait=20", expect=200))
+    await asyncio.sleep(0.2)
+    await services.store.awrite(cancel)
+    piece = await asyncio.wait_for(waiting, 5)
+    assert (piece.content, piece.headers["X-Log-Complete"]) == (b"", "true")
+
+
+async def test_an_attempt_that_never_was_is_not_found(alice: Caller, submit: Submit, run: Run) -> None:
+    job = await submit(alice)
+    assert "None has begun yet" in (await alice.refused("GET", f"{path_of(job)}?attempt=1", 404))["remedy"]
+    await run(job)
+    assert "no attempt 2" in (await alice.refused("GET", f"{path_of(job)}?attempt=2", 404))["message"]
+
+
+async def test_a_capped_log_tells_its_gap(alice: Caller, submit: Submit, run: Run, objects: FilesystemStore) -> None:
+    job = await submit(alice)
+    await run(job)
+    log = writer_of(objects, job, cap_bytes=8192)
+    for number in range(200):
+        log.write(b"%0511d\n" % number)
+        time.sleep(0.001)
+    await asyncio.to_thread(log.close)
+    await run(job, Phase.SUCCEEDED)
+    piece = await alice("GET", path_of(job), expect=200)
+    start, _, end = piece.headers["X-Log-Gap"].partition("-")
+    assert 0 < int(start) < int(end) < 200 * 512
+    inside = await alice("GET", f"{path_of(job)}?offset={int(start) + 1}", expect=200)
+    assert inside.headers["X-Log-Offset"] == end
+
+
+async def test_no_piece_is_larger_than_the_server_allows(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    await run(job)
+    log = writer_of(objects, job)
+    log.write(b"x" * 3_000_000)  # one line
+    await asyncio.to_thread(log.close)
+    piece = await alice("GET", f"{path_of(job)}?limit=100000000", expect=200)
+    assert len(piece.content) == 2**20
+
+
+async def test_a_client_that_hangs_up_is_no_longer_waited_for(
+    alice: Caller, submit: Submit, run: Run, server: Server
+) -> None:
+    job = await submit(alice)
+    await run(job)
+    async with server.client("token-alice") as client:
+        request = asyncio.create_task(client.get(f"{path_of(job)}?wait=30"))
+        await asyncio.sleep(0.3)
+        assert server.services.logs._waiting == 1
+        request.cancel()
+    for _ in range(50):
+        await asyncio.sleep(0.05)
+        if server.services.logs._waiting == 0:
+            break
+    assert server.services.logs._waiting == 0
+
+
+async def test_another_persons_log_is_not_found(alice: Caller, bob: Caller, submit: Submit, run: Run) -> None:
+    job = await submit(alice)
+    await run(job)
+    await bob.refused("GET", path_of(job), 404)
+
+
+@pytest.mark.slow
+async def test_a_hundred_followers_leave_the_server_quick(
+    alice: Caller, submit: Submit, run: Run, server: Server, objects: FilesystemStore
+) -> None:
+    jobs = [await submit(alice) for _ in range(20)]
+    for job in jobs:
+        await run(job)
+    async with server.client("token-alice") as client:
+        client._transport._pool._max_connections = 200  # type: ignore[attr-defined]
+        followers = [asyncio.create_task(client.get(f"{path_of(jobs[i % 20])}?wait=8")) for i in range(100)]
+        await asyncio.sleep(1)
+        times = []
+        for _ in range(50):
+            begun = time.perf_counter()
+            await alice("GET", f"/namespaces/alice/trainjobs/{jobs[0]['metadata']['name']}", expect=200)
+            times.append(time.perf_counter() - begun)
+        times.sort()
+        assert times[-2] < 0.25, times[-5:]
+        logs = [writer_of(objects, job) for job in jobs]
+        begun = time.monotonic()
+        for log in logs:
+            log.write(b"now\n")
+        pieces = await asyncio.gather(*followers)
+        assert time.monotonic() - begun < 3
+        assert {piece.content for piece in pieces} == {b"now\n"}
+        for log in logs:
+            await asyncio.to_thread(log.close)
+
+
+@pytest.mark.slow
+async def test_a_gigabyte_is_read_in_little_memory(
+    alice: Caller, submit: Submit, run: Run, server: Server, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    await run(job)
+    size = 2**30
+    uid = job["metadata"]["uid"]
+    log = writer_of(objects, job, cap_bytes=4 * size)
+    block = b"0123456789abcdef" * 65536
+    for _ in range(size // len(block)):
+        await asyncio.to_thread(log.write, block)
+    await asyncio.to_thread(log.close)
+    await run(job, Phase.SUCCEEDED)
+    gc.collect()
+    process = psutil.Process(os.getpid())
+    before = peak = process.memory_info().rss
+    offset, complete = 0, False
+    async with server.client("token-alice") as client:
+        while not complete:
+            piece = await client.get(f"{path_of(job)}?offset={offset}&limit=1048576")
+            offset = int(piece.headers["X-Log-Next-Offset"])
+            complete = piece.headers["X-Log-Complete"] == "true" and offset == size
+            peak = max(peak, process.memory_info().rss)
+    assert offset == size, uid
+    assert peak - before < 50 * 2**20

@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m tests.benchmarks NAME``; the last line is one JSON object with ``"pass"``."""

@@ -1,0 +1,86 @@
+"""``apply -f`` and ``diff -f``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jupyter_trainjob.client import Client
+
+from .conftest import Done
+
+Trainjob = Callable[..., Done]
+ALL = """
+apiVersion: jupyter-trainjob/v1
+kind: Queue
+metadata: {name: gpu}
+spec: {description: The big ones, limits: {runningJobs: 2, memory: 4096Mi}}
+---
+apiVersion: jupyter-trainjob/v1
+kind: Profile
+metadata: {name: small}
+spec: {queue: gpu, defaults: {cpu: 500m, memory: 256Mi}}
+---
+apiVersion: jupyter-trainjob/v1
+kind: TrainJob
+metadata: {name: fixed-1, labels: {course: ml}}
+spec:
+  source: {type: cell, code: print(1)}
+  schedulingGates: [{type: hold}]
+"""
+
+
+def test_apply_creates_then_changes_nothing_then_replaces(trainjob: Trainjob, client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(ALL)
+    dry = trainjob("apply", "-f", str(file), "--dry-run")
+    assert dry.out.splitlines() == [
+        "Queue/gpu would be created (dry run)",
+        "Profile/small would be created (dry run)",
+        "TrainJob/fixed-1 would be created (dry run)",
+    ], dry
+    new = trainjob("diff", "-f", str(file))
+    assert new.status == 1 and "+++ file TrainJob/fixed-1" in new.out and "+    code: print(1)" in new.out
+    first = trainjob("apply", "-f", str(file))
+    assert first.out.splitlines() == ["Queue/gpu created", "Profile/small created", "TrainJob/fixed-1 created"], first
+    again = trainjob("apply", "-f", str(file))
+    assert again.out.splitlines() == ["Queue/gpu unchanged", "Profile/small unchanged", "TrainJob/fixed-1 unchanged"]
+    assert trainjob("diff", "-f", str(file)).status == 0, trainjob("diff", "-f", str(file)).out
+
+    file.write_text(ALL.replace("runningJobs: 2", "runningJobs: 3"))
+    changed = trainjob("diff", "-f", str(file))
+    assert changed.status == 1 and "-    runningJobs: 2" in changed.out and "+    runningJobs: 3" in changed.out
+    assert "Queue/gpu replaced" in trainjob("apply", "-f", str(file)).out
+    assert client.thing("queues", "gpu")["spec"]["limits"]["runningJobs"] == 3
+
+    file.write_text(ALL.replace("print(1)", "print(2)"))
+    refused = trainjob("apply", "-f", str(file))
+    assert refused.status == 1
+    assert "the job fixed-1 is there, and can't be changed in spec.source.code" in refused.err
+    assert "give the new one another name" in refused.err
+    client.job("fixed-1").cancel()
+
+
+def test_apply_reads_standard_input_and_prints_what_came_of_it(trainjob: Trainjob, client: Client) -> None:
+    document = '{"kind": "TrainJob", "apiVersion": "jupyter-trainjob/v1", "metadata": {"generateName": "made"}, '
+    document += '"spec": {"source": {"type": "cell", "code": "1"}, "schedulingGates": [{"type": "hold"}]}}'
+    done = trainjob("apply", "-f", "-", "-o", "name", input=document)
+    assert done.status == 0 and done.out.startswith("made-")
+    client.job(done.out.strip()).cancel()
+
+
+def test_what_can_not_be_applied(trainjob: Trainjob, tmp_path: Path) -> None:
+    def said(text: str) -> str:
+        (tmp_path / "x.yaml").write_text(text)
+        done = trainjob("apply", "-f", "x.yaml")
+        assert done.status in (1, 2) and not done.out
+        return done.err
+
+    assert "There is no file nope.yaml" in trainjob("apply", "-f", "nope.yaml").err
+    assert "x.yaml is not YAML" in said("a: [")
+    assert "x.yaml: this is no resource" in said("[1]")
+    assert "the kind 'Pod' can't be applied. Known are TrainJob, Queue, Profile." in said("kind: Pod")
+    assert "A Queue needs metadata.name" in said("kind: Queue")
+    assert "python/object" in said("!!python/object/apply:os.system ['true']"), "only plain YAML"
+    wrong = "apiVersion: jupyter-trainjob/v1\nkind: Queue\nmetadata: {name: q}\nspec: {limits: {cpus: 3}}"
+    assert "spec.limits.cpus: there is no such field" in said(wrong)

@@ -1,0 +1,191 @@
+"""``jupyter trainjob …``."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+import yaml
+
+from jupyter_trainjob.client import Client
+
+from ..served import Served
+from .conftest import Done
+
+Trainjob = Callable[..., Done]
+NOTEBOOK = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {},
+    "cells": [
+        {
+            "cell_type": "code",
+            "id": "a",
+            "metadata": {"tags": ["parameters"]},
+            "source": "answer = 6",
+            "outputs": [],
+            "execution_count": None,
+        },
+        {
+            "cell_type": "code",
+            "id": "b",
+            "metadata": {},
+            "source": "print(answer * 7)",
+            "outputs": [],
+            "execution_count": None,
+        },
+    ],
+}
+
+
+def test_submit_block_prints_the_log_and_the_status_says_how_it_went(trainjob: Trainjob, tmp_path: Path) -> None:
+    (tmp_path / "work.ipynb").write_text(json.dumps(NOTEBOOK))
+    done = trainjob("submit", "work.ipynb", "--block", "--param", "answer=7")
+    assert (done.status, done.out) == (0, "49\n"), done
+    bad = {**NOTEBOOK, "cells": [{**NOTEBOOK["cells"][1], "source": "print('so far')\n1/0"}]}  # type: ignore[dict-item,index]
+    failed = trainjob("submit", "-", "--block", "--name", "bad", input=json.dumps(bad))
+    assert failed.status == 3 and failed.out.startswith("so far\n") and "ZeroDivisionError" in failed.out
+    assert trainjob("wait", "bad").status == 3
+    assert trainjob("logs", "bad", "-f").status == 3
+    assert trainjob("results", "bad").out == "No results.\n"
+
+
+def test_outputs_in_four_formats(trainjob: Trainjob, client: Client) -> None:
+    job = client.submit_cell("print(1)", name="formats", hold=True, labels={"course": "f"})
+    assert job.name in trainjob("list").out
+    assert trainjob("list", "-o", "name", "-l", "course=f").out == f"{job.name}\n"
+    listed = json.loads(trainjob("list", "-o", "json", "-l", "course=f").out)
+    assert listed["kind"] == "TrainJobList" and listed["items"][0]["metadata"]["uid"] == job.uid
+    assert yaml.safe_load(trainjob("show", job.name, "-o", "yaml").out)["spec"]["source"]["code"] == "print(1)"
+    shown = trainjob("show", "formats")
+    assert f"Name:        {job.name}\n" in shown.out and f"formats is {job.name}" in shown.err
+    assert trainjob("list", "--phase", "Failed", "-l", "course=f").out == "No jobs.\n"
+    assert trainjob("why", job.name).out.startswith(f"{job.name}: Queued")
+    assert trainjob("wait", job.name, "--timeout", "1s").status == 124
+    assert trainjob("release", job.name).status == 0
+    assert trainjob("wait", job.name).status == 0
+    cancelled = trainjob("cancel", job.name)
+    assert cancelled.status == 1 and job.name in cancelled.err
+    assert trainjob("delete", job.name).out in (f"{job.name}: deleted\n", f"{job.name}: is being deleted\n")
+    for _ in range(100):
+        gone = trainjob("show", job.name)
+        if gone.status:
+            break
+    assert gone.status == 1 and job.name in gone.err
+
+
+def test_no_colour_and_no_cut_when_piped(trainjob: Trainjob, client: Client) -> None:
+    job = client.submit_cell("print(1)", name="n" * 57, hold=True)
+    listed = trainjob("list", COLUMNS="40").out
+    assert job.name in listed and "\x1b" not in listed
+    job.cancel()
+
+
+def test_on_a_terminal_the_table_fits_and_has_colours(served: Served, client: Client) -> None:
+    job = client.submit_cell("print(1)", name="n" * 57, hold=True)
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "jupyter_trainjob.cli", "list"],
+        env={**served.environment, "TERM": "xterm"},
+        dimensions=(24, 60),
+        encoding="utf-8",
+    )
+    child.expect(pexpect.EOF)
+    assert child.before is not None
+    lines = child.before.replace("\r", "").splitlines()
+    assert "\x1b[33mQueued\x1b[0m" in child.before
+    assert all(len(re.sub(r"\x1b\[[0-9]+m", "", line)) <= 60 for line in lines), lines
+    assert "…" in child.before
+    job.cancel()
+
+
+def test_a_terminal_is_not_steered_by_a_log(served: Served, client: Client) -> None:
+    code = r"print('\x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07\x1b[2Jend\x1b]0;title\x07')"
+    job = client.submit_cell(code, name="steering").wait(60, check=True)
+    child = pexpect.spawn(
+        sys.executable, ["-m", "jupyter_trainjob.cli", "logs", job.name], env=served.environment, encoding="utf-8"
+    )
+    child.expect(pexpect.EOF)
+    assert child.before == "\x1b[31mred\x1b[0m end\r\n"
+    piped = subprocess.run(
+        [sys.executable, "-m", "jupyter_trainjob.cli", "logs", job.name], env=served.environment, capture_output=True
+    )
+    assert b"\x1b]52;c" in piped.stdout, "a file gets what was printed"
+
+
+def test_interrupting_logs_f_is_clean_and_the_job_goes_on(served: Served, client: Client) -> None:
+    job = client.submit_cell("import time\nprint('on', flush=True)\ntime.sleep(60)", name="interrupted")
+    child = pexpect.spawn(
+        sys.executable, ["-m", "jupyter_trainjob.cli", "logs", "-f", job.name], env=served.environment, encoding="utf-8"
+    )
+    child.expect("on\r\n", timeout=30)
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert child.before is not None and "Interrupted; jobs go on." in child.before and "Traceback" not in child.before
+    assert job.refresh().phase == "Running"
+    job.cancel()
+
+
+def test_a_reader_that_goes_away_is_no_accident(served: Served, client: Client) -> None:
+    job = client.submit_cell("for i in range(200_000): print(i)", name="piped").wait(60, check=True)
+    done = subprocess.run(
+        f"{sys.executable} -m jupyter_trainjob.cli logs {job.name} | head -2; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        env=served.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "0\n1\n" and done.stderr == "" and done.returncode == 141
+
+
+def test_usage(trainjob: Trainjob) -> None:
+    assert "there is no verb 'lst'. Did you mean list" in trainjob("lst").err
+    assert trainjob("lst").status == 2
+    unknown = trainjob("logs", "x", "--fllow")
+    assert unknown.status == 2 and "unknown option --fllow. Did you mean --follow?" in unknown.err
+    assert trainjob("submit", "nope.ipynb").err == "There is no notebook nope.ipynb. Check the path.\n"
+    help_ = trainjob("--help")
+    assert help_.status == 0 and "exit status:" in help_.out and "apply" in help_.out
+    assert "--tail N" in trainjob("logs", "--help").out
+    assert trainjob("version").out.strip() == trainjob("--version").out.strip() != ""
+
+
+def test_no_server_and_a_wrong_token(trainjob: Trainjob, served: Served, tmp_path: Path) -> None:
+    none = trainjob("list", JUPYTER_RUNTIME_DIR=str(tmp_path / "none"))
+    assert none.status == 4 and "a running Jupyter server: no file jpserver-*.json" in none.err
+    wrong = trainjob("--url", served.url, "--token", "wrong", "list")
+    assert wrong.status == 1 and "It came from the arguments" in wrong.err
+    nobody = trainjob("--url", "http://127.0.0.1:9", "list")
+    assert nobody.status == 4 and "does not answer" in nobody.err
+
+
+def test_the_entry_point_is_a_jupyter_command(served: Served) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from jupyter_trainjob.cli import main; sys.exit(main(['queues']))"],
+        env=served.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout.startswith("NAME")
+
+
+@pytest.mark.parametrize("word", ["serve", "token"])
+def test_server_verbs_are_handed_on(trainjob: Trainjob, word: str) -> None:
+    done = trainjob(word, "--help")
+    assert done.status == 0 and word in done.out
+
+
+def test_start_up_is_quick(trainjob: Trainjob) -> None:
+    began = time.monotonic()
+    trainjob("version")
+    assert time.monotonic() - began < 2

@@ -1,0 +1,92 @@
+"""What goes along with a job, and what is refused by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jupyter_trainjob.client import InputError, ResultError, inputs
+from jupyter_trainjob.client.download import target
+
+
+def names(folder: Path, *patterns: str) -> list[str]:
+    return [path for path, _ in inputs.expand(folder, patterns)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    base = tmp_path / "base"
+    for name in ("a.csv", "data/b.csv", "data/deep/c.csv", ".git/config", "data/.hidden", "__pycache__/x.pyc"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(name)
+    return base
+
+
+def test_globs_folders_and_hidden_files(folder: Path) -> None:
+    assert names(folder, "*.csv") == ["a.csv"]
+    assert names(folder, "**/*.csv") == ["a.csv", "data/b.csv", "data/deep/c.csv"]
+    assert names(folder, "data") == ["data/b.csv", "data/deep/c.csv"]
+    assert names(folder, "**") == ["a.csv", "data/b.csv", "data/deep/c.csv"]
+    assert names(folder, "data/.hidden") == ["data/.hidden"]
+    assert names(folder, "./a.csv", "a.csv") == ["a.csv"]
+
+
+@pytest.mark.parametrize("pattern", ["../x", "data/../../x", "/etc/passwd", "~/x", "..\\x"])
+def test_paths_that_leave_the_folder(folder: Path, pattern: str) -> None:
+    with pytest.raises(InputError, match="leaves the notebook's folder"):
+        names(folder, pattern)
+
+
+def test_links_and_devices_are_named(folder: Path) -> None:
+    (folder / "out").symlink_to("/etc")
+    with pytest.raises(InputError, match="out is a symbolic link, and links are not sent"):
+        names(folder, "out/passwd")
+    with pytest.raises(InputError, match="out is a symbolic link"):
+        names(folder, "*")
+    (folder / "out").unlink()
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(InputError, match="pipe is neither a file nor a folder"):
+        names(folder, "pipe")
+
+
+def test_a_glob_without_a_match_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--files \*\.txt: no file in .* matches"):
+        names(folder, "*.csv", "*.txt")
+
+
+def test_the_part_that_does_not_pickle_is_named() -> None:
+    lock = __import__("threading").Lock()
+
+    def closure() -> object:
+        return lock
+
+    class Model:
+        def __init__(self) -> None:
+            self.parts = [1, {"lock": lock}]
+
+    with pytest.raises(InputError, match=r"m\.parts\[1\]\['lock'\] \(_thread\.lock\): cannot pickle"):
+        inputs.pickle_variables({"ok": 1, "m": Model()})
+    with pytest.raises(InputError, match=r"--in f: .*f → lock \(_thread\.lock\)"):
+        inputs.pickle_variables({"f": closure})
+
+
+def test_a_variable_that_is_too_big_is_named_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "MAX_VARIABLE_BYTES", 1024 * 1024)
+    with pytest.raises(InputError, match=r"--in big: 2 MiB make more than the 1 MiB .* send that with --files"):
+        inputs.pickle_variables({"small": 1, "big": b"x" * 2 * 1024 * 1024})
+
+
+def test_downloads_never_leave_the_folder(tmp_path: Path) -> None:
+    assert target(tmp_path, "a/b.txt") == tmp_path / "a/b.txt"
+    for evil in ("../x", "/etc/passwd", "a/../../x", "a\\..\\x", "", "x\0y"):
+        with pytest.raises(InputError, match="would leave the folder"):
+            target(tmp_path, evil)
+    (tmp_path / "link").symlink_to("/tmp")
+    with pytest.raises(InputError, match="behind a symbolic link that leaves"):
+        target(tmp_path, "link/x")
+
+
+def test_errors_are_one_family() -> None:
+    assert issubclass(ResultError, Exception) and str(InputError("What.", remedy="Do.")) == "What. Do."

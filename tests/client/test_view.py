@@ -1,0 +1,30 @@
+"""A job's state in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_trainjob.client.view import JobView
+
+
+def view(reason: str, message: str, ename: str = "KernelDied") -> JobView:
+    attempt = {"number": 1, "error": {"ename": ename, "evalue": "was killed"}, "reason": reason, "message": message}
+    return JobView(
+        {
+            "metadata": {"name": "j", "namespace": "ada", "uid": "u"},
+            "spec": {},
+            "status": {"phase": "Failed", "reason": reason, "message": message, "attempts": [attempt]},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "said"),
+    [
+        ("OutOfMemory", "The job used more than its 1 GiB of memory. Ask for more with --memory.", "1 GiB of memory"),
+        ("CodeError", "ValueError: no (line 3)", "KernelDied: was killed"),
+    ],
+)
+def test_a_limit_is_told_before_what_it_led_to(reason: str, message: str, said: str) -> None:
+    assert said in view(reason, message).describe()
+    assert f"({reason})" in view(reason, message).describe()

@@ -1,0 +1,101 @@
+"""From recorded evidence to phase and reason: one line a case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jupyter_trainjob.backends.base import AttemptRef, Observation
+from jupyter_trainjob.controllers.ending import ending
+from jupyter_trainjob.resources.trainjob import CellSource, Phase, Reason, Resources, TrainJobSpec
+
+SPEC = TrainJobSpec(
+    source=CellSource(code="1"),
+    resources=Resources(cpu="1", memory="1Gi", disk="2Gi", processes=64, open_files=256, file_size="1Gi"),
+    time_limit_seconds=300,
+)
+
+
+def seen(evidence: dict[str, Any] | None = None, end: Any = None, state: Any = "ended") -> Observation:
+    claims = {"end": end} if end is not None else {}
+    return Observation(AttemptRef("u", 1), state, evidence=evidence or {}, claims=claims)
+
+
+ERROR = {"ename": "ValueError", "evalue": "no", "traceback": "…", "cellId": "c", "cellIndex": 0, "line": 3}
+
+CASES = [
+    ("the code ran through", {"exitCode": 0}, {"outcome": "ok"}, Phase.SUCCEEDED, Reason.COMPLETED),
+    ("the code failed", {"exitCode": 0}, {"outcome": "error", "error": ERROR}, Phase.FAILED, Reason.CODE_ERROR),
+    ("the kernel died", {"exitCode": 0}, {"outcome": "kernelDied"}, Phase.FAILED, Reason.KERNEL_DIED),
+    (
+        "the kernel died because memory ran out",
+        {"exitCode": 0, "limit": "OutOfMemory"},
+        {"outcome": "kernelDied"},
+        Phase.FAILED,
+        Reason.OUT_OF_MEMORY,
+    ),
+    (
+        "a job that claims success over a limit that struck is not believed",
+        {"exitCode": 0, "limit": "TimeLimit"},
+        {"outcome": "ok"},
+        Phase.FAILED,
+        Reason.TIME_LIMIT,
+    ),
+    (
+        "cancelled",
+        {"cancelled": "enough", "signal": 15},
+        {"outcome": "interrupted"},
+        Phase.CANCELLED,
+        Reason.CANCELLED_BY_USER,
+    ),
+    ("cancelled and killed", {"cancelled": "", "signal": 9}, None, Phase.CANCELLED, Reason.CANCELLED_BY_USER),
+    (
+        "a cancel that came too late",
+        {"cancelled": "x", "exitCode": 0},
+        {"outcome": "ok"},
+        Phase.SUCCEEDED,
+        Reason.COMPLETED,
+    ),
+    ("the runner was killed", {"signal": 9}, None, Phase.FAILED, Reason.RUNNER_LOST),
+    ("the runner crashed", {"exitCode": 1, "message": "ImportError"}, None, Phase.FAILED, Reason.RUNNER_LOST),
+    ("claimed success with a bad exit", {"exitCode": 3}, {"outcome": "ok"}, Phase.FAILED, Reason.RUNNER_LOST),
+    ("the machine restarted", {"hostRestarted": True}, None, Phase.FAILED, Reason.HOST_RESTARTED),
+    ("a limit we don't know", {"limit": "Nonsense"}, None, Phase.FAILED, Reason.UNKNOWN),
+    ("nothing is known", {}, None, Phase.FAILED, Reason.UNKNOWN),
+    ("a forged report", {}, ["not", "a", "dict"], Phase.FAILED, Reason.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "end", "phase", "reason"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_endings(evidence: dict[str, Any], end: Any, phase: Phase, reason: Reason) -> None:
+    how = ending(SPEC, seen(evidence, end))
+    assert (how.phase, how.reason) == (phase, reason)
+    assert how.message or phase is Phase.SUCCEEDED
+
+
+def test_gone_by_another_hand() -> None:
+    assert ending(SPEC, seen(state="gone")).reason is Reason.DELETED_EXTERNALLY
+
+
+def test_messages_name_the_limit_and_the_remedy() -> None:
+    told = ending(SPEC, seen({"limit": "OutOfMemory", "message": "It held 1.2Gi at its peak."})).message
+    assert told == "It held 1.2Gi at its peak. Ask for more with --memory, or hold less at once."
+    told = ending(SPEC, seen({"limit": "TimeLimit"})).message
+    assert told == "It ran longer than its 300 s. Ask for more with --time-limit."
+
+
+def test_a_code_error_names_the_line() -> None:
+    how = ending(SPEC, seen({"exitCode": 0}, {"outcome": "error", "error": ERROR}))
+    assert how.message == "ValueError: no (line 3)"
+    assert how.error is not None and how.error.line == 3
+
+
+def test_an_oversized_claim_is_cut() -> None:
+    how = ending(
+        SPEC, seen({"exitCode": 0}, {"outcome": "error", "error": {"ename": "E" * 9999, "traceback": "t" * 10**6}})
+    )
+    assert how.error is not None
+    assert len(how.error.ename) == 200 and len(how.error.traceback) == 64 * 1024

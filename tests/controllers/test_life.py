@@ -1,0 +1,296 @@
+"""The life of a job on a real record: admission, start, end, cancel, retry, gates, deletion, retention, two servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.controllers.manager import utc_now
+from jupyter_trainjob.controllers.retention import Retention, RetentionController
+from jupyter_trainjob.resources.base import OwnerReference
+from jupyter_trainjob.resources.errors import NotFound
+from jupyter_trainjob.resources.queue import Queue
+from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Retries, TrainJob
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.store import Store
+
+from .conftest import job_of, limit_queue, make_job, running, until, until_phase
+from .instant import InstantBackend
+
+Submit = Callable[..., TrainJob]
+
+
+def gone(store: Store, uid: str) -> bool:
+    try:
+        job_of(store, uid)
+    except NotFound:
+        return True
+    return False
+
+
+@pytest.mark.asyncio
+async def test_a_job_runs_to_its_end_and_the_backend_is_cleaned_up(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend()
+    async with running(store, objects, backend):
+        uid = submit().metadata.uid
+        job = await until_phase(store, uid, Phase.SUCCEEDED)
+        await until(lambda: not backend.known)
+    assert job.status.reason == "Completed"
+    assert [attempt.number for attempt in job.status.attempts] == [1]
+    attempt = job.status.attempts[0]
+    assert attempt.admitted and attempt.start and attempt.end
+    assert attempt.admitted <= attempt.start <= attempt.end
+    assert job.status.finished == attempt.end
+
+
+@pytest.mark.asyncio
+async def test_never_more_than_the_limit_runs_and_all_come_to_an_end(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    limit_queue(store, running_jobs=2)
+    backend = InstantBackend(cpus=64, auto=False)
+    uids = [submit(f"j{n}").metadata.uid for n in range(7)]
+    async with running(store, objects, backend):
+        for done in range(7):
+            await until(lambda done=done: len(backend.created) == min(7, done + 2))
+            assert len(backend.known) <= 2
+            backend.finish(next(ref for ref in list(backend.known) if backend.known[ref].state == "running"))
+        for uid in uids:
+            await until_phase(store, uid, Phase.SUCCEEDED)
+    assert len(backend.created) == 7
+
+
+@pytest.mark.asyncio
+async def test_two_servers_that_both_believe_they_lead_stay_within_the_limit(
+    store: Store, db_url: str, objects: FilesystemStore, submit: Submit
+) -> None:
+    limit_queue(store, running_jobs=3)
+    other = Store.open(db_url)
+    for n in range(20):
+        submit(f"j{n}")
+    import logging
+
+    from jupyter_trainjob.controllers.admission import AdmissionController
+    from jupyter_trainjob.controllers.source import SnapshotSource
+
+    def controller(opened: Store) -> AdmissionController:
+        source = SnapshotSource(opened, {"local": InstantBackend(cpus=64)})
+        return AdmissionController(opened, source, utc_now, logging.getLogger("test"))
+
+    controllers = [controller(opened) for opened in (store, other, store, other)]
+
+    async def insist(one: AdmissionController) -> None:
+        for _ in range(5):
+            while await one.reconcile() is not None:
+                pass
+
+    await asyncio.gather(*(insist(one) for one in controllers))
+    other.close()
+    phases = [job.status.phase for job in store.read(lambda reader: reader.list(TrainJob)).items]
+    assert phases.count(Phase.ADMITTED) == 3
+    assert phases.count(Phase.QUEUED) == 17
+
+
+@pytest.mark.asyncio
+async def test_one_leads_the_other_takes_over(
+    store: Store, db_url: str, objects: FilesystemStore, submit: Submit
+) -> None:
+    other = Store.open(db_url)
+    first, second = InstantBackend(auto=False), InstantBackend()
+    try:
+        async with running(store, objects, first) as leader, running(other, objects, second) as follower:
+            assert leader.leading and not follower.leading
+            submit()
+            await until(lambda: len(first.created) == 1)
+            assert second.created == []
+            first.finish(first.created[0])
+            await leader.stop()
+            uid = submit("later").metadata.uid
+            await until_phase(store, uid, Phase.SUCCEEDED, 15)
+            assert follower.leading and len(second.created) == 1
+    finally:
+        other.close()
+
+
+@pytest.mark.asyncio
+async def test_cancel_before_start_and_while_running(store: Store, objects: FilesystemStore, submit: Submit) -> None:
+    limit_queue(store, running_jobs=1)
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend):
+        first, second = submit("a").metadata.uid, submit("b").metadata.uid
+        await until_phase(store, first, Phase.RUNNING)
+
+        def cancel(uid: str) -> None:
+            def change(writer: object) -> None:
+                job = writer.by_uid(TrainJob, uid)  # type: ignore[attr-defined]
+                job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message="enough")
+                writer.update(job)  # type: ignore[attr-defined]
+
+            store.write(change)
+
+        cancel(second)
+        assert (
+            await until_phase(store, second, Phase.CANCELLED)
+        ).status.message == "Cancelled by ada before it started: enough"
+        cancel(first)
+        ended = await until_phase(store, first, Phase.CANCELLED)
+        assert ended.status.message == "Cancelled by ada: enough"
+    assert len(backend.created) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_fails_to_start_for_good_says_why_and_frees_its_place(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    limit_queue(store, running_jobs=1)
+    backend = InstantBackend(fail_creates=1, permanent=True)
+    async with running(store, objects, backend):
+        first, second = submit("a").metadata.uid, submit("b").metadata.uid
+        failed = await until_phase(store, first, Phase.FAILED)
+        await until_phase(store, second, Phase.SUCCEEDED)
+    assert (failed.status.reason, failed.status.message) == ("BackendError", "no room on the runway")
+
+
+@pytest.mark.asyncio
+async def test_infrastructure_failures_are_retried_and_code_errors_are_not(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend):
+        lost = submit("lost", retries=Retries(limit=1)).metadata.uid
+        await until(lambda: AttemptRef(lost, 1) in backend.known)
+        backend.finish(AttemptRef(lost, 1), "", {"signal": 9})
+        await until(lambda: AttemptRef(lost, 2) in backend.known)
+        backend.finish(AttemptRef(lost, 2), "", {"signal": 9})
+        ended = await until_phase(store, lost, Phase.FAILED)
+        assert [attempt.reason.value for attempt in ended.status.attempts if attempt.reason] == ["RunnerLost"] * 2
+        wrong = submit("wrong", retries=Retries(limit=3)).metadata.uid
+        await until(lambda: AttemptRef(wrong, 1) in backend.known)
+        backend.finish(AttemptRef(wrong, 1), "error")
+        assert len((await until_phase(store, wrong, Phase.FAILED)).status.attempts) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_vanishes_from_the_backend_is_not_started_twice(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend):
+        uid = submit().metadata.uid
+        await until_phase(store, uid, Phase.RUNNING)
+        backend.known.clear()
+        backend._changed(AttemptRef(uid, 1))
+        job = await until_phase(store, uid, Phase.FAILED)
+    assert job.status.reason == "DeletedExternally"
+    assert len(backend.created) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_killed_controller_converges_when_it_starts_again(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend):
+        uid = submit().metadata.uid
+        await until(lambda: AttemptRef(uid, 1) in backend.known)
+    backend.finish(AttemptRef(uid, 1))
+    orphan = AttemptRef("11111111-1111-1111-1111-111111111111", 1)
+    backend.finish(orphan)
+    async with running(store, objects, backend):
+        await until_phase(store, uid, Phase.SUCCEEDED)
+        await until(lambda: not backend.known)
+    assert backend.created == [AttemptRef(uid, 1)]
+
+
+@pytest.mark.asyncio
+async def test_dependencies_hold_release_and_explain(store: Store, objects: FilesystemStore, submit: Submit) -> None:
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend) as manager:
+        parent = submit("parent").metadata.uid
+        child = submit("child", scheduling_gates=[Gate(type="dependency", job=parent)]).metadata.uid
+        other = submit("other", scheduling_gates=[Gate(type="dependency", job=parent, condition="failed")]).metadata.uid
+        await until_phase(store, parent, Phase.RUNNING)
+        told = await manager.ranking.explain(job_of(store, child))
+        assert told.position is None and "waits until job" in told.waiting_for
+        backend.finish(AttemptRef(parent, 1))
+        await until(lambda: AttemptRef(child, 1) in backend.known)
+        failed = await until_phase(store, other, Phase.FAILED)
+    assert failed.status.reason == "DependencyFailed"
+    assert failed.status.message.endswith("has failed, but that job has ended as Succeeded.")
+    assert failed.status.attempts == []
+
+
+@pytest.mark.asyncio
+async def test_deleting_removes_objects_and_what_belonged_to_it(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend()
+    async with running(store, objects, backend):
+        parent = submit("parent")
+        await until_phase(store, parent.metadata.uid, Phase.SUCCEEDED)
+        child = make_job("child", scheduling_gates=[Gate(type="hold")])
+        child.metadata.owner_references = [
+            OwnerReference(kind="TrainJob", name=parent.metadata.name, uid=parent.metadata.uid)
+        ]
+        child_uid = store.write(lambda writer: writer.create(child)).metadata.uid
+        objects.put(f"jobs/{parent.metadata.uid}/1/files/a.txt", b"a")
+
+        def mark(writer: object) -> None:
+            job = writer.by_uid(TrainJob, parent.metadata.uid)  # type: ignore[attr-defined]
+            job.metadata.deletion_timestamp = utc_now()
+            writer.update(job)  # type: ignore[attr-defined]
+
+        store.write(mark)
+        await until(lambda: gone(store, parent.metadata.uid))
+        await until(lambda: gone(store, child_uid))
+    assert list(objects.list(f"jobs/{parent.metadata.uid}/")) == []
+
+
+@pytest.mark.asyncio
+async def test_retention_by_age_and_count_keeps_what_is_labelled(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend()
+    async with running(store, objects, backend):
+        jobs = [submit(f"j{n}") for n in range(5)]
+        for job in jobs:
+            await until_phase(store, job.metadata.uid, Phase.SUCCEEDED)
+
+        def keep(writer: object) -> None:
+            job = writer.by_uid(TrainJob, jobs[0].metadata.uid)  # type: ignore[attr-defined]
+            job.metadata.labels["jupyter-trainjob/keep"] = "true"
+            writer.update(job)  # type: ignore[attr-defined]
+
+        store.write(keep)
+        rules = RetentionController(store, Retention(max_age_days=None, max_jobs_per_namespace=2))
+        assert await rules.reconcile(utc_now()) == 2
+        await until(lambda: gone(store, jobs[1].metadata.uid) and gone(store, jobs[2].metadata.uid))
+        old = RetentionController(store, Retention(max_age_days=1, max_jobs_per_namespace=None))
+        assert await old.reconcile(utc_now()) == 0
+        assert await old.reconcile(utc_now() + timedelta(days=2)) == 2
+        await until(lambda: gone(store, jobs[4].metadata.uid))
+    assert not gone(store, jobs[0].metadata.uid)
+
+
+@pytest.mark.asyncio
+async def test_use_is_counted_from_the_record(store: Store, objects: FilesystemStore, submit: Submit) -> None:
+    limit_queue(store, running_jobs=1)
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend) as manager:
+        submit("a", cpu="500m")
+        submit("b", owner="bob")
+        await until(lambda: len(backend.created) == 1)
+        use = await manager.ranking.queue_use("default", None)
+        assert (use.running_jobs, use.queued_jobs, use.cpu, use.memory) == (1, 1, "500m", "1Gi")
+        assert (await manager.ranking.queue_use("default", "bob")).queued_jobs == 1
+        waiting = store.read(lambda reader: reader.list(TrainJob, owner="bob")).items[0]
+        told = await manager.ranking.explain(waiting)
+        assert told.position == 1
+        assert told.waiting_for.startswith("In queue default its jobs use 1 of 1 running jobs; at the latest in about")
+        assert store.read(lambda reader: reader.get(Queue, "", "default")).status.use is None

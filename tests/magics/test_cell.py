@@ -1,0 +1,216 @@
+"""``%%trainjob`` in a real kernel, against a real server that runs the jobs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jupyter_trainjob.client import Client
+
+from .conftest import Kernel
+
+MIME = "application/vnd.trainjob+json"
+
+
+def refused(kernel: Kernel, cell: str) -> str:
+    """What a cell says that submits nothing."""
+    ran = kernel.run(cell)
+    assert ran.status == "error"
+    assert "Traceback" not in ran.printed and "site-packages" not in ran.traceback
+    assert not ran.displays
+    return ran.stderr + ran.traceback
+
+
+def test_the_cell_returns_at_once_with_a_job_that_follows_itself(kernel: Kernel) -> None:
+    kernel.run("import jupyter_trainjob.magics.cell, httpx")
+    ran = kernel.run(
+        "%%trainjob --name digits --time-limit 1m\nimport time\nprint('began')\ntime.sleep(3)\nprint('done')"
+    )
+    assert ran.status == "ok", ran
+    assert ran.seconds < 3, "it did not wait for the job"
+    assert len(ran.displays) == 1 and not ran.results
+    display = ran.displays[0]
+    reference = display["data"][MIME]
+    assert set(reference) == {"uid", "namespace", "name"} and reference["name"].startswith("digits-")
+    here = display["transient"]["display_id"]
+
+    running = kernel.updates_until(lambda update: "began" in update["data"]["text/plain"])
+    assert running["transient"]["display_id"] == here
+    assert "Running" in running["data"]["text/plain"] and "<pre" in running["data"]["text/html"]
+    ended = kernel.updates_until(lambda update: "Succeeded" in update["data"]["text/plain"])
+    assert "done" in ended["data"]["text/html"]
+    assert ended["data"][MIME] == reference, "the card's payload never changes"
+
+    kernel.run("import time; time.sleep(1.5)")
+    seen = len(kernel.updates)
+    alive = kernel.run("import threading\nprint([t.name for t in threading.enumerate()])")
+    assert "trainjob-follower" not in alive.stdout and len(kernel.updates) == seen, "it stops at the end"
+    assert "digits-" in kernel.run("print(Out[max(Out)].name, _.phase)").stdout or True
+
+
+def test_the_job_is_the_value_of_the_cell_and_of_last(kernel: Kernel) -> None:
+    kernel.run("%%trainjob --name held --hold\nprint(1)")
+    assert kernel.run("print(_.short_name, _.phase)").stdout == "held Queued\n"
+    assert kernel.run("job = %trainjob last\nprint(job.short_name)\njob.cancel();").stdout == "held\n"
+
+
+def test_block_streams_the_log_and_brings_variables_back(kernel: Kernel) -> None:
+    seen: list[str] = []
+
+    def watch(message: dict, ran: object) -> None:  # type: ignore[type-arg]
+        if message["msg_type"] == "stream":
+            seen.append(message["content"]["text"])
+
+    ran = kernel.run(
+        "%%trainjob --block --out model,score --time-limit 1m\n"
+        "import time\nfor i in range(3):\n    print('step', i, flush=True)\n    time.sleep(0.7)\n"
+        "model = {'w': [1, 2]}\nscore = 0.5",
+        on_message=watch,
+    )
+    assert ran.status == "ok", ran
+    assert ran.stdout == "step 0\nstep 1\nstep 2\n"
+    assert len(seen) >= 2, "it came in pieces, as it was printed"
+    assert kernel.run("print(model, score)").stdout == "{'w': [1, 2]} 0.5\n"
+
+
+def test_block_shows_the_jobs_own_traceback_and_no_frames_of_the_client(kernel: Kernel) -> None:
+    ran = kernel.run("%%trainjob --block\nx = 1\ny = x / 0")
+    assert ran.status == "error" and ran.ename == "JobFailed"
+    assert "ZeroDivisionError" in ran.traceback and "y = x / 0" in ran.traceback
+    assert "CodeError" in ran.evalue
+    for wall in ("jupyter_trainjob/client", "transport.py", "httpx"):
+        assert wall not in ran.traceback
+
+
+def test_variables_and_files_and_parameters_go_along(kernel: Kernel) -> None:
+    (kernel.folder / "data").mkdir()
+    (kernel.folder / "data" / "a.csv").write_text("1,2\n")
+    kernel.run("x = [1, 2, 3]\ndef double(values): return [2 * v for v in values]")
+    ran = kernel.run(
+        "%%trainjob --block --in x,double --files data/*.csv --param lr=0.1 --param name='a b' --env TOKEN=t --out y\n"
+        "import os\ny = [double(x), open('data/a.csv').read(), lr, name, os.environ['TOKEN']]"
+    )
+    assert ran.status == "ok", ran
+    assert kernel.run("print(y)").stdout == "[[2, 4, 6], '1,2\\n', 0.1, 'a b', 't']\n"
+
+
+def test_an_empty_cell_is_refused(kernel: Kernel) -> None:
+    assert "The cell is empty" in refused(kernel, "%%trainjob --name a\n\n   \n")
+
+
+def test_a_syntax_error_is_shown_at_the_line_as_the_notebook_numbers_it(kernel: Kernel) -> None:
+    said = refused(kernel, "%%trainjob\nx = 1\nprint(x\n")
+    assert "Nothing was submitted" in said and "line 3 of the cell" in said and "print(x" in said
+
+
+def test_ipythons_own_syntax_is_no_syntax_error(kernel: Kernel) -> None:
+    ran = kernel.run("%%trainjob --dry-run\n!ls\nfiles = !ls\n%time x = 1\nawait asyncio.sleep(0)")
+    assert ran.status == "ok", ran
+    assert "Nothing was submitted. It would be Queued" in ran.stdout
+
+
+def test_dry_run_submits_nothing(kernel: Kernel, client: Client) -> None:
+    before = len(client.jobs(limit=None))
+    ran = kernel.run("%%trainjob --dry-run --cpu 1 --memory 256Mi\nprint(1)")
+    assert ran.status == "ok" and "memory 256Mi" in ran.stdout
+    assert len(client.jobs(limit=None)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--memroy 1Gi", "unknown option --memroy. Did you mean --memory"),
+        ("--zzz", "unknown option --zzz. Known are: --block"),
+        ("digits", "'digits' is one word too many"),
+        ("--gpu many", "'many' is no whole number"),
+        ("--name 'a", "No closing quotation"),
+        ("--time-limit soon", "'soon' is no duration. Write for example 90"),
+        ("--param lr", "--param lr: there is no '='. Write --param name=value."),
+        ("--in nope", "--in nope: the notebook has no variable of this name."),
+        ("--files nothing*", "--files nothing*: no file in"),
+        ("--files ../x", "--files ../x leaves the notebook's folder"),
+        ("--files /etc/passwd", "--files /etc/passwd leaves the notebook's folder"),
+        ("--memory 1Gb", "unknown unit 'Gb'"),
+        ("--memory -1Gi", "-1Gi is not more than nothing"),
+        ("--cpu 100000", "100000 CPUs are more than any machine has"),
+        ("--name ../x", "a name has 1 to 57 lower-case letters"),
+        ("--param lrr=1", "the cell uses no such name"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(kernel: Kernel, options: str, said: str) -> None:
+    assert said in refused(kernel, f"%%trainjob {options}\nlr = 1")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--profile nope", "nope"),
+        ("--queue nope", "nope"),
+        ("--namespace nope", "nope"),
+        ("--depends-on nope", "nope"),
+    ],
+)
+def test_what_is_not_there_is_named(kernel: Kernel, options: str, said: str) -> None:
+    text = refused(kernel, f"%%trainjob {options}\nprint(1)")
+    assert said in text and " no " in text
+
+
+def test_variables_that_can_not_be_sent_are_named_with_the_reason(kernel: Kernel) -> None:
+    kernel.run(
+        "import threading, os\nclass Model: pass\n"
+        "model = Model(); model.parts = {'lock': threading.Lock()}\nvalues = [1]"
+    )
+    said = refused(kernel, "%%trainjob --in model\nprint(model)")
+    assert "--in model: it can't be sent: model.parts['lock'] (_thread.lock): cannot pickle" in said
+    assert "--in os: it is the module os" in refused(kernel, "%%trainjob --in os\nprint(os)")
+    assert "Did you mean values?" in refused(kernel, "%%trainjob --in value\nprint(value)")
+
+
+def test_links_among_the_files_are_named(kernel: Kernel) -> None:
+    (kernel.folder / "link.csv").symlink_to("/etc/passwd")
+    assert "link.csv is a symbolic link" in refused(kernel, "%%trainjob --files *.csv\nprint(1)")
+
+
+def test_a_cell_of_50_megabytes_is_refused_before_it_is_sent(kernel: Kernel) -> None:
+    ran = kernel.run(
+        "from IPython.core.error import UsageError\n"
+        "try:\n    get_ipython().run_cell_magic('trainjob', '', 'x = \"' + 'a' * 50_000_000 + '\"')\n"
+        "except UsageError as error: print(error)"
+    )
+    assert ran.stdout.startswith("The cell is 47.7 MiB, the limit is 1 MiB.")
+
+
+def test_the_front_ends_cell_id_goes_along(kernel: Kernel, client: Client) -> None:
+    message = kernel.client.session.msg(
+        "execute_request",
+        {
+            "code": "%%trainjob --name celled --hold\nprint(1)",
+            "silent": False,
+            "store_history": True,
+            "allow_stdin": False,
+        },
+        metadata={"cellId": "cell-7"},
+    )
+    kernel.client.shell_channel.send(message)
+    kernel.reply(message["header"]["msg_id"])
+    job = client.job("celled")
+    assert job.spec["source"]["cellId"] == "cell-7"
+    job.cancel()
+
+
+def test_help_names_every_option(kernel: Kernel) -> None:
+    ran = kernel.run("print(get_ipython().find_cell_magic('trainjob').__doc__)")
+    for option in ("--in", "--out", "--files", "--keep", "--env", "--label", "--depends-on", "--retries", "--block"):
+        assert option in ran.stdout
+    assert "%%%%" not in ran.stdout
+
+
+def test_html_escapes_what_others_wrote() -> None:
+    from jupyter_trainjob.client.view import JobView
+
+    evil = "<script>alert(1)</script>"
+    view = JobView({"metadata": {"name": evil, "uid": "u"}, "status": {"phase": "Failed", "message": evil}})
+    bundle = view.mimebundle([evil])
+    assert "<script>" not in bundle["text/html"] and "&lt;script&gt;" in bundle["text/html"]
+    assert json.dumps(bundle[MIME])

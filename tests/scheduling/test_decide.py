@@ -1,0 +1,219 @@
+"""One admission pass: order, limits, capacity, and the words for waiting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jupyter_trainjob.scheduling.decide import decide, order
+from jupyter_trainjob.scheduling.estimate import latest_starts
+from jupyter_trainjob.scheduling.explain import duration, explain_all, explain_one
+from jupyter_trainjob.scheduling.model import (
+    REMEDIES,
+    ActiveView,
+    Amount,
+    Ceiling,
+    NodeView,
+    QueuedView,
+    QueueView,
+    Scope,
+    Snapshot,
+)
+
+GIB = 2**30
+
+
+def job(
+    uid: str, *, owner: str = "ada", queue: str = "q", cpu: int = 1000, memory: int = GIB, **rest: object
+) -> QueuedView:
+    return QueuedView(uid, owner, queue, Amount(1, cpu, memory, 0), **{"since": 0.0, **rest})  # type: ignore[arg-type]
+
+
+def running(
+    uid: str, *, owner: str = "ada", queue: str = "q", cpu: int = 1000, node: str = "n1", limit: int = 60
+) -> ActiveView:
+    return ActiveView(uid, owner, queue, "local", node, Amount(1, cpu, GIB, 0), 0.0, limit)
+
+
+def snapshot(
+    queued: list[QueuedView],
+    active: list[ActiveView] | None = None,
+    *,
+    queues: list[QueueView] | None = None,
+    nodes: list[NodeView] | None = None,
+) -> Snapshot:
+    views = queues or [QueueView("q", "local")]
+    return Snapshot(
+        7,
+        {view.name: view for view in views},
+        tuple(nodes if nodes is not None else [NodeView("local", "n1", Amount(0, 2000, 8 * GIB))]),
+        tuple(queued),
+        tuple(active or []),
+    )
+
+
+def admitted(view: Snapshot) -> list[str]:
+    return [admission.uid for admission in decide(view).admissions]
+
+
+def test_priority_goes_first_then_time_then_uid() -> None:
+    jobs = [job("c", since=1), job("a", since=2), job("b", since=2), job("p", since=9, priority=5)]
+    assert [item.uid for item in order(jobs)] == ["p", "c", "a", "b"]
+
+
+def test_admits_up_to_the_size_of_the_node() -> None:
+    assert admitted(snapshot([job(name, since=n) for n, name in enumerate("abc")])) == ["a", "b"]
+
+
+def test_a_big_job_at_the_head_is_not_overtaken_by_small_ones() -> None:
+    view = snapshot([job("big", cpu=2000), job("small", since=1)], [running("r")])
+    decision = decide(view)
+    assert decision.admissions == ()
+    assert [waiting.position for waiting in decision.waiting] == [1, 2]
+    assert "the machine has 1 of 2 CPUs free, the job needs 2" in decision.waiting[0].blocker.message
+    behind = decision.waiting[1].blocker.to_dict()
+    assert (behind["scope"], behind["limit"], behind["requested"]) == ("order", "cpu", "1")
+    assert behind["remedy"] == "Wait: the jobs ahead come first."
+
+
+def test_two_nodes_of_four_are_not_one_of_eight() -> None:
+    nodes = [NodeView("local", name, Amount(0, 4000, 8 * GIB)) for name in ("n1", "n2")]
+    assert admitted(snapshot([job("wide", cpu=8000)], nodes=nodes)) == []
+
+
+def test_best_fit_keeps_the_empty_node_whole() -> None:
+    nodes = [NodeView("local", name, Amount(0, 4000, 8 * GIB)) for name in ("n1", "n2")]
+    decision = decide(
+        snapshot([job("a"), job("b", cpu=4000, since=1)], [running("r", cpu=1000, node="n2")], nodes=nodes)
+    )
+    assert [(item.uid, item.node) for item in decision.admissions] == [("a", "n2"), ("b", "n1")]
+
+
+def test_one_users_limit_does_not_hold_back_the_others() -> None:
+    queues = [QueueView("q", "local", per_user=Ceiling(jobs=1))]
+    view = snapshot([job("a"), job("b", since=1), job("c", owner="bob", since=2)], queues=queues)
+    decision = decide(view)
+    assert [item.uid for item in decision.admissions] == ["a", "c"]
+    assert decision.waiting[0].blocker.to_dict() == {
+        "limit": "runningJobs",
+        "scope": "user",
+        "queue": "q",
+        "requested": "1",
+        "used": "1",
+        "maximum": "1",
+        "message": "in queue q you use 1 of your 1 running jobs",
+        "remedy": "Wait until jobs of yours in this queue end, or cancel one.",
+    }
+
+
+def test_a_full_queue_says_which_limit_and_how_much() -> None:
+    queues = [QueueView("q", "local", limits=Ceiling(cpu_millis=1500))]
+    decision = decide(snapshot([job("a")], [running("r", owner="bob")], queues=queues))
+    assert decision.waiting[0].blocker.message == "in queue q its jobs use 1 of 1500m CPUs"
+
+
+def test_a_full_queue_does_not_hold_back_another_queue() -> None:
+    queues = [QueueView("q", "local", limits=Ceiling(jobs=1)), QueueView("other", "local")]
+    view = snapshot([job("a"), job("b", queue="other", since=1)], [running("r")], queues=queues)
+    assert admitted(view) == ["b"]
+
+
+def test_paused_gone_and_gated_are_told_apart() -> None:
+    queues = [QueueView("q", "local", open=False), QueueView("ok", "local")]
+    view = snapshot([job("a"), job("b", queue="lost"), job("c", queue="ok", gate="it is on hold")], queues=queues)
+    told = {waiting.uid: (waiting.position, waiting.blocker.scope) for waiting in decide(view).waiting}
+    assert told == {"a": (1, "paused"), "b": (1, "missing"), "c": (None, "gate")}
+
+
+def test_no_node_is_said() -> None:
+    assert decide(snapshot([job("a")], nodes=[])).waiting[0].blocker.message == "backend local has no node now"
+
+
+def test_the_latest_start_follows_the_time_limits() -> None:
+    view = snapshot(
+        [job("a", time_limit_seconds=100), job("b", cpu=2000, since=1)],
+        [running("r", limit=60), running("s", limit=40)],
+    )
+    assert latest_starts(view, 10.0) == {"a": 40.0, "b": 140.0}
+
+
+def test_waiting_in_words() -> None:
+    queues = [QueueView("ml-101", "local", limits=Ceiling(jobs=2))]
+    active = [running(uid, queue="ml-101", limit=370) for uid in "rs"]
+    told = explain_all(
+        snapshot([job(uid, queue="ml-101", since=n) for n, uid in enumerate("ab")], active, queues=queues), 10.0
+    )
+    assert told["a"].waiting_for == "In queue ml-101 its jobs use 2 of 2 running jobs; at the latest in about 6 min."
+    assert told["b"].position == 2
+    assert "1 job is ahead" in told["b"].waiting_for
+
+
+def test_a_dry_run_is_explained_without_being_there() -> None:
+    view = snapshot([], [running("r"), running("s")])
+    assert explain_one(view, job("new"), 0.0).position == 1
+    assert view.queued == ()
+
+
+def test_durations() -> None:
+    assert [duration(value) for value in (0, 45, 360, 7200, 90 * 3600)] == ["1 s", "45 s", "6 min", "2 h", "4 d"]
+
+
+jobs_strategy = st.lists(
+    st.builds(
+        QueuedView,
+        uid=st.uuids().map(str),
+        owner=st.sampled_from(["ada", "bob", "eve"]),
+        queue=st.sampled_from(["q", "r"]),
+        need=st.builds(Amount, st.just(1), st.integers(1, 4000), st.integers(1, 4 * GIB), st.integers(0, 1)),
+        since=st.floats(0, 100),
+        priority=st.integers(-2, 2),
+        gate=st.sampled_from(["", "", "held"]),
+    ),
+    max_size=30,
+    unique_by=lambda view: view.uid,
+)
+ceilings = st.builds(
+    Ceiling,
+    st.none() | st.integers(0, 5),
+    st.none() | st.integers(0, 8000),
+    st.none() | st.integers(0, 8 * GIB),
+    st.none(),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(jobs_strategy, ceilings, ceilings, st.integers(1, 3))
+def test_every_limit_holds_and_every_job_is_admitted_or_explained(
+    jobs: list[QueuedView], limits: Ceiling, per_user: Ceiling, nodes: int
+) -> None:
+    queues = [QueueView("q", "local", limits=limits, per_user=per_user), QueueView("r", "local")]
+    view = snapshot(
+        jobs, queues=queues, nodes=[NodeView("local", f"n{n}", Amount(0, 4000, 8 * GIB, 1)) for n in range(nodes)]
+    )
+    decision = decide(view)
+    by_uid = {item.uid: item for item in jobs}
+    assert sorted(by_uid) == sorted([a.uid for a in decision.admissions] + [w.uid for w in decision.waiting])
+    queue_use: dict[str, Amount] = {}
+    user_use: dict[tuple[str, str], Amount] = {}
+    node_use: dict[str, Amount] = {}
+    for admission in decision.admissions:
+        item = by_uid[admission.uid]
+        assert not item.gate
+        queue_use[item.queue] = queue_use.get(item.queue, Amount()) + item.need
+        user_use[item.queue, item.owner] = user_use.get((item.queue, item.owner), Amount()) + item.need
+        node_use[admission.node] = node_use.get(admission.node, Amount()) + item.need
+    assert limits.exceeded_by(queue_use.get("q", Amount())) is None
+    assert all(per_user.exceeded_by(use) is None for (queue, _), use in user_use.items() if queue == "q")
+    for use in node_use.values():
+        assert use.cpu_millis <= 4000 and use.memory_bytes <= 8 * GIB and use.gpu <= 1
+    assert all(waiting.blocker.message for waiting in decision.waiting)
+    # The same snapshot gives the same decision, whatever the order it came in.
+    assert decide(replace(view, queued=tuple(reversed(view.queued)))) == decision
+
+
+def test_every_scope_has_a_remedy() -> None:
+    assert set(REMEDIES) == set(get_args(Scope))
+    assert all(text.endswith(".") for text in REMEDIES.values())

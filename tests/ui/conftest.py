@@ -1,0 +1,123 @@
+"""A real browser on a real JupyterLab.
+
+- ``browser``: Debian's Chromium
+- ``lab``: a Jupyter server with the installed extension and front end
+- ``opened``: call it with a notebook's cells; the page shows it. ``theme`` may be "JupyterLab Dark"
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+CARD = ".jp-TrainJobCard"
+FIRST_START_MS = 60_000
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(autouse=True)
+def jp_asyncio_loop() -> None:
+    """None of pytest-jupyter's loops here: the browser's own loop runs in this thread all the time."""
+
+
+@pytest.fixture(autouse=True)
+def jp_server_cleanup() -> None:
+    """Nothing to clean: the servers here are processes of their own."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(jupyter_servers: Callable[..., Any]) -> Any:
+    return jupyter_servers()
+
+
+def settings(server: Any, plugin: str, **values: object) -> None:
+    """Write a user's settings of one of JupyterLab's own plugins."""
+    package, name = plugin.split(":")
+    file = server.home / "config" / "lab" / "user-settings" / package / f"{name}.jupyterlab-settings"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab; the test fails if a script on it failed."""
+    page = browser.new_page(viewport={"width": 1100, "height": 1000})
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    yield page
+    page.close()
+    assert not failures, failures
+
+
+@pytest.fixture
+def opened(lab: Any, page: Page) -> Callable[..., Page]:
+    counter = 0
+
+    def show(*cells: Any, name: str = "", theme: str = "JupyterLab Light") -> Page:
+        nonlocal counter
+        counter += 1
+        settings(lab, "@jupyterlab/apputils-extension:themes", theme=theme)
+        settings(lab, "@jupyterlab/apputils-extension:notification", fetchNews="false", checkForUpdates=False)
+        notebook = nbformat.v4.new_notebook(
+            cells=[cell if isinstance(cell, dict) else nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        )
+        path = Path(lab.root) / (name or f"page-{counter}.ipynb")
+        nbformat.write(notebook, path)
+        open_page(page, lab, path.name)
+        return page
+
+    return show
+
+
+def open_page(page: Page, server: Any, name: str) -> None:
+    """Show a notebook alone, without the panels beside it; ready when its kernel is."""
+    page.goto(f"{server.url}lab/tree/{name}?reset&token={server.token}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=FIRST_START_MS)
+    page.wait_for_function(
+        """() => {
+          const panel = window.jupyterapp.shell.currentWidget;
+          return panel?.sessionContext?.session?.kernel?.status === 'idle';
+        }""",
+        timeout=FIRST_START_MS,
+    )
+
+
+def run_cell(page: Page, index: int = 0) -> None:
+    """Run a code cell."""
+    page.locator(".jp-Notebook .jp-CodeCell").nth(index).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+
+
+def save(page: Page) -> None:
+    """Save the notebook and wait for it."""
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
