@@ -43,8 +43,9 @@ def jp_server_cleanup() -> None:
     """Nothing to clean: the servers here are processes of their own."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Of this package alone: while it lives, its loop runs in this thread, and no other test may have one."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
@@ -54,7 +55,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(jupyter_servers: Callable[..., Any]) -> Any:
     return jupyter_servers()
 
