@@ -103,6 +103,17 @@ class NodeCapacity:
     gpu: int = 0
 
 
+@dataclass(frozen=True)
+class KernelInfo:
+    """One kernel that jobs may run in."""
+
+    name: str
+    """Of its kernelspec."""
+    language: str
+    """In lower case: python, r, scala."""
+    display_name: str
+
+
 class Backend(ABC):
     """One place where jobs run. Called on the event loop; no method may block it."""
 
@@ -145,6 +156,13 @@ class Backend(ABC):
     @abstractmethod
     async def capacity(self) -> list[NodeCapacity]:
         """The nodes and their sizes."""
+
+    @abstractmethod
+    async def kernels(self) -> list[KernelInfo]:
+        """The kernels that a job may ask for, by name. Asked at every submit, so it keeps its answer for seconds.
+
+        Raises :class:`BackendError` where that can't be told now.
+        """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

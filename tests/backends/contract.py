@@ -45,6 +45,13 @@ class BackendContract:
         assert place.store.exists(f"{prefix}files/kept.txt"), "what is in the store is not the backend's to delete"
 
     @pytest.mark.asyncio
+    async def test_the_kernels_that_are_told_can_be_asked_for(self, place: Place) -> None:
+        kernels = {kernel.name: kernel for kernel in await place.backend.kernels()}
+        assert kernels["python3"].language == "python" and kernels["python3"].display_name
+        assert list(kernels) == sorted(kernels)
+        assert all(kernel.language == kernel.language.lower() for kernel in kernels.values())
+
+    @pytest.mark.asyncio
     async def test_an_error_of_the_code_points_to_its_line(self, place: Place) -> None:
         seen = await place.run("a = 1\nb = a / 0\n")
         end = seen.claims["end"]

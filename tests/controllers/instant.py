@@ -11,6 +11,7 @@ from jupyter_trainjob.backends.base import (
     AttemptRequest,
     Backend,
     BackendError,
+    KernelInfo,
     NodeCapacity,
     Observation,
 )
@@ -76,6 +77,9 @@ class InstantBackend(Backend):
 
     async def capacity(self) -> list[NodeCapacity]:
         return [NodeCapacity("here", self._cpus * 1000, 64 * 2**30)]
+
+    async def kernels(self) -> list[KernelInfo]:
+        return [KernelInfo("python3", "python", "Python 3")]
 
     def describe(self) -> dict[str, Any]:
         return {"type": "instant", "warnings": []}

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...storage.base import ObjectStore, StoreError
-from ..base import AttemptRef, AttemptRequest, Backend, BackendError, NodeCapacity, Observation
-from . import attempt, cgroups, machine, probe, recover
+from ..base import AttemptRef, AttemptRequest, Backend, BackendError, KernelInfo, NodeCapacity, Observation
+from . import attempt, cgroups, kernels, machine, probe, recover
 from .folder import Folder
 from .prepare import Settings
 from .runtime import inspect
@@ -28,6 +28,8 @@ _NAME = re.compile(r"tj-(?P<uid>.+)-(?P<attempt>[0-9]+)\Z")
 POLL_SECONDS = 2.0
 AGAIN_SECONDS = 5.0
 """Between two tries to start or recover an attempt."""
+KERNELS_SECONDS = 10.0
+"""How long the list of kernels is good for: to ask for it starts an interpreter."""
 
 
 class LocalBackend(Backend):
@@ -76,6 +78,8 @@ class LocalBackend(Backend):
         self._watched: dict[AttemptRef, int] = {}
         self._poller: asyncio.Task[None] | None = None
         self._works: dict[AttemptRef, asyncio.Task[None]] = {}
+        self._kernels: tuple[float, list[KernelInfo]] = (float("-inf"), [])
+        self._kernels_lock = asyncio.Lock()
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"backend-{name}")
         self._slow_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"backend-{name}-slow")
         """For what may take minutes (inputs, a store that is away, a large folder): nothing else waits behind it."""
@@ -188,6 +192,15 @@ class LocalBackend(Backend):
         if memory_bytes is None:
             memory_bytes = await self._in_thread(machine.memory_bytes)
         return [NodeCapacity(name=socket.gethostname(), cpu_millis=cpu_millis, memory_bytes=memory_bytes)]
+
+    async def kernels(self) -> list[KernelInfo]:
+        """Those that the runner will find, as jobs are shown their folders."""
+        async with self._kernels_lock:
+            asked, found = self._kernels
+            if self._loop.time() - asked > KERNELS_SECONDS:
+                found = await self._slowly(kernels.look, self._ready().runtime)
+                self._kernels = (self._loop.time(), found)
+        return found
 
     def describe(self) -> dict[str, Any]:
         """What runs jobs here, and what to know about it."""

@@ -146,6 +146,7 @@ def _orders(
         "TMPDIR": where.tmp,
         "USER": "job",
         "LOGNAME": "job",
+        "JUPYTER_PATH": runtime.jupyter_path,
         MARK: request.ref.name,
     }
     argv = command

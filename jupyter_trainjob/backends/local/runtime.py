@@ -32,6 +32,8 @@ class Runtime:
     version: str
     binds: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
+    jupyter_path: str = ""
+    """JUPYTER_PATH of jobs, so that the kernels that lie in the folders shown to them are found."""
 
 
 def package_folder() -> str:
@@ -67,4 +69,10 @@ def inspect(python: str, kernel_folders: list[str]) -> Runtime:
         candidates.append(path)
     candidates += [path for path in kernel_folders if os.path.isdir(path)]
     shared = [path for path in candidates if path not in _NO_SHARING]
-    return Runtime(python=told["executable"], version=told["version"], binds=tuple(shared), warnings=tuple(warnings))
+    return Runtime(
+        python=told["executable"],
+        version=told["version"],
+        binds=tuple(shared),
+        warnings=tuple(warnings),
+        jupyter_path=os.pathsep.join(os.path.dirname(path) for path in kernel_folders if os.path.isdir(path)),
+    )
