@@ -40,7 +40,9 @@ class Served:
     @property
     def environment(self) -> dict[str, str]:
         kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "TRAINJOB", "IPYTHON"))
+            key: value
+            for key, value in os.environ.items()
+            if key == "JUPYTER_PATH" or not key.startswith(("JUPYTER", "TRAINJOB", "IPYTHON"))
         }
         return {
             **kept,
