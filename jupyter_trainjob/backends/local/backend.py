@@ -198,7 +198,8 @@ class LocalBackend(Backend):
         async with self._kernels_lock:
             asked, found = self._kernels
             if self._loop.time() - asked > KERNELS_SECONDS:
-                found = await self._slowly(kernels.look, self._ready().runtime)
+                settings = self._ready()
+                found = await self._slowly(kernels.look, settings.runtime, settings.offer.bwrap is not None)
                 self._kernels = (self._loop.time(), found)
         return found
 

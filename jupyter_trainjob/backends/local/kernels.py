@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import Any
 
 from ..base import BackendError, KernelInfo
 from .runtime import Runtime
-from .sandbox import LAUNCH_ENV
+from .sandbox import LAUNCH_ENV, is_shown
 
 _ASK = """
 import importlib.util, json
@@ -16,17 +15,19 @@ found = {}
 if importlib.util.find_spec("jupyter_client") is not None:
     from jupyter_client.kernelspec import KernelSpecManager
     for name, kernel in KernelSpecManager().get_all_specs().items():
-        found[name] = [str(kernel["spec"].get(key) or "") for key in ("language", "display_name")]
+        spec = kernel["spec"]
+        found[name] = [str(spec.get("language") or ""), str(spec.get("display_name") or name), *spec["argv"][:1]]
 if importlib.util.find_spec("ipykernel") is not None:
-    found.setdefault("python3", ["python", "Python 3 (ipykernel)"])
+    found.setdefault("python3", ["python", "Python 3 (ipykernel)", "python"])
 print(json.dumps(found))
 """
 _NOWHERE = "/nonexistent"
 """As home: a job has one of its own, with no kernels in it."""
 
 
-def look(runtime: Runtime) -> list[KernelInfo]:
-    """The kernels that a job in ``runtime`` finds, by name.
+def look(runtime: Runtime, sandboxed: bool) -> list[KernelInfo]:
+    """The kernels that a job in ``runtime`` finds, by name. ``sandboxed``: it is shown ``runtime.binds`` and the
+    system, so that a kernel whose program lies elsewhere could not start.
 
     Blocks for a second at most, as a rule. :class:`BackendError` where the interpreter does not answer.
     """
@@ -35,13 +36,14 @@ def look(runtime: Runtime) -> list[KernelInfo]:
         done = subprocess.run(
             [runtime.python, "-I", "-c", _ASK], capture_output=True, timeout=60, check=True, env=environment, cwd="/"
         )
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        told: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise BackendError(
             f"The interpreter {runtime.python!r} for jobs does not tell which kernels there are: {error}.",
             remedy="Run 'jupyter kernelspec list' with it; it has to have jupyter_client and ipykernel.",
         ) from error
     return [
-        KernelInfo(name, language.lower(), display_name or name)
-        for name, (language, display_name) in sorted(told.items())
+        KernelInfo(name, language.lower(), display_name)
+        for name, (language, display_name, *program) in sorted(told.items())
+        if not sandboxed or all(is_shown(path, runtime.binds) for path in program if path.startswith("/"))
     ]

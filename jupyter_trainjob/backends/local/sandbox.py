@@ -14,6 +14,7 @@ Each trap that the order and the options answer:
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 
 LAUNCH_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -69,6 +70,11 @@ class Inside:
     job: str
     work: str
     out: str
+
+
+def is_shown(path: str, binds: Collection[str]) -> bool:
+    """Whether a job that is shown ``binds`` sees the host's absolute ``path``."""
+    return any(f"{path}/".startswith(f"{place}/") for place in (*binds, *_SYSTEM, *_SYSTEM_LINKS))
 
 
 def places(binds: list[str]) -> Inside:
