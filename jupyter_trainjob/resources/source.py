@@ -7,11 +7,16 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Union
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from .base import Model
 
 MAX_CODE_BYTES = 1024 * 1024
+
+SCRIPT_LANGUAGES = {".py": "python", ".R": "r", ".r": "r", ".scala": "scala"}
+"""Suffix of a script → the language it is in."""
+WHOLE_FOLDER = "."
+"""As ``file`` of an :class:`OutputInput`: all that the job left."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
@@ -58,6 +63,17 @@ def relative_path(value: str) -> str:
     return str(path)
 
 
+def script_language(path: str) -> str:
+    """The language that a script's suffix tells: python, r or scala; empty where it is none of ours."""
+    return SCRIPT_LANGUAGES.get(PurePosixPath(path).suffix, "")
+
+
+def _script(value: str) -> str:
+    if not script_language(value):
+        raise ValueError(f"{value[:80]!r} is no script; scripts end in {', '.join(SCRIPT_LANGUAGES)}")
+    return value
+
+
 class CellSource(Model):
     """One cell's code."""
 
@@ -90,23 +106,29 @@ class NotebookSource(Model):
 
 
 class ScriptSource(Model):
-    """One file of code, uploaded as a blob."""
+    """One file of code, uploaded as a blob. It runs as one cell, so that lines are counted as in the file."""
 
     type: Literal["script"] = "script"
     digest: Digest
-    path: str
+    path: str = Field(description="Its file name, which ends in .py, .R, .r or .scala.")
 
     _relative = field_validator("path")(relative_path)
+    _suffix = field_validator("path")(_script)
 
 
 class FolderSource(Model):
-    """A folder, uploaded as an archive, with the file to start."""
+    """A folder, uploaded as a .tar.gz of plain files, with the file to start. All are read-only in the job's folder."""
 
     type: Literal["folder"] = "folder"
     digest: Digest
-    entry: str
+    entry: str = Field(description="The script (.py, .R, .r, .scala) or notebook (.ipynb) in it that runs.")
 
     _relative = field_validator("entry")(relative_path)
+
+    @field_validator("entry")
+    @classmethod
+    def _runs(cls, value: str) -> str:
+        return value if value.endswith(".ipynb") else _script(value)
 
 
 Source = Annotated[Union[CellSource, NotebookSource, ScriptSource, FolderSource], Field(discriminator="type")]
@@ -123,12 +145,15 @@ class UploadInput(Model):
 
 
 class VariablesInput(Model):
-    """Pickled variables, uploaded by digest and put into the kernel's namespace before the first cell."""
+    """Variables, uploaded by digest and put into the kernel's namespace before the first cell.
+
+    ``cloudpickle`` is a pickle of ``{name: value}``; ``frame`` (typed CSV) and ``json`` hold one variable each.
+    """
 
     type: Literal["variables"] = "variables"
     digest: Digest
     names: list[str]
-    format: Literal["cloudpickle"] = "cloudpickle"
+    format: Literal["cloudpickle", "frame", "json"] = "cloudpickle"
     python_version: str = Field(default="", max_length=20, description="major.minor of the Python that pickled them.")
 
     @field_validator("names")
@@ -136,16 +161,32 @@ class VariablesInput(Model):
     def _names(cls, value: list[str]) -> list[str]:
         return [identifier(name) for name in value]
 
+    @model_validator(mode="after")
+    def _one(self) -> VariablesInput:
+        if self.format != "cloudpickle" and len(self.names) != 1:
+            raise ValueError(f"a {self.format} holds one variable, not {len(self.names)}; send one input for each")
+        return self
+
 
 class OutputInput(Model):
-    """A file that another job of the owner wrote."""
+    """What another job left: one file, a folder with all in it, or everything. Read-only at ``path``."""
 
     type: Literal["output"] = "output"
-    job: str = Field(description="uid of the job")
-    file: str
+    job: str = Field(description="Name or uid of a job that one may read; kept as its uid.")
+    file: str = Field(description="A file or a folder that the job left; '.' for all of it.")
     path: str
+    attempt: int | None = Field(
+        default=None,
+        ge=1,
+        description="Which attempt's; empty means its last one, which is filled in once it is known.",
+    )
 
-    _relative = field_validator("path", "file")(relative_path)
+    _relative = field_validator("path")(relative_path)
+
+    @field_validator("file")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        return value if value == WHOLE_FOLDER else relative_path(value)
 
 
 class DatasetInput(Model):
@@ -159,10 +200,10 @@ class DatasetInput(Model):
 
 
 class UriInput(Model):
-    """Something to fetch from outside, where the operator allows it."""
+    """A file to fetch from outside, where the operator allows it. Read-only at ``path``."""
 
     type: Literal["uri"] = "uri"
-    uri: str
+    uri: str = Field(max_length=2048, description="file:///…, http://… or https://…")
     path: str
 
     _relative = field_validator("path")(relative_path)
