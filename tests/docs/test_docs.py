@@ -12,15 +12,9 @@ from typing import Any
 
 import nbformat
 import pytest
-import yaml
 from nbclient import NotebookClient
 
-TOP = Path(__file__).parents[2]
-PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (TOP / page).read_text("utf-8"), re.M | re.S)
+from .pages import PAGES, TOP, blocks
 
 
 def test_what_is_generated_is_current() -> None:
@@ -73,23 +67,3 @@ def test_the_python_of_the_users_page_runs(server: Any, code: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["Succeeded", "42", "42"]
-
-
-@pytest.mark.slow
-def test_the_queues_of_the_operators_page_can_be_applied(server: Any, tmp_path: Path) -> None:
-    [text] = blocks("docs/operators.md", "yaml")
-    file = tmp_path / "queues.yaml"
-    file.write_text(text, "utf-8")
-    command = [sys.executable, "-m", "jupyter_trainjob.cli", "apply", "-f", str(file)]
-    done = subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    for wanted in yaml.safe_load_all(text):
-        found = server.get(f"trainjob/api/v1/{wanted['kind'].lower()}s/{wanted['metadata']['name']}")
-        for key, value in wanted["spec"].items():
-            assert _within(value, found["spec"][key]), key
-
-
-def _within(wanted: Any, found: Any) -> bool:
-    if isinstance(wanted, dict):
-        return all(_within(value, found[key]) for key, value in wanted.items())
-    return bool(wanted == found)
