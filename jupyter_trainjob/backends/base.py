@@ -8,7 +8,7 @@ what it *saw* (:class:`Observation`); which phase and reason that makes is decid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..resources.errors import TrainJobError
 from ..resources.names import attempt_name
 from ..resources.profile import Profile
-from ..resources.trainjob import TrainJob
+from ..resources.trainjob import Requirements, TrainJob
 from ..storage.base import ObjectStore
 
 
@@ -114,6 +114,17 @@ class KernelInfo:
     display_name: str
 
 
+@dataclass(frozen=True)
+class EnvironmentState:
+    """How far the environment of a job's requirements is."""
+
+    state: Literal["building", "ready", "failed"]
+    message: str = ""
+    """While it is built: what is under way and for how long. Failed: why, and what to do."""
+    lock: str = ""
+    """Ready: the digest of its list of exact versions, ``environments/<key>/lock`` in the object store."""
+
+
 class Backend(ABC):
     """One place where jobs run. Called on the event loop; no method may block it."""
 
@@ -163,6 +174,24 @@ class Backend(ABC):
 
         Raises :class:`BackendError` where that can't be told now.
         """
+
+    async def environment(self, uid: str, requirements: Requirements) -> EnvironmentState:
+        """The environment that job ``uid`` waits for: begin to build it unless it is there or under way.
+
+        One build for all jobs that ask for the same; ``changed`` tells of its end, with attempt 0 of each that waits.
+        A failure is told to the jobs that waited for it, and soon forgotten: one that is sent again builds again.
+        A ready one counts as used now. Raises nothing: what goes wrong is ``failed``.
+        """
+        return EnvironmentState(
+            "failed", f"The backend {self.name!r} builds no environments; leave --requirements out."
+        )
+
+    async def collect_environments(self, needed: Collection[Requirements]) -> int:
+        """Remove environments that nobody used for long, or that are too much together; how many went.
+
+        Those of ``needed``, which queued and running jobs name, stay.
+        """
+        return 0
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -81,3 +81,13 @@ def blob_prefix(owner: str) -> str:
 def blob_key(owner: str, digest: str) -> str:
     """Where one upload lies. ``digest`` is ``sha256:…``."""
     return blob_prefix(owner) + digest.removeprefix("sha256:")
+
+
+def requirements_key(digest: str) -> str:
+    """Where a list of requirements lies for as long as a job or a profile names it. ``digest`` is ``sha256:…``."""
+    return f"environments/requirements/{digest.removeprefix('sha256:')}"
+
+
+def environment_lock_key(key: str) -> str:
+    """Where an environment's exact versions are written down."""
+    return f"environments/{key}/lock"

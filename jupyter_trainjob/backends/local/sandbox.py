@@ -144,7 +144,7 @@ def bwrap_argv(
     argv += ["--clearenv"]
     for name, value in sorted(environment.items()):
         argv += ["--setenv", name, value]
-    argv += _system()
+    argv += system_argv()
     argv += _shm(bwrap, attempt_folder, shm_bytes)
     argv += ["--bind", os.path.join(attempt_folder, "tmp"), "/tmp"]
     shown = outermost(binds)
@@ -163,7 +163,7 @@ def bwrap_argv(
     return argv
 
 
-def _system() -> list[str]:
+def system_argv() -> list[str]:
     argv = ["--proc", "/proc", "--dev", "/dev"]
     for path in _SYSTEM:
         if os.path.isdir(path):
