@@ -7,6 +7,9 @@ const ROOT = 'trainjob/api/v1';
 
 const POST: RequestInit = { method: 'POST', body: '{}', headers: { 'Content-Type': 'application/json' } };
 
+const PAGE = 200;
+const MANY = 1000;
+
 /** An answer of the server that is an error, in its own words. */
 export class ApiError extends Error {
   constructor(
@@ -44,6 +47,28 @@ export class TrainJobClient {
   async version(): Promise<number> {
     const list = await (await this._request(this._url('trainjobs') + '?limit=1')).json();
     return Number(list.metadata.resourceVersion);
+  }
+
+  /** Who is logged in, as the owner of jobs. */
+  async username(): Promise<string> {
+    return String((await (await this._request(this._url('me'))).json()).username);
+  }
+
+  /** Jobs of `owner` that have not ended, newest first; of very many the newest {@link MANY}. */
+  async unfinished(owner: string): Promise<ITrainJob[]> {
+    const phases = ['Queued', 'Admitted', 'Running'].map(phase => `&phase=${phase}`).join('');
+    const url = this._url('trainjobs') + URLExt.objectToQueryString({ owner, limit: PAGE }) + phases;
+    const found: ITrainJob[] = [];
+    let next = '';
+    do {
+      const page = next && `&continue=${encodeURIComponent(next)}`;
+      const list: { items: ITrainJob[]; metadata: { continue?: string } } = await (
+        await this._request(url + page)
+      ).json();
+      found.push(...list.items);
+      next = list.metadata.continue ?? '';
+    } while (next && found.length < MANY);
+    return found;
   }
 
   /** Jobs with a label, newest first. */

@@ -62,6 +62,7 @@ export interface ITrainJob {
     namespace: string;
     uid: string;
     resourceVersion: string;
+    owner?: string;
     creationTimestamp?: string;
     deletionTimestamp?: string;
     labels?: Record<string, string>;
@@ -70,6 +71,8 @@ export interface ITrainJob {
     queue?: string;
     resources?: { cpu?: string; memory?: string; gpu?: number };
     timeLimitSeconds?: number;
+    /** Its owner wants to be told of its end. */
+    notify?: boolean;
     cancel?: object;
   };
   status: ITrainJobStatus;
@@ -80,6 +83,11 @@ export interface IJobRef {
   uid: string;
   namespace: string;
   name: string;
+}
+
+export function refOf(job: ITrainJob): IJobRef {
+  const { uid, namespace, name } = job.metadata;
+  return { uid, namespace, name };
 }
 
 export interface IOutputs {
@@ -111,6 +119,12 @@ export interface IFeedMessage {
 
 export function isFinal(job: ITrainJob): boolean {
   return ['Succeeded', 'Failed', 'Cancelled'].includes(job.status.phase);
+}
+
+/** Whether there is an executed notebook: of a job that still runs, once its first cell is done. */
+export function hasNotebook(job: ITrainJob): boolean {
+  const { phase, outputs, progress } = job.status;
+  return isFinal(job) ? !!outputs?.notebook : phase === 'Running' && (progress?.cellsDone ?? 0) > 0;
 }
 
 export function latestAttempt(job: ITrainJob): IAttempt | undefined {

@@ -24,11 +24,12 @@ export interface ICardContext {
   folder: () => string;
 }
 
-/** One job, live. Follows only while it is on the page. */
+/** One job, live. Follows only while it is on the page. Where `logIsBelow` somebody else shows the log. */
 export class JobCard extends Widget {
   constructor(
     readonly ref: IJobRef,
-    private _context: ICardContext
+    private _context: ICardContext,
+    readonly logIsBelow = false
   ) {
     super();
     this._view = new CardView(ref.name, _context.trans);
@@ -114,7 +115,7 @@ export class JobCard extends Widget {
 
   private _followLog(job: ITrainJob): void {
     const attempt = latestAttempt(job);
-    if (!attempt) {
+    if (!attempt || this.logIsBelow) {
       return;
     }
     if (attempt.number !== this._attempt) {

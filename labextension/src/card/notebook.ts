@@ -4,7 +4,7 @@ import { Contents, ServerConnection } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 
-import { TrainJobClient } from '../api/client';
+import { ApiError, TrainJobClient } from '../api/client';
 import { IJobRef } from '../api/types';
 
 /** Opens executed notebooks: as copies among the user's files, and untrusted. */
@@ -19,11 +19,23 @@ export class NotebookOpener {
   /** Saves the job's executed notebook into `folder` and opens it. Asks before it replaces an earlier copy. */
   async open(ref: IJobRef, folder: string): Promise<void> {
     const path = PathExt.join(folder, `${ref.name}.ipynb`);
-    const content = untrusted(await this._client.notebook(ref));
+    const content = untrusted(await this._fetch(ref));
     if (!(await this._exists(path)) || (await this._mayReplace(path))) {
       await this._contents.save(path, { type: 'notebook', format: 'json', content });
     }
     await this._commands.execute('docmanager:open', { path });
+  }
+
+  private async _fetch(ref: IJobRef): ReturnType<TrainJobClient['notebook']> {
+    try {
+      return await this._client.notebook(ref);
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 404) {
+        // the server's remedy is for those who speak its API
+        throw new Error(this._trans.__('%1 has no executed notebook: it is saved after each cell.', ref.name));
+      }
+      throw error;
+    }
   }
 
   private async _exists(path: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { UID } from '../testing';
-import { jobRef } from './renderer';
+import { isLogBelow, jobRef } from './renderer';
 
 describe('the reference in an output', () => {
   it('is a uid, a namespace and a name', () => {
@@ -10,6 +10,13 @@ describe('the reference in an output', () => {
       namespace: 'ada',
       name: 'digits'
     });
+  });
+
+  it('may say that the log is printed below the card', () => {
+    expect(isLogBelow({ uid: UID, namespace: 'ada', log: 'below' })).toBe(true);
+    expect(isLogBelow({ uid: UID, namespace: 'ada' })).toBe(false);
+    expect(isLogBelow({ uid: UID, namespace: 'ada', log: '<b>' })).toBe(false);
+    expect(isLogBelow(null)).toBe(false);
   });
 
   it('does without a name', () => {

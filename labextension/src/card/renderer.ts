@@ -13,7 +13,7 @@ export const MIME_TYPE = 'application/vnd.trainjob+json';
 const RANK = 30;
 
 /**
- * Renders `{uid, namespace, name}` as a live card.
+ * Renders `{uid, namespace, name}` as a live card. With `log: "below"` the card leaves the log out: the kernel prints it.
  *
  * Safe: whatever stands in the output is looked up by uid with the viewer's own rights and shown as text.
  */
@@ -41,21 +41,22 @@ class CardRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
-    this._show(jobRef(model.data[MIME_TYPE]));
+    const data = model.data[MIME_TYPE];
+    this._show(jobRef(data), isLogBelow(data));
     return Promise.resolve();
   }
 
-  private _show(ref: IJobRef | null): void {
+  private _show(ref: IJobRef | null, logIsBelow: boolean): void {
     const layout = this.layout as PanelLayout;
     const trans = this._translator.load('jupyter_trainjob');
     const shown = layout.widgets[0];
-    if (ref && shown instanceof JobCard && shown.ref.uid === ref.uid) {
+    if (ref && shown instanceof JobCard && shown.ref.uid === ref.uid && shown.logIsBelow === logIsBelow) {
       return;
     }
     shown?.dispose();
     if (ref) {
       const folder = () => PathExt.dirname(resolverPath(this._options.resolver));
-      layout.addWidget(new JobCard(ref, { ...this._shared, trans, folder }));
+      layout.addWidget(new JobCard(ref, { ...this._shared, trans, folder }, logIsBelow));
     } else {
       const text = trans.__('This output names no job.');
       layout.addWidget(new Widget({ node: element('p', {}, text) }));
@@ -73,6 +74,11 @@ export function jobRef(data: unknown): IJobRef | null {
     return null;
   }
   return { uid, namespace, name: typeof name === 'string' && name ? name.slice(0, 63) : uid };
+}
+
+/** Whether the kernel prints the log below the card, as it does with `--block`. */
+export function isLogBelow(data: unknown): boolean {
+  return typeof data === 'object' && data !== null && (data as Record<string, unknown>).log === 'below';
 }
 
 /** The notebook's path, where the resolver knows it. */

@@ -17,7 +17,13 @@ describe('a card', () => {
     view.update(makeJob(), NOW);
     expect(shown(view)).toEqual(['Cancel']);
     view.update(makeJob({ phase: 'Running', attempts: [{ number: 1 }] }), NOW);
+    expect(shown(view)).toEqual(['Cancel']);
+    view.update(makeJob({ phase: 'Running', attempts: [{ number: 1 }], progress: { cellsDone: 0, cells: 2 } }), NOW);
+    expect(shown(view)).toEqual(['Cancel']);
+    view.update(makeJob({ phase: 'Running', attempts: [{ number: 1 }], progress: { cellsDone: 1, cells: 2 } }), NOW);
     expect(shown(view)).toEqual(['Cancel', 'Open executed notebook']);
+    view.update(makeJob({ phase: 'Failed', outputs: { notebook: false } }), NOW);
+    expect(shown(view)).toEqual(['Run again']);
     view.update(makeJob({ phase: 'Succeeded', outputs: { notebook: true, filesTotal: 1 } }), NOW);
     expect(shown(view)).toEqual(['Run again', 'Open executed notebook', 'Outputs']);
   });
@@ -50,13 +56,14 @@ describe('a card', () => {
     expect(view.node.querySelector('.jp-TrainJobCard-elapsed')?.textContent).toBe('13 s');
   });
 
-  it('keeps an open traceback open', () => {
+  it('begins with the traceback closed and keeps an open one open', () => {
     const view = new CardView('digits-x7k2p', trans);
     const error = { ename: 'ValueError', traceback: '\x1b[31mValueError\x1b[0m: no' };
     const job = makeJob({ phase: 'Failed', reason: 'CodeError', attempts: [{ number: 1, error }] });
     view.update(job, NOW);
     const details = view.node.querySelector('details')!;
     expect(details.textContent).toContain('ValueError: no');
+    expect(details.open).toBe(false);
     details.open = true;
     view.update(job, NOW);
     expect(view.node.querySelector('details')!.open).toBe(true);

@@ -1,6 +1,6 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { ITrainJob, isFinal, latestAttempt } from '../api/types';
+import { hasNotebook, ITrainJob, isFinal, latestAttempt } from '../api/types';
 import { ansiFragment } from './ansi';
 import { element, setText } from './dom';
 import { bar, duration, elapsedSeconds, needs, note, stateLine, warnings } from './words';
@@ -176,7 +176,7 @@ export class CardView {
     this.buttons.cancel.hidden = job === null || final;
     this.buttons.cancel.disabled = !!job?.spec.cancel;
     this.buttons.retry.hidden = !final;
-    this.buttons.notebook.hidden = final ? !left.notebook : job?.status.phase !== 'Running';
+    this.buttons.notebook.hidden = !job || !hasNotebook(job);
     this.buttons.outputs.hidden = !left.results?.length && !left.filesTotal;
     this.buttons.log.hidden ||= job === null;
     for (const part of [this._note, this._bar, this._trace, this._needs, this._warnings]) {

@@ -1,76 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { ApiError, FeedSocket, TrainJobClient } from '../api/client';
-import { IJobRef, ITrainJob } from '../api/types';
-import { makeJob, UID } from '../testing';
+import { TrainJobClient } from '../api/client';
+import { IJobRef } from '../api/types';
+import { makeJob, Server, UID } from '../testing';
 import { JobStore } from './jobs';
 
 const REF: IJobRef = { uid: UID, namespace: 'ada', name: 'digits-x7k2p' };
-
-/** The server's side of a socket. */
-class Socket implements FeedSocket {
-  constructor(readonly since: number) {}
-  onopen: FeedSocket['onopen'] = null;
-  onmessage: FeedSocket['onmessage'] = null;
-  onclose: FeedSocket['onclose'] = null;
-  closed = false;
-
-  close(): void {
-    this.closed = true;
-  }
-
-  open(): void {
-    this.onopen?.call(this as unknown as WebSocket, new Event('open'));
-  }
-
-  tell(version: number, ...jobs: { type?: string; object: ITrainJob }[]): void {
-    const changes = jobs.map(({ type = 'MODIFIED', object }) => ({ type, version, object }));
-    this.send({ changes, version });
-  }
-
-  send(message: unknown): void {
-    const event = new MessageEvent('message', { data: JSON.stringify(message) });
-    this.onmessage?.call(this as unknown as WebSocket, event);
-  }
-
-  break(code = 1006): void {
-    this.onclose?.call(this as unknown as WebSocket, { code } as CloseEvent);
-  }
-}
-
-/** A record of jobs with the client's face. */
-class Server {
-  jobs = new Map<string, ITrainJob>();
-  feedVersion = 10;
-  away = false;
-  gets = 0;
-  sockets: Socket[] = [];
-
-  version = (): Promise<number> => (this.away ? this._no() : Promise.resolve(this.feedVersion));
-
-  get = (ref: IJobRef): Promise<ITrainJob> => {
-    this.gets += 1;
-    if (this.away) {
-      return this._no();
-    }
-    const job = this.jobs.get(ref.uid);
-    return job ? Promise.resolve(job) : Promise.reject(new ApiError(404, 'no such job'));
-  };
-
-  openFeed = (since: number): FeedSocket => {
-    const socket = new Socket(since);
-    this.sockets.push(socket);
-    return socket;
-  };
-
-  get socket(): Socket {
-    return this.sockets[this.sockets.length - 1];
-  }
-
-  private _no(): Promise<never> {
-    return Promise.reject(new ApiError(0, 'no answer'));
-  }
-}
 
 let server: Server;
 let store: JobStore;
@@ -129,6 +64,20 @@ describe('following jobs', () => {
     const { gets } = server;
     await vi.advanceTimersByTimeAsync(120_000);
     expect(server.gets).toBe(gets);
+  });
+
+  it('has one connection for all cards and listeners, and none when the last has gone', async () => {
+    const listening = store.listen();
+    const other = '11111111-2222-4333-8444-555555555555';
+    const handles = [REF, REF, { ...REF, uid: other }].map(ref => store.follow(ref).handle);
+    await vi.advanceTimersByTimeAsync(5);
+    expect(server.sockets).toHaveLength(1);
+    handles.forEach(handle => handle.dispose());
+    expect(server.socket.closed).toBe(false);
+    listening.dispose();
+    expect(server.socket.closed).toBe(true);
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(server.sockets).toHaveLength(1);
   });
 
   it('knows a job that is not there, and one that goes', async () => {

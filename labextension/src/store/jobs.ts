@@ -75,7 +75,7 @@ export class JobStore implements IDisposable {
       auto: false,
       factory: () => this._refresh(),
       frequency: { interval: SLOW_MS, backoff: false },
-      standby: () => (this._followed.size === 0 ? true : 'when-hidden')
+      standby: () => (this._idle ? true : 'when-hidden')
     });
   }
 
@@ -90,6 +90,26 @@ export class JobStore implements IDisposable {
 
   get isDisposed(): boolean {
     return this._poll.isDisposed;
+  }
+
+  /** Every state of a job that the server tells, whether or not a card follows it. */
+  get seen(): ISignal<this, ITrainJob> {
+    return this._seen;
+  }
+
+  /** Emitted when what is followed is read again: true where the feed has left something out, false every now and then. */
+  get reread(): ISignal<this, boolean> {
+    return this._reread;
+  }
+
+  /** Keeps the feed connected until disposed, for one who listens to {@link seen} and follows no job. */
+  listen(): IDisposable {
+    this._listeners += 1;
+    this._start();
+    return new DisposableDelegate(() => {
+      this._listeners -= 1;
+      this._stopIfIdle();
+    });
   }
 
   /** The job, kept up to date until the returned handle is disposed. */
@@ -107,9 +127,7 @@ export class JobStore implements IDisposable {
       kept.count -= 1;
       if (kept.count === 0) {
         this._followed.delete(ref.uid);
-        if (this._followed.size === 0) {
-          this._stop();
-        }
+        this._stopIfIdle();
       }
     });
     return { followed: kept.followed, handle };
@@ -126,13 +144,26 @@ export class JobStore implements IDisposable {
   /** Takes the answer to a verb as the job's newest state. */
   accept(job: ITrainJob): void {
     this._followed.get(job.metadata.uid)?.followed.accept(job, true);
+    this._seen.emit(job);
   }
 
   dispose(): void {
     this._followed.clear();
+    this._listeners = 0;
     this._stop();
     this._poll.dispose();
     Signal.clearData(this);
+  }
+
+  /** Whether nobody wants to know anything: then there is no connection and no request. */
+  private get _idle(): boolean {
+    return this._followed.size === 0 && this._listeners === 0;
+  }
+
+  private _stopIfIdle(): void {
+    if (this._idle) {
+      this._stop();
+    }
   }
 
   private _start(): void {
@@ -141,7 +172,7 @@ export class JobStore implements IDisposable {
     }
     this._feed = new Feed(this.client);
     this._feed.changed.connect((_, changes) => this._take(changes));
-    this._feed.restarted.connect(() => void this._refresh());
+    this._feed.restarted.connect(() => void this._refresh(true));
     this._feed.openChanged.connect((_, open) => {
       if (open) {
         this._setOnline(true);
@@ -164,20 +195,19 @@ export class JobStore implements IDisposable {
   private _take(changes: IChange[]): void {
     for (const { type, object } of changes) {
       const followed = this._followed.get(object.metadata.uid)?.followed;
-      if (!followed) {
-        continue;
-      }
       if (type === 'DELETED') {
-        followed.lose();
+        followed?.lose();
       } else {
-        followed.accept(object, false);
+        followed?.accept(object, false);
+        this._seen.emit(object);
       }
     }
     this._pace();
   }
 
   /** Reads all that can still change. */
-  private async _refresh(): Promise<void> {
+  private async _refresh(missed = false): Promise<void> {
+    this._reread.emit(missed);
     const due = [...this._followed.values()].map(entry => entry.followed).filter(followed => !followed.settled);
     const worker = async () => {
       for (let next = due.shift(); next; next = due.shift()) {
@@ -193,6 +223,7 @@ export class JobStore implements IDisposable {
       const job = await this.client.get(followed.ref);
       this._setOnline(true);
       followed.accept(job, true);
+      this._seen.emit(job);
     } catch (error) {
       if (!(error instanceof ApiError)) {
         throw error;
@@ -237,4 +268,7 @@ export class JobStore implements IDisposable {
   private _poll: Poll;
   private _online = true;
   private _onlineChanged = new Signal<this, boolean>(this);
+  private _seen = new Signal<this, ITrainJob>(this);
+  private _reread = new Signal<this, boolean>(this);
+  private _listeners = 0;
 }
