@@ -96,6 +96,9 @@ def field_errors(error: ValidationError, data: Any, vocabulary: Collection[str])
             message, remedy = "there is no such field", _spelling(str(item["loc"][-1]), vocabulary)
         elif kind in _WORDS:
             message, remedy = _WORDS[kind](value, rule)
+        elif kind == "told":  # by a validator that knows more than pydantic
+            message, remedy, value = rule["problem"], rule["remedy"], rule.get("given")
+            path = f"{path}.{rule['below']}"
         else:
             message, remedy = item["msg"].removeprefix("Value error, "), ""
         if kind in ("union_tag_invalid", "union_tag_not_found"):

@@ -5,13 +5,13 @@ Verbs change ``spec`` (cancel, gates, priority), controllers write ``status``; e
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from . import parameters
 from .base import Model, Resource, Status, Timestamp
 from .outcome import (
     INFRASTRUCTURE_REASONS,
@@ -45,8 +45,6 @@ from .source import (
     relative_path,
 )
 
-MAX_PARAMETERS_BYTES = 256 * 1024
-MAX_PARAMETER_DEPTH = 64
 MAX_TIME_LIMIT_SECONDS = 30 * 24 * 3600
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
@@ -173,31 +171,15 @@ class PodSet(Model):
     resources: Resources
 
 
-def _depth(value: Any) -> int:
-    """How deep lists and objects are nested, looked at level by level: no recursion, the value may be hostile."""
-    depth, level = 0, [value]
-    while level := [item for item in level if isinstance(item, (dict, list))]:
-        depth += 1
-        if depth > MAX_PARAMETER_DEPTH:
-            break
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return depth
-
-
-def _finite(value: Any) -> bool:
-    """Whether JSON can carry every number in ``value``, which is at most :data:`MAX_PARAMETER_DEPTH` deep."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    return all(map(_finite, value)) if isinstance(value, list) else True
-
-
 class TrainJobSpec(Model):
     """What is wanted."""
 
     source: Source
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Variables set before the code runs. JSON values, and what JSON lacks as {$type, value}: float (NaN, "
+        "Infinity, -Infinity), date, datetime, map.",
+    )
     inputs: list[Input] = Field(default_factory=list, max_length=20_000)
     outputs: Outputs = Field(default_factory=Outputs)
     environment: Environment = Field(default_factory=Environment)
@@ -228,12 +210,8 @@ class TrainJobSpec(Model):
         for name in value:
             identifier(name)
         for name, item in value.items():
-            if _depth(item) > MAX_PARAMETER_DEPTH:
-                raise ValueError(f"{name} is nested more than {MAX_PARAMETER_DEPTH} deep; put it into a file")
-            if not _finite(item):
-                raise ValueError(f"{name} holds NaN or an infinity, which JSON can't carry; send a string or null")
-        if len(repr(value)) > MAX_PARAMETERS_BYTES:
-            raise ValueError("the parameters are larger than 256 KiB; put them into a file and send it with --files")
+            parameters.check(name, item)
+        parameters.check_size(value)
         return value
 
     def uploads(self) -> Iterator[tuple[str, str]]:
@@ -289,7 +267,6 @@ class TrainJob(Resource):
 
 __all__ = [
     "INFRASTRUCTURE_REASONS",
-    "MAX_PARAMETERS_BYTES",
     "MAX_TIME_LIMIT_SECONDS",
     "Attempt",
     "Cancel",
