@@ -172,6 +172,8 @@ def _usage(seen: Observation) -> Usage:
         gpu_seconds=float(seen.usage.get("gpuSeconds", 0.0)),
         disk_bytes=int(seen.usage.get("diskBytes", 0)),
         processes=int(seen.usage.get("processes", 0)),
+        read_bytes=int(seen.usage.get("readBytes", 0)),
+        written_bytes=int(seen.usage.get("writtenBytes", 0)),
     )
 
 

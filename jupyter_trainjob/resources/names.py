@@ -12,6 +12,8 @@ SHORT_NAME_MAX = 57
 
 NAME_LABEL = "jupyter-trainjob/name"
 RETRY_OF_LABEL = "jupyter-trainjob/retry-of"
+CODE_LABEL = "jupyter-trainjob/code"
+"""The first half of the code's hash: jobs of the same code are found by it."""
 KEEP_LABEL = "jupyter-trainjob/keep"
 """Set by the owner or an operator: retention leaves the job alone."""
 OBJECTS_FINALIZER = "jupyter-trainjob/objects"
@@ -21,6 +23,11 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words by accident
+
+
+def code_label(code_hash: str) -> str:
+    """The value of :data:`CODE_LABEL` for a ``status.codeHash``."""
+    return code_hash[:32]
 
 
 def is_name(text: str, maximum: int = NAME_MAX) -> bool:

@@ -79,7 +79,9 @@ class Usage(Model):
     peak_memory_bytes: int = 0
     gpu_seconds: float = 0.0
     disk_bytes: int = 0
-    processes: int = 0
+    processes: int = Field(default=0, description="Processes and threads at once, at most.")
+    read_bytes: int = Field(default=0, description="From storage; what memory answered is not counted.")
+    written_bytes: int = Field(default=0, description="To storage.")
 
 
 class CodeError(Model):

@@ -61,9 +61,11 @@ class Finisher:
         log: LogWriter | LogRecord,
         report: Report,
         uploader: Uploader,
+        usage: bytes = b"",
     ) -> None:
         self._folder, self._orders, self._store = folder, orders, store
         self._log, self._report, self._uploader = log, report, uploader
+        self._usage = usage
 
     def finish(self, facts: dict[str, Any], events: EventReader) -> None:
         """Leaves the report ready to be written, with state ``ended``."""
@@ -101,6 +103,8 @@ class Finisher:
     def _collect(self) -> None:
         prefix, out = self._orders["prefix"], self._folder.file("out")
         found = collect.Collected()
+        if self._usage:
+            self._uploader.usage_now(self._usage)
         notebook = self._uploader.now(found)
         for name in self._orders["results"]:
             key, path = f"{prefix}results/{name}", f"results/{name}"

@@ -36,6 +36,8 @@ READ_BYTES = 256 * 1024
 OOM_GRACE_SECONDS = 3.0
 DRAIN_SECONDS = 60.0
 """How long the store may take for what was printed last."""
+USAGE_SECONDS = 15.0
+"""Between two sendings of the figures over time."""
 END_GRACE_SECONDS = 5.0
 """How long the runner may take to leave after it said ``end``."""
 
@@ -70,6 +72,8 @@ class Life:
         self.cancelled: str | None = None
         self.status: int | None = None
         self.began = time.monotonic()
+        self.began_text = report.now_text()
+        self._next_usage = self.began + USAGE_SECONDS
         self.started: float | None = None
         self.kill_at: float | None = None
         self.greeted = False
@@ -229,6 +233,7 @@ class Life:
             self._look_at_log()
             self._look_at_counters()
             self._look_at_limits()
+            self._tell_usage(now)
         if self.kill_at is not None and now >= self.kill_at:
             self._kill()
 
@@ -244,6 +249,11 @@ class Life:
             soon=False,
             log={"size": record.size, "complete": False, "gap": record.gap, "missing": record.missing},
         )
+
+    def _tell_usage(self, now: float) -> None:
+        if now >= self._next_usage:
+            self._next_usage = now + USAGE_SECONDS
+            self.uploader.usage(self.meter.samples.to_json(self.began_text))
 
     def _look_at_counters(self) -> None:
         if self.cgroup is not None:
@@ -303,7 +313,8 @@ class Life:
             self.outside.strike("BackendError", "The job's runner could not be started.")
         limit, message = verdict(self.outside, self.limits, self.end)
         facts = evidence(self.status, self.end, limit, message, self.cancelled, bytes(self.stderr))
-        Finisher(self.folder, self.orders, self.store, self.log, self.report, self.uploader).finish(facts, self.events)
+        parts = (self.folder, self.orders, self.store, self.log, self.report, self.uploader)
+        Finisher(*parts, usage=self.meter.samples.to_json(self.began_text)).finish(facts, self.events)
         if self.cgroup is not None:
             self.cgroup.remove()
         self.report.flush(now=True)

@@ -11,12 +11,15 @@ from . import watchdog
 from .cgroups import Cgroup
 from .folder import Folder
 from .limits import Limits, Outside
+from .samples import Samples
 
 WATCH_SECONDS = 0.05
 """Between two looks at memory where no control group holds it."""
 SAMPLE_SECONDS = 0.25
 """Between two looks where one does."""
 DISK_SECONDS = 0.1
+TRANSFER_SECONDS = 1.0
+_BLOCK = 512  # of ru_inblock and ru_oublock: getrusage(2)
 SHARE = 0.04
 """At most this part of a CPU goes into looking: what takes long is done less often."""
 
@@ -29,10 +32,14 @@ class Meter:
         self._device = os.stat(folder.path).st_dev
         self._path = folder.path
         self._limits, self._outside, self._cgroup = limits, outside, cgroup
-        self._next_tree = self._next_disk = 0.0
+        self._next_tree = self._next_disk = self._next_transfer = 0.0
         self.memory_bytes = self.peak_memory_bytes = 0
         self.disk_bytes = 0
         self.cpu_seconds = 0.0
+        self.read_bytes = self.written_bytes = 0
+        self.samples = Samples()
+        self._tasks = 0
+        self._began = time.monotonic()
         self._unseen = ""
 
     def due(self, now: float) -> float:
@@ -49,6 +56,21 @@ class Meter:
             began = time.monotonic()
             self._look_at_disk(pids, init_pid)
             self._next_disk = began + max(DISK_SECONDS, (time.monotonic() - began) / SHARE)
+        if thorough or now >= self._next_transfer:
+            moved = watchdog.transfer(pids)
+            self._moved(moved.read_bytes, moved.written_bytes)
+            self._next_transfer = now + TRANSFER_SECONDS
+        self._sample()
+
+    def _moved(self, read_bytes: int, written_bytes: int) -> None:
+        self.read_bytes = max(self.read_bytes, read_bytes)
+        self.written_bytes = max(self.written_bytes, written_bytes)
+
+    def _sample(self) -> None:
+        seconds = round(time.monotonic() - self._began, 3)
+        cpu = round(self.cpu_seconds, 3)
+        moved = (self.read_bytes, self.written_bytes)
+        self.samples.add((seconds, cpu, self.memory_bytes, self.disk_bytes, *moved, self._tasks))
 
     def _look_at_tree(self, pids: list[int]) -> None:
         if self._cgroup is not None:
@@ -60,6 +82,7 @@ class Meter:
             self.memory_bytes, tasks = sample.memory_bytes, sample.tasks
             self.cpu_seconds = max(self.cpu_seconds, sample.cpu_seconds)
         self.peak_memory_bytes = max(self.peak_memory_bytes, self.memory_bytes)
+        self._tasks = tasks
         self._outside.peak_tasks = max(self._outside.peak_tasks, tasks)
 
     def _look_at_disk(self, pids: list[int], init_pid: int | None) -> None:
@@ -79,6 +102,8 @@ class Meter:
         total = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu_seconds = max(self.cpu_seconds, total.ru_utime + total.ru_stime)
         self.peak_memory_bytes = max(self.peak_memory_bytes, total.ru_maxrss * 1024)
+        self._moved(total.ru_inblock * _BLOCK, total.ru_oublock * _BLOCK)
+        self._sample()
 
     def condition(self) -> dict[str, str] | None:
         """The standing remark about what could not be measured."""
@@ -95,4 +120,6 @@ class Meter:
             "peakMemoryBytes": self.peak_memory_bytes,
             "diskBytes": self.disk_bytes,
             "processes": self._outside.peak_tasks,
+            "readBytes": self.read_bytes,
+            "writtenBytes": self.written_bytes,
         }

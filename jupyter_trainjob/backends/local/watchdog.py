@@ -24,6 +24,28 @@ class Sample:
     cpu_seconds: float = 0.0
 
 
+@dataclass
+class Transfer:
+    """Bytes that went to and came from storage (not those that memory answered)."""
+
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+def transfer(pids: list[int]) -> Transfer:
+    """Add up what ``pids`` and those of their children that are gone moved (``/proc/<pid>/io``, proc(5))."""
+    total = Transfer()
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/io", encoding="ascii") as file:
+                found = dict(line.split(": ") for line in file)
+        except _GONE:
+            continue
+        total.read_bytes += int(found.get("read_bytes", 0))
+        total.written_bytes += int(found.get("write_bytes", 0))
+    return total
+
+
 def look(pids: list[int], *, exact_above: int | None = None) -> Sample:
     """Add up resident memory, threads and CPU time of ``pids``.
 
