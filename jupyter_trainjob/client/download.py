@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -27,7 +28,11 @@ def target(folder: Path, relative: str) -> Path:
         raise InputError(f"The job calls a file {relative!r}, which would leave the folder {folder}.")
     goal = folder.joinpath(*path.parts)
     base = folder.resolve()
-    if goal.is_symlink() or base not in goal.resolve().parents:
+    try:
+        leaves = goal.is_symlink() or base not in goal.resolve().parents
+    except OSError as error:
+        raise _not_written(goal, error) from None
+    if leaves:
         raise InputError(
             f"{goal} lies behind a symbolic link that leaves {folder}.", remedy="Choose another folder to download to."
         )
@@ -57,17 +62,34 @@ class _Sink:
 
 
 def fetch(session: Session, url: str, goal: Path) -> Steps[Path]:
-    """The object at ``url`` as the file ``goal``, which appears only when it is whole."""
-    part = goal.with_name(f".{goal.name}.part")
-    file = yield from offload(lambda: _create(part))
+    """The object at ``url`` as the file ``goal``, which appears only when it is whole.
+
+    :class:`InputError` where this machine can't write it.
+    """
+    part = goal.with_name(f".{secrets.token_hex(8)}.part")  # a name of the goal's length and more might not fit
     try:
-        with file:
-            yield from _fill(session, url, _Sink(file))
-        yield from offload(lambda: part.replace(goal))
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        file = yield from offload(lambda: _create(part))
+        try:
+            with file:
+                yield from _fill(session, url, _Sink(file))
+            yield from offload(lambda: part.replace(goal))
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _not_written(goal, error) from error
     return goal
+
+
+def _not_written(goal: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{_short(str(goal))} can't be written: {error.strerror or error}.",
+        remedy="Name another place with --to (download(…, to=…)): a path, or a folder that is yours and has room.",
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:100]}…{text[-80:]}"
 
 
 def _create(path: Path) -> BinaryIO:

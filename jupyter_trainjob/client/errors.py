@@ -40,6 +40,10 @@ class TrainJobError(Exception):
                 lines.append(f"  {detail.get('field', '?')}: {text}")
         return "\n".join(lines)
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence, and none of the frames between a cell and the wire."""
+        return f"{type(self).__name__}: {self}".splitlines()
+
 
 class BadRequest(TrainJobError):
     """The server could not read the request."""
@@ -145,7 +149,7 @@ class JobFailed(TrainJobError):
         self.traceback = traceback
 
     def _render_traceback_(self) -> list[str]:
-        return [*self.traceback.splitlines(), f"{type(self).__name__}: {self}"]
+        return [*self.traceback.splitlines(), *super()._render_traceback_()]
 
 
 class ResultError(TrainJobError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import pickle
 import stat
 import sys
 import types
@@ -97,8 +99,7 @@ def python_version() -> str:
 
 def pickle_variables(variables: Mapping[str, Any]) -> bytes:
     """One pickle of ``{name: value}``; :class:`InputError` names the first variable that can't go, and why."""
-    import cloudpickle  # type: ignore[import-untyped]
-
+    dumps = _dumps()
     total = 0
     for name, value in variables.items():
         if isinstance(value, types.ModuleType):
@@ -106,14 +107,14 @@ def pickle_variables(variables: Mapping[str, Any]) -> bytes:
                 f"--in {name}: it is the module {value.__name__}.", remedy="Import it in the cell that runs as a job."
             )
         try:
-            size = len(cloudpickle.dumps(value))
+            size = len(dumps(value))
         except Exception as error:  # a __reduce__ of the user's may raise anything
-            where, what = _culprit(name, value, cloudpickle.dumps)
+            where, what = _culprit(name, value, dumps)
             because = f"{where} ({what}): {error}" if where != name else f"{what}: {error}"
-            raise InputError(
-                f"--in {name}: it can't be sent: {because}.",
-                remedy="Send the data it is made from, and make it in the job.",
-            ) from error
+            remedy = "Send the data it is made from, and make it in the job."
+            if isinstance(error, OpenFileError):
+                remedy = "Send the file with --files and open it in the job, or send the text that you read from it."
+            raise InputError(f"--in {name}: it can't be sent: {because}.", remedy=remedy) from error
         total += size
         if total > MAX_VARIABLE_BYTES:
             raise InputError(
@@ -121,8 +122,30 @@ def pickle_variables(variables: Mapping[str, Any]) -> bytes:
                 "variables may have.",
                 remedy="Write it to a file and send that with --files.",
             )
-    data: bytes = cloudpickle.dumps(dict(variables))
-    return data
+    return dumps(dict(variables))
+
+
+class OpenFileError(pickle.PicklingError):
+    """A value holds an open text file."""
+
+
+def _dumps() -> Callable[[Any], bytes]:
+    """cloudpickle, but for open text files: of these it would send what they hold, as a file in memory, unasked."""
+    import cloudpickle  # type: ignore[import-untyped]
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, io.TextIOWrapper) and thing not in (sys.stdout, sys.stderr):
+                name = getattr(thing, "name", "")
+                raise OpenFileError(f"an open file{f' ({name})' if name else ''} can't be carried to another machine")
+            return super().reducer_override(thing)
+
+    def dumps(value: Any) -> bytes:
+        buffer = io.BytesIO()
+        Pickler(buffer).dump(value)
+        return buffer.getvalue()
+
+    return dumps
 
 
 def _culprit(name: str, value: Any, dumps: Callable[[Any], bytes]) -> tuple[str, str]:
@@ -173,6 +196,11 @@ def check_notebook(text: bytes, path: str) -> None:
         notebook = json.loads(text)
     except ValueError as error:
         raise InputError(f"{path} is not a notebook: {error}.", remedy="Give a file that Jupyter saved.") from None
+    except RecursionError:
+        raise InputError(
+            f"{path} is not a notebook: its JSON is nested too deeply to be read.",
+            remedy="Give a file that Jupyter saved.",
+        ) from None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("nbformat"), int):
         raise InputError(f"{path} is not a notebook: it has no nbformat.", remedy="Give a file that Jupyter saved.")
     if notebook["nbformat"] > NBFORMAT:

@@ -15,6 +15,7 @@ from .spec import FINAL_PHASES
 _LIMIT_BYTES = 1024 * 1024
 _FIRST_WINDOW_BYTES = 16 * 1024
 _IDLE_SECONDS = 0.5
+_FIRST_WAIT_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -144,47 +145,83 @@ class _Text:
 
 
 def follow(session: Session, namespace: str, uid: str, *, tail: int | None = None) -> Steps[dict[str, Any]]:
-    """Stream the log as text until the job is final, over attempts and restarts of the server; the job at its end."""
-    offset, attempt, text, began = 0, 0, _Text(), False
-    if tail is not None:
-        data, offset = yield from _tail(session, namespace, uid, tail, None)
+    """Stream the log as text until the job is final, over attempts and restarts of the server; the job at its end.
+
+    Every read names its attempt: offsets count within one, and "the latest" may become another at any time.
+    """
+    job = yield from _job(session, namespace, uid)
+    attempt, offset, text, line = _newest(job), 0, _Text(), _Line()
+    if tail is not None and attempt:
+        data, offset = yield from _tail(session, namespace, uid, tail, attempt)
         text.take(data)
+        if piece := text.taken():
+            yield Emit(line.after(piece))
+    began = False
     while True:
-        try:
-            chunk = yield from read(
+        chunk = yield from _next(session, namespace, uid, offset, attempt, began)
+        if attempt:
+            text.add(chunk, offset)
+            offset, began = chunk.next_offset, began or bool(chunk.data)
+            if piece := text.taken():
+                yield Emit(line.after(piece))
+            if chunk.data and not (chunk.complete and offset >= chunk.size):
+                continue
+        job = yield from _job(session, namespace, uid)
+        ended = chunk.complete or not chunk.data
+        if job["status"]["phase"] in FINAL_PHASES and _newest(job) <= attempt and ended:
+            if piece := text.rest(chunk):
+                yield Emit(piece)
+            return job
+        if attempt and ended and _newest(job) > attempt:
+            if piece := text.rest(chunk):
+                yield Emit(line.after(piece))
+            said = f"{line.end}[attempt {attempt} ended{_why(job, attempt)}; attempt {attempt + 1} begins]\n"
+            yield Emit(line.after(said))
+        if _newest(job) > attempt:
+            attempt, offset, text, began = attempt + 1, 0, _Text(), False
+        elif chunk.complete or not began:
+            yield Sleep(_IDLE_SECONDS)
+
+
+class _Line:
+    """Whether what was shown last ended its line."""
+
+    end = ""
+    """What ends it."""
+
+    def after(self, piece: str) -> str:
+        self.end = "" if piece.endswith("\n") else "\n"
+        return piece
+
+
+def _next(session: Session, namespace: str, uid: str, offset: int, attempt: int, began: bool) -> Steps[LogChunk]:
+    """What comes next of the attempt; before the first (0), a wait for its first byte, which is read again then."""
+    try:
+        return (
+            yield from read(
                 session,
                 namespace,
                 uid,
                 offset,
-                wait_seconds=ops.WAIT_SECONDS if began else 2,
+                limit=_LIMIT_BYTES if attempt else 1,
+                wait_seconds=ops.WAIT_SECONDS if began else _FIRST_WAIT_SECONDS,
                 attempt=attempt or None,
                 patience=FOLLOW_PATIENCE_SECONDS,
             )
-        except NotFound:
-            chunk = LogChunk(
-                b"", offset, offset, offset, False, None, 0
-            )  # queued: no log yet, or no such job: asked next
-        text.add(chunk, offset)
-        offset = chunk.next_offset
-        began = began or bool(chunk.data)
-        if piece := text.taken():
-            yield Emit(piece)
-        if chunk.data and not (chunk.complete and offset >= chunk.size):
-            continue
-        job = yield from session.json(Request("GET", ops.job_path(namespace, uid)), patience=FOLLOW_PATIENCE_SECONDS)
-        newest = _attempt(job)
-        if job["status"]["phase"] in FINAL_PHASES and newest <= max(attempt, 1) and (chunk.complete or not chunk.data):
-            if piece := text.rest(chunk):
-                yield Emit(piece)
-            return job
-        if attempt and newest > attempt:
-            yield Emit(text.rest(chunk) + f"\n[attempt {newest} begins]\n")
-            offset, text = 0, _Text()
-        attempt = newest
-        if chunk.complete or not began:
-            yield Sleep(_IDLE_SECONDS)
+        )
+    except NotFound:  # no log yet, or no such job: asked next
+        return LogChunk(b"", offset, offset, offset, False, None, 0)
 
 
-def _attempt(job: dict[str, Any]) -> int:
+def _job(session: Session, namespace: str, uid: str) -> Steps[dict[str, Any]]:
+    return (yield from session.json(Request("GET", ops.job_path(namespace, uid)), patience=FOLLOW_PATIENCE_SECONDS))
+
+
+def _newest(job: dict[str, Any]) -> int:
     attempts = job["status"].get("attempts") or []
     return int(attempts[-1]["number"]) if attempts else 0
+
+
+def _why(job: dict[str, Any], number: int) -> str:
+    reasons = [item.get("reason") for item in job["status"]["attempts"] if item["number"] == number]
+    return f" ({reasons[0]})" if reasons and reasons[0] else ""

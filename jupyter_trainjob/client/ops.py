@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,15 +11,18 @@ from urllib.parse import quote
 
 from . import inputs
 from .effects import FileBody, Request, Sleep, Steps, offload
-from .errors import Expired, InputError, Invalid, NotFound, WaitTimeout
+from .errors import Expired, InputError, Invalid, NotFound, TrainJobError, WaitTimeout
 from .session import FOLLOW_PATIENCE_SECONDS, Session
-from .spec import FINAL_PHASES
+from .spec import FINAL_PHASES, NAME_LABEL
 
 WAIT_SECONDS = 20
 """How long one long-poll hangs."""
 _MARGIN_SECONDS = 15
 
 Json = dict[str, Any]
+
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 def path(*parts: str) -> str:
@@ -37,9 +41,47 @@ def me(session: Session) -> Steps[Json]:
 
 
 def get_job(session: Session, name: str, namespace: str | None = None) -> Steps[Json]:
-    """The job by uid, full name or short name (the latest of that name)."""
+    """The job by uid, full name or short name (the latest of that name) in ``namespace`` or one's own.
+
+    :class:`NotFound` says where it was looked for, and where else there is one.
+    """
     space = yield from session.namespace(namespace)
-    return (yield from session.json(Request("GET", job_path(space, name))))
+    try:
+        return (yield from session.json(Request("GET", job_path(space, name))))
+    except NotFound as error:
+        if repr(space) not in error.message:
+            error.message = f"{error.message} It was looked for in the namespace {space!r}."
+        if not _UID.match(name):
+            error.remedy = yield from _elsewhere(session, name, space)
+        raise
+
+
+def _elsewhere(session: Session, name: str, space: str) -> Steps[str]:
+    """What to do about a name that ``space`` lacks: one that others have is named."""
+    look = (
+        "Look in another namespace with -n NAMESPACE (namespace=…), or list those of all that you may see with list -A."
+    )
+    if not _NAME.match(name):
+        return look
+    try:
+        found = yield from list_jobs(session, all_namespaces=True, labels=f"{NAME_LABEL}={name}", limit=20)
+        if not found:
+            found = yield from list_jobs(session, all_namespaces=True, text=name, limit=20)
+    except TrainJobError:
+        return look  # the question was another: it keeps its answer
+    metas = [job["metadata"] for job in found]
+    metas = [
+        meta
+        for meta in metas
+        if meta["namespace"] != space and name in (meta["name"], (meta.get("labels") or {}).get(NAME_LABEL))
+    ]
+    if len(metas) == 1:
+        there = metas[0]["namespace"]
+        return f"{metas[0]['name']} is in the namespace {there!r}: say -n {there} (namespace={there!r})."
+    if metas:
+        spaces = ", ".join(sorted({str(meta["namespace"]) for meta in metas}))
+        return f"Jobs of this name are in: {spaces}. Say which with -n NAMESPACE (namespace=…)."
+    return look
 
 
 def list_jobs(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, TypedDict
 
+from . import typed
 from .errors import InputError
 
 API_VERSION = "jupyter-trainjob/v1"
@@ -37,7 +40,8 @@ class JobOptions(TypedDict, total=False):
     """Wall clock: ``"5m"``, ``"1h30m"``, or seconds."""
     priority: int
     parameters: Mapping[str, Any]
-    """Variables set before the code runs; JSON values."""
+    """Variables set before the code runs: None, numbers (also NaN and infinities), text, dates and datetimes, and lists
+    and dicts of these."""
     variables: Mapping[str, Any]
     """Variables that are pickled and sent along."""
     outputs: Iterable[str]
@@ -94,32 +98,47 @@ def pair(text: str, option: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def _not_carried(text: str) -> InputError:
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+
+
+def _not_carried(text: str, why: str) -> InputError:
     return InputError(
-        f"The parameter value {text[:40]!r} can't be carried by JSON: it holds NaN or an infinity, or is too deep.",
-        remedy="Quote it to send text (--param 'x=\"NaN\"'), or put it into a file and send it with --files.",
+        f"The parameter value {text[:40]!r} can't be carried: {why}.",
+        remedy="Quote it to send text (--param 'x=\"1e999\"'), or put it into a file and send it with --files.",
     )
 
 
 def value(text: str) -> Any:
-    """What a parameter's text means: JSON, else a Python literal, else the text itself."""
+    """What a parameter's text means: JSON (with NaN and Infinity), else a date, else a Python literal, else the text.
+
+    Quotes within the text make it text: ``"2026-11-22"`` is no date. A number that no float holds is refused: 1e999.
+    """
+
+    def number(digits: str) -> float:
+        found = float(digits)
+        if math.isinf(found):
+            raise _not_carried(text, f"no float holds {digits[:40]}")
+        return found
+
     try:
-        found = json.loads(text)
+        return json.loads(text, parse_float=number)
     except ValueError:
         pass
     except RecursionError:
-        raise _not_carried(text) from None
-    else:
-        try:
-            json.dumps(found, allow_nan=False)
-        except (ValueError, RecursionError):
-            raise _not_carried(text) from None
-        return found
+        raise _not_carried(text, "it is nested too deeply") from None
+    try:
+        return date.fromisoformat(text) if _DATE.match(text) else _literal(text)
+    except ValueError:
+        return text
+
+
+def _literal(text: str) -> Any:
+    """A Python literal of values that a parameter can be; ``ValueError`` for all else."""
     try:
         found = ast.literal_eval(text)
-        json.dumps(found, allow_nan=False)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return text
+        typed.encode(found, "value")
+    except (TypeError, SyntaxError, MemoryError, RecursionError, InputError) as error:
+        raise ValueError(text) from error
     return found
 
 
@@ -155,7 +174,7 @@ def job(
         outputs["keep"] = split_names(options["keep"])
     spec: dict[str, Any] = {
         "source": dict(source),
-        "parameters": dict(options.get("parameters") or {}),
+        "parameters": {name: typed.encode(item, name) for name, item in (options.get("parameters") or {}).items()},
         "inputs": [dict(item) for item in inputs],
         "outputs": _filled(outputs),
         "environment": _filled(environment),

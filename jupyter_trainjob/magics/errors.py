@@ -29,7 +29,4 @@ def clean_errors() -> Iterator[None]:
     except TrainJobError as error:
         if not error.code or error.code == 401:
             state.forget_client()  # the server may be elsewhere by now: look for it anew the next time
-        if not hasattr(error, "_render_traceback_"):
-            lines = f"{type(error).__name__}: {error}".splitlines()
-            error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
         raise error from None

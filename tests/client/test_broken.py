@@ -62,6 +62,28 @@ def test_a_download_goes_on_where_it_broke_off(server: Broken, bob: Client, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["big.bin"], "no part is left"
 
 
+def test_a_file_of_the_longest_name_is_written(server: Broken, bob: Client, tmp_path: Path) -> None:
+    name = "n" * 251 + ".txt"
+    path = server.job("bob", {"files": [{"path": name, "size": 1}]})
+    server.answers["GET", f"{path}/outputs/files/{name}"] = lambda handler: handler.send(b"z")
+    assert bob.job("j").download(name, f"{tmp_path}/") == [tmp_path / name]
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_what_this_machine_can_not_write_is_told_in_a_sentence(server: Broken, bob: Client, tmp_path: Path) -> None:
+    names = ["n" * 300, "taken/x.txt", "folder"]
+    path = server.job("bob", {"files": [{"path": name, "size": 1} for name in names]})
+    for name in names:
+        server.answers["GET", f"{path}/outputs/files/{name}"] = lambda handler: handler.send(b"z")
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    (tmp_path / "folder").mkdir()
+    for name, why in zip(names, ["File name too long", "File exists|Not a directory", "Is a directory"], strict=True):
+        with pytest.raises(InputError, match=rf"can't be written: ({why})\. Name another place with --to") as caught:
+            bob.job("j").download(name, f"{tmp_path}/")
+        assert len(str(caught.value)) < 400
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "taken"], "no part is left"
+
+
 def test_paths_made_by_the_job_do_not_leave_the_folder(server: Broken, bob: Client, tmp_path: Path) -> None:
     server.job("bob", {"files": [{"path": "../../evil", "size": 1}]})
     with pytest.raises(InputError, match=r"The job calls a file '\.\./\.\./evil', which would leave the folder"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,40 @@ def test_a_variable_that_is_too_big_is_named_with_its_size(monkeypatch: pytest.M
     monkeypatch.setattr(inputs, "MAX_VARIABLE_BYTES", 1024 * 1024)
     with pytest.raises(InputError, match=r"--in big: 2 MiB make more than the 1 MiB .* send that with --files"):
         inputs.pickle_variables({"small": 1, "big": b"x" * 2 * 1024 * 1024})
+
+
+def test_an_open_text_file_is_refused_by_name_wherever_it_hides(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("once")
+    with (tmp_path / "t.txt").open() as handle:
+        for value, where in (
+            (handle, r"_io\.TextIOWrapper"),
+            ([1, {"f": handle}], r"p\[1\]\['f'\] \(_io\.TextIOWrapper\)"),
+        ):
+            with pytest.raises(InputError) as caught:
+                inputs.pickle_variables({"p": value})
+            said = str(caught.value)
+            assert re.search(
+                f"--in p: it can't be sent: {where}: an open file \\(.*t\\.txt\\) can't be carried", said
+            ), said
+            assert said.endswith(
+                "Send the file with --files and open it in the job, or send the text that you read from it."
+            )
+
+        def reads() -> str:
+            return handle.read()
+
+        with pytest.raises(InputError, match=r"p → handle \(_io\.TextIOWrapper\): an open file"):
+            inputs.pickle_variables({"p": reads})
+        assert handle.read() == "once", "it was not read"
+    assert inputs.pickle_variables({"f": lambda: print(1, file=sys.stderr)})
+
+
+def test_a_notebook_of_brackets_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "deep.ipynb").write_text("[" * 100_000)
+    with pytest.raises(
+        InputError, match=r"deep\.ipynb is not a notebook: its JSON is nested too deeply to be read\. Give"
+    ):
+        inputs.open_notebook(tmp_path / "deep.ipynb")
 
 
 def test_downloads_never_leave_the_folder(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -100,6 +103,57 @@ def test_listing(client: Client) -> None:
     assert elsewhere.uid not in {job.uid for job in client.cancel_all(jobs[0].namespace)}
     jobs.append(client.submit_cell("1", name="listed", hold=True))
     assert {job.uid for job in client.cancel_all()} == {jobs[-1].uid, elsewhere.uid}
+
+
+def test_following_shows_every_byte_of_the_next_attempt(served: Served, client: Client) -> None:
+    # The first prints without a pause, so that a reader always has bytes and no reason to look at the job.
+    code = (
+        "import os, time\n"
+        "first = os.environ['TRAINJOB_ATTEMPT'].endswith('-1')\n"
+        "for n in range(2000 if first else 300):\n"
+        "    print('first' if first else 'second', n, flush=True)\n"
+        "    if first: time.sleep(0.02)\n"
+    )
+    job = client.submit_cell(code, name="again", retries=1)
+    text, killed = "", False
+    for piece in job.logs(True):
+        text += piece
+        if "first 60\n" in text and not killed:
+            killed = True
+            known = json.loads((served.folder / f"data/run/tj-{job.uid}-1/supervisor.json").read_text())
+            os.kill(known["pid"], signal.SIGKILL)
+    lines = text.splitlines()
+    told = lines.index("[attempt 1 ended (RunnerLost); attempt 2 begins]")
+    assert lines[told + 1 :] == [f"second {n}" for n in range(300)]
+    assert lines[: min(told, 60)] == [f"first {n}" for n in range(60)]
+    assert "".join(job.logs(True)) == "".join(f"second {n}\n" for n in range(300)), "one that begins later"
+    assert "".join(job.logs(True, tail=2)) == "second 298\nsecond 299\n"
+
+
+def test_a_name_that_is_elsewhere_is_told_with_the_place(client: Client) -> None:
+    own = client.me()["namespaces"][0]["name"]
+    with pytest.raises(NotFound) as nowhere:
+        client.job("wanted")
+    assert str(nowhere.value) == (
+        f"There is no TrainJob 'wanted' in the namespace {own!r}. Look in another namespace with -n NAMESPACE "
+        "(namespace=…), or list those of all that you may see with list -A."
+    )
+    there = client.submit_cell("1", name="wanted", namespace="course", hold=True)
+    client.submit_cell("1", name="wanted-not", namespace="course", hold=True)
+    for name in ("wanted", there.name):
+        with pytest.raises(NotFound) as once:
+            client.job(name)
+        assert str(once.value) == (
+            f"There is no TrainJob {name!r} in the namespace {own!r}. "
+            f"{there.name} is in the namespace 'course': say -n course (namespace='course')."
+        )
+    client.submit_cell("1", name="wanted", namespace="course", hold=True)
+    with pytest.raises(
+        NotFound, match=r"Jobs of this name are in: course\. Say which with -n NAMESPACE \(namespace=…\)\."
+    ):
+        client.job("wanted")
+    assert client.job("wanted", "course").short_name == "wanted"
+    client.cancel_all("course")
 
 
 @pytest.mark.asyncio

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+
 import pytest
 
 from jupyter_trainjob.client import InputError, spec
@@ -66,10 +69,37 @@ def test_what_is_not_given_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", "1e999", "[-Infinity]", "[" * 3000 + "]" * 3000], ids=["nan", "huge", "inner", "deep"]
+    ("text", "why"),
+    [
+        ("1e999", "no float holds 1e999"),
+        ("[-1e400]", "no float holds -1e400"),
+        ("[" * 100_000 + "]" * 100_000, "it is nested too deeply"),
+    ],
+    ids=["huge", "inner", "deep"],
 )
-def test_values_that_json_lacks_are_told_in_words(text: str) -> None:
+def test_values_that_can_not_be_carried_are_told_in_words(text: str, why: str) -> None:
     with pytest.raises(InputError) as caught:
         spec.value(text)
-    assert "can't be carried by JSON" in str(caught.value)
+    assert f"can't be carried: {why}. Quote it to send text" in str(caught.value)
     assert "--files" in str(caught.value)
+
+
+def test_not_a_number_and_dates_are_read_from_unquoted_text_only() -> None:
+    assert math.isnan(spec.value("NaN")) and spec.value("[Infinity, -Infinity]") == [math.inf, -math.inf]
+    assert spec.value("2026-11-22") == datetime.date(2026, 11, 22)
+    for quoted in ('"2026-11-22"', "'2026-11-22'"):
+        assert spec.value(quoted) == "2026-11-22"
+    assert spec.value('"NaN"') == "NaN"
+    for text in ("2026-13-45", "2026-11-22T10:00", " 2026-11-22", "2026-11-2", "٢٠٢٦-11-22"):
+        assert spec.value(text) == text
+
+
+def test_parameters_are_typed_in_the_job() -> None:
+    parameters = {"lr": math.nan, "day": datetime.date(2026, 11, 22), "odd": {"$type": "x"}, "n": 10**30}
+    made = spec.job({"type": "cell"}, {"parameters": parameters}, inputs=[], gates=[], default_name="cell")
+    assert made["spec"]["parameters"] == {
+        "lr": {"$type": "float", "value": "NaN"},
+        "day": {"$type": "date", "value": "2026-11-22"},
+        "odd": {"$type": "map", "value": {"$type": "x"}},
+        "n": 10**30,
+    }
