@@ -193,7 +193,7 @@ class TrainJobExtension(ExtensionApp):
             ranking=manager.ranking,
             default_queue=self.default_queue,
             default_profile=self.default_profile,
-            capacity=manager.capacity,
+            backends=manager,
         )
         return Services(
             store=store,
@@ -201,8 +201,9 @@ class TrainJobExtension(ExtensionApp):
             identity=self._identity(),
             roles=roles,
             submission=submission,
-            verbs=Verbs(store=store, roles=roles, submission=submission),
+            verbs=Verbs(store=store, roles=roles, submission=submission, backends=manager),
             ranking=manager.ranking,
+            backends=manager,
             config=ApiConfig(
                 max_body_bytes=self.max_body_bytes,
                 max_blob_bytes=self.max_upload_bytes,

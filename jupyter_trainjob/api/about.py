@@ -69,6 +69,22 @@ class About:
             "storedBytes": stored,
         }
 
+    async def kernels(self, identity: Identity) -> dict[str, Any]:
+        """``{"kernels": [{backend, name, language, displayName}]}``: what ``spec.environment.kernel`` may name."""
+        self._services.roles.require(identity, "list", "Kernel")
+        backends = self._services.backends
+        found = [
+            {
+                "backend": backend,
+                "name": kernel.name,
+                "language": kernel.language,
+                "displayName": kernel.display_name,
+            }
+            for backend in sorted(backends.backend_names)
+            for kernel in await backends.kernels(backend) or ()
+        ]
+        return {"kernels": found}
+
     async def ready(self) -> dict[str, Any]:
         """``{"ready": bool, "checks": {name: {"ok", "message", …}}}``; asked anew every :data:`READY_SECONDS`."""
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ from ..scheduling.model import Scope
 Schema = dict[str, Any]
 
 STRING: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
 BOOLEAN: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
@@ -82,6 +83,23 @@ ANSWERS: dict[str, Schema] = {
             "spec": record({"priority": {"type": "integer"}}),
         }
     ),
+    "UsageReport": record(
+        attempt=or_null(COUNT),
+        requested=ANY_OBJECT,
+        used=or_null(ANY_OBJECT),
+        began=or_null(TIME),
+        intervalSeconds=or_null(NUMBER),
+        columns=array(STRING),
+        rows=array(array(NUMBER)),
+    ),
+    "Advice": record(
+        job=STRING,
+        runs=COUNT,
+        used=or_null(record(cpu=NUMBER, peakMemoryBytes=COUNT, seconds=NUMBER, cpuSeconds=NUMBER)),
+        resources=record({"cpu": STRING, "memory": STRING}),
+        timeLimitSeconds=or_null(COUNT),
+        remarks=array(STRING),
+    ),
     "Explanation": record(
         position=or_null({"type": "integer", "minimum": 1}),
         waitingFor=STRING,
@@ -134,6 +152,16 @@ ANSWERS: dict[str, Schema] = {
         ),
         use=array(record(queue=STRING, runningJobs=COUNT, queuedJobs=COUNT, cpu=STRING, memory=STRING, gpu=COUNT)),
         storedBytes=COUNT,
+    ),
+    "KernelList": record(
+        kernels=array(
+            record(
+                backend=STRING,
+                name={**STRING, "description": "Of its kernelspec; what spec.environment.kernel names."},
+                language={**STRING, "description": "In lower case, such as python, r or scala."},
+                displayName=STRING,
+            )
+        )
     ),
     "Kinds": record(kinds=array(STRING)),
     "Health": record(status=const("ok")),

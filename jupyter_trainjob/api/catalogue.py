@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from ..resources.base import ObjectMeta, Resource, parse
@@ -13,6 +14,7 @@ from ..resources.trainjob import Phase, TrainJob
 from ..store import Store, Writer
 from .checks import network_errors
 from .identity import Identity
+from .ports import Backends
 from .roles import OPERATOR, Roles
 
 C = TypeVar("C", bound=Resource)
@@ -28,22 +30,23 @@ _NOT_FINAL = [phase.value for phase in Phase if not phase.final]
 class Catalogue:
     """Cluster-wide resources. All methods raise as :meth:`.Roles.require` does, and :class:`Invalid`."""
 
-    def __init__(self, *, store: Store, roles: Roles) -> None:
+    def __init__(self, *, store: Store, roles: Roles, backends: Backends) -> None:
         self._store = store
+        self._backends = backends
         self._roles = roles
 
     async def create(self, identity: Identity, model: type[C], data: Any) -> C:
         """Make one. :class:`AlreadyExists`."""
         kind = model.__name__
         self._roles.require(identity, "create", kind)
-        new = _read(model, data, None)
+        new = self._read(model, data, None)
         new.metadata.owner = identity.username
         return await self._store.awrite(lambda writer: writer.create(new))
 
     async def replace(self, identity: Identity, model: type[C], name: str, data: Any) -> C:
         """Put ``data`` in its place; ``metadata.resourceVersion`` is checked when given (:class:`Conflict`)."""
         kind = model.__name__
-        new = _read(model, data, name)
+        new = self._read(model, data, name)
 
         def run(writer: Writer) -> C:
             old = writer.get(model, "", name)
@@ -80,6 +83,9 @@ class Catalogue:
 
         return await self._store.awrite(run)
 
+    def _read(self, model: type[C], data: Any, name: str | None) -> C:
+        return _read(model, data, name, self._backends.backend_names)
+
 
 def tightens(new: Queue, old: Queue) -> bool:
     """Whether an admission that the old queue allowed might not be allowed by the new one."""
@@ -98,7 +104,7 @@ def _lower(new: Limits, old: Limits) -> bool:
     return any(now is not None and (was is None or now < was) for now, was in pairs)
 
 
-def _read(model: type[C], data: Any, name: str | None) -> C:
+def _read(model: type[C], data: Any, name: str | None, backends: Collection[str]) -> C:
     """``data`` as a resource with what a user may set."""
     if name is not None and not is_name(name):
         raise NotFound(f"There is no {model.__name__} {name[:80]!r}.", remedy="Look at the list for its name.")
@@ -116,7 +122,7 @@ def _read(model: type[C], data: Any, name: str | None) -> C:
     if new.metadata.namespace:
         problem = f"a {model.__name__} is for the whole server and has no namespace"
         errors.append(FieldError("metadata.namespace", problem, new.metadata.namespace, "Leave it out."))
-    errors += _spec_errors(new)
+    errors += _spec_errors(new, backends)
     if errors:
         raise invalid(errors, f"The {model.__name__}")
     new.metadata = ObjectMeta(
@@ -128,8 +134,12 @@ def _read(model: type[C], data: Any, name: str | None) -> C:
     return new
 
 
-def _spec_errors(new: Resource) -> list[FieldError]:
+def _spec_errors(new: Resource, backends: Collection[str]) -> list[FieldError]:
     errors = []
+    if isinstance(new, Queue) and new.spec.backend not in backends:
+        problem = f"there is no backend {new.spec.backend[:80]!r}; there are: {', '.join(sorted(backends)) or 'none'}"
+        remedy = "Name one of these; TrainJobExtension.backends says which there are."
+        errors.append(FieldError("spec.backend", problem, new.spec.backend[:80], remedy))
     if isinstance(new, Queue) and new.spec.priorities.minimum > new.spec.priorities.maximum:
         errors.append(
             FieldError(

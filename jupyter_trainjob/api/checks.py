@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ..resources.errors import FieldError, NotFound
+from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
 from ..resources.trainjob import Gate, Network, Phase, TrainJob, VariablesInput
 from ..store import Reader
 
@@ -91,6 +92,21 @@ def path_errors(job: TrainJob) -> list[FieldError]:
     return errors
 
 
+def parameter_errors(job: TrainJob, language: str) -> list[FieldError]:
+    """Parameters that the language's own values can't hold without a change."""
+    if language != "r":
+        return []
+    errors = []
+    for name, value in job.spec.parameters.items():
+        beyond = next((whole for whole in whole_numbers(value) if abs(whole) > LARGEST_EXACT_R), None)
+        if beyond is not None:
+            problem = f"R can't hold {str(beyond)[:40]} exactly; send it as a string"
+            errors.append(
+                FieldError(f"spec.parameters.{name}", problem, None, f'Write "{str(beyond)[:40]}" in quotes.')
+            )
+    return errors
+
+
 def reference_errors(reader: Reader, job: TrainJob) -> list[FieldError]:
     """Owner references that don't point to a job of the same owner in the same namespace."""
     errors = []
@@ -135,7 +151,7 @@ def network_errors(network: Network) -> list[FieldError]:
     return [FieldError("spec.network.mode", problem, network.mode, can)]
 
 
-def unsupported(job: TrainJob, languages: Collection[str], told: str) -> list[FieldError]:
+def unsupported(job: TrainJob) -> list[FieldError]:
     """What the object model knows and this server does not do yet."""
     spec = job.spec
     errors = []
@@ -161,8 +177,4 @@ def unsupported(job: TrainJob, languages: Collection[str], told: str) -> list[Fi
     errors += network_errors(spec.network)
     if spec.volumes:
         refuse("spec.volumes", "volumes are", spec.volumes[0].name, ())
-    language = spec.environment.language or told
-    if language and language not in languages and not spec.environment.kernel:
-        where = "spec.environment.language" if spec.environment.language else "spec.source.digest"
-        refuse(where, f"the language {language!r} is", language, languages)
     return errors

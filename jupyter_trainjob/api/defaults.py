@@ -6,12 +6,11 @@ from ..resources.profile import Profile, standard_resources
 from ..resources.quantity import byte_count
 from ..resources.queue import Queue
 from ..resources.trainjob import Environment, Resources, TrainJobSpec
+from .kernels import Choice
 
-DEFAULT_LANGUAGE = "python"
 
-
-def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, *, language: str = "") -> TrainJobSpec:
-    """``spec`` with nothing left open. ``language`` is what the source itself tells (a notebook's), or empty.
+def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, kernel: Choice) -> TrainJobSpec:
+    """``spec`` with nothing left open. ``kernel`` is what was decided for it (:mod:`.kernels`).
 
     What was asked for stays, right or wrong: checking is :mod:`.limits`' work. A default gives way where it would
     contradict what was asked for (no larger file than the disk) or the queue's time limit.
@@ -21,7 +20,7 @@ def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, *, language: st
             "profile": profile.metadata.name,
             "queue": queue.metadata.name,
             "resources": _resources(spec.resources, profile.spec.defaults),
-            "environment": _environment(spec.environment, profile.spec.environment, language),
+            "environment": _environment(spec.environment, profile.spec.environment, kernel),
             "time_limit_seconds": spec.time_limit_seconds or _time_limit(profile, queue),
         }
     )
@@ -48,11 +47,11 @@ def _resources(asked: Resources, defaults: Resources) -> Resources:
     return Resources(**filled)
 
 
-def _environment(asked: Environment, profile: Environment, language: str) -> Environment:
+def _environment(asked: Environment, profile: Environment, kernel: Choice) -> Environment:
     env = {variable.name: variable for variable in (*profile.env, *asked.env)}
     return Environment(
-        language=asked.language or language or profile.language or DEFAULT_LANGUAGE,
-        kernel=asked.kernel or profile.kernel,
+        language=kernel.language,
+        kernel=kernel.kernel,
         image=asked.image or profile.image,
         requirements=asked.requirements or profile.requirements,
         env=list(env.values()),

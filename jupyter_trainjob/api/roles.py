@@ -92,6 +92,7 @@ TABLE: MappingProxyType[str, MappingProxyType[str, frozenset[str]]] = MappingPro
         "Blob": MappingProxyType({"get": _ANYONE, "create": _ANYONE}),  # always and only one's own: keys hold the owner
         "Change": MappingProxyType({"list": _ANYONE}),  # of things that one may get
         "Me": MappingProxyType({"get": _ANYONE}),
+        "Kernel": MappingProxyType({"list": _ANYONE}),
         "Schema": MappingProxyType({"list": _ANYONE, "get": _ANYONE}),
         "Metrics": MappingProxyType({"get": _OPERATOR}),
     }

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..resources.errors import Unavailable
-from ..resources.queue import QueueUse
-from ..resources.trainjob import TrainJob
-from ..scheduling.explain import Explanation
 from ..storage.base import ObjectStore
 from ..store import Store
 from .identity import IdentityService
 from .metrics import Metrics
+from .ports import Backends, Ranking
 from .roles import Roles
 from .submission import Submission
 from .verbs import Verbs
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from .logs import Logs
     from .outputs import Outputs
     from .records import Records
+    from .usage import UsageReports
     from .views import Views
 
 P = ParamSpec("P")
@@ -36,19 +35,6 @@ T = TypeVar("T")
 
 SETTING = "trainjob"
 """Where a Tornado application keeps the services."""
-
-
-class Ranking(Protocol):
-    """Who is next, told from the record. Implemented by ``controllers/``."""
-
-    async def explain(self, job: TrainJob) -> Explanation:
-        """Position, what it waits for and an estimate; all empty for a job that does not wait."""
-
-    async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
-        """The same for those of ``jobs`` that wait, by uid."""
-
-    async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
-        """What is in use in a queue, of one owner or of all."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +76,7 @@ class Services:
     submission: Submission
     verbs: Verbs
     ranking: Ranking
+    backends: Backends
     config: ApiConfig = field(default_factory=ApiConfig)
     metrics: Metrics = field(default_factory=Metrics)
     checks: Mapping[str, Check] = field(default_factory=dict)
@@ -134,6 +121,13 @@ class Services:
         from .outputs import Outputs
 
         return Outputs(self)
+
+    @cached_property
+    def usage(self) -> UsageReports:
+        """What jobs used."""
+        from .usage import UsageReports
+
+        return UsageReports(self)
 
     @cached_property
     def blobs(self) -> Blobs:

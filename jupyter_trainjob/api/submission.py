@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..resources import names
 from ..resources.errors import FieldError, Invalid, NotFound, TooMany, Unavailable, invalid
@@ -19,14 +19,15 @@ from ..resources.trainjob import (
     Phase,
     TrainJob,
 )
-from ..scheduling.explain import Explanation
 from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader, Store, Writer
-from . import checks, sources
+from . import checks, kernels, sources
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
+from .kernels import Choice
 from .limits import Node, may_use, priority_error, refusals
+from .ports import Backends, Kernel, Ranking
 from .roles import INSTRUCTOR, OPERATOR, Roles
 
 T = TypeVar("T")
@@ -34,17 +35,6 @@ T = TypeVar("T")
 
 MAX_NOTEBOOK_BYTES = 32 * 1024 * 1024
 RETRY_AFTER_SECONDS = 30.0
-
-
-class Ranking(Protocol):
-    """Tells why a job waits; the leader's."""
-
-    async def explain(self, job: TrainJob) -> Explanation:
-        """Position, what it waits for, estimate, blockers."""
-
-
-Capacity = Callable[[str], Awaitable[Sequence[Node]]]
-"""The nodes of a backend, by its name; none where it isn't known."""
 
 
 @dataclass
@@ -57,11 +47,7 @@ class _Found:
 
 
 class Submission:
-    """Accepts jobs.
-
-    ``languages`` are those that this installation runs without a kernel being named. ``capacity`` tells the nodes of
-    a backend; without it no job is too large for them.
-    """
+    """Accepts jobs."""
 
     def __init__(
         self,
@@ -70,10 +56,9 @@ class Submission:
         objects: ObjectStore,
         roles: Roles,
         ranking: Ranking,
+        backends: Backends,
         default_queue: str = "default",
         default_profile: str = "default",
-        languages: Collection[str] = ("python",),
-        capacity: Capacity | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
@@ -82,8 +67,7 @@ class Submission:
         self._ranking = ranking
         self._default_queue = default_queue
         self._default_profile = default_profile
-        self._languages = tuple(languages)
-        self._capacity = capacity
+        self._backends = backends
         self._inspecting = ThreadPoolExecutor(2, thread_name_prefix="trainjob-inspect")
         self._clock = clock or (lambda: datetime.now(timezone.utc))
 
@@ -113,13 +97,19 @@ class Submission:
 
     async def _queue(self, identity: Identity, draft: TrainJob, dry_run: bool) -> TrainJob:
         found = await self._store.aread(lambda reader: self._look(reader, identity, draft))
-        findings = await self._inspect(draft)
-        errors = [*checks.unsupported(draft, self._languages, findings.language), *found.errors, *findings.errors]
         profile, queue = found.profile or Profile(), found.queue or Queue()  # blank ones refuse nothing
-        draft.spec = complete(draft.spec, profile, queue, language=findings.language)
         nodes: Sequence[Node] = ()
-        if found.queue is not None and self._capacity is not None:
-            nodes = await self._capacity(queue.spec.backend)
+        there: Sequence[Kernel] | None = None
+        if found.queue is not None:
+            nodes = await self._backends.capacity(queue.spec.backend)
+            there = await self._backends.kernels(queue.spec.backend)
+        asked, fallback = kernels.asked(there, draft.spec.environment), kernels.of_profile(there, profile)
+        findings = await self._inspect(draft, asked, fallback)
+        told = kernels.of_source(there, findings.kernel, findings.language, f"spec.source.{_text_field(draft)}")
+        kernel = kernels.decide(there, asked, told, fallback)
+        errors = [*checks.unsupported(draft), *found.errors, *findings.errors]
+        errors += [kernel.error] if kernel.error else checks.parameter_errors(draft, kernel.language)
+        draft.spec = complete(draft.spec, profile, queue, kernel)
         refused = refusals(draft.spec, profile, queue, nodes)
         errors += [refusal.error() for refusal in refused]
         if errors or found.profile is None or found.queue is None:
@@ -139,6 +129,8 @@ class Submission:
         job.status.phase = Phase.QUEUED
         job.status.queued = self._clock()
         job.status.code_hash = findings.code_hash
+        if findings.code_hash:
+            job.metadata.labels[names.CODE_LABEL] = names.code_label(findings.code_hash)
         job.status.profile_snapshot = profile.model_copy(update={"status": type(profile.status)()}).to_dict()
 
     async def _explained(self, job: TrainJob) -> TrainJob:
@@ -217,10 +209,11 @@ class Submission:
         """In threads of our own: a long look at code must not keep others from the loop's."""
         return await asyncio.get_running_loop().run_in_executor(self._inspecting, function, *arguments)
 
-    async def _inspect(self, job: TrainJob) -> sources.Findings:
+    async def _inspect(self, job: TrainJob, asked: Choice, fallback: Choice) -> sources.Findings:
         source = job.spec.source
-        language = job.spec.environment.language
+        language = asked.language
         if isinstance(source, CellSource):
+            language = asked.language or fallback.language
             return await self._thread(sources.inspect_cell, source.code, language, list(job.spec.parameters))
         if not isinstance(source, NotebookSource):
             return sources.Findings()
@@ -247,6 +240,10 @@ class Submission:
                 remedy="Send it again in a moment.",
             ) from error
         return await self._thread(sources.inspect_notebook, data, source.path, language, list(job.spec.parameters))
+
+
+def _text_field(job: TrainJob) -> str:
+    return "code" if isinstance(job.spec.source, CellSource) else "digest"
 
 
 def priority_problem(reader: Reader, roles: Roles, identity: Identity, job: TrainJob) -> FieldError | None:
@@ -300,4 +297,4 @@ def _check_room(reader: Reader, job: TrainJob) -> None:
         )
 
 
-__all__ = ["Invalid", "Ranking", "Submission"]
+__all__ = ["Invalid", "Submission"]

@@ -14,6 +14,7 @@ from ..store import Store, Writer
 from .catalogue import Catalogue
 from .draft import is_reserved, reserved_error
 from .identity import Identity
+from .ports import Backends
 from .roles import Roles
 from .submission import Submission, priority_problem
 
@@ -34,13 +35,14 @@ class Verbs:
         store: Store,
         roles: Roles,
         submission: Submission,
+        backends: Backends,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
         self._roles = roles
         self._submission = submission
         self._clock = clock or (lambda: datetime.now(timezone.utc))
-        self.catalogue = Catalogue(store=store, roles=roles)
+        self.catalogue = Catalogue(store=store, roles=roles, backends=backends)
 
     async def cancel(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """Ask it to end. A second time changes nothing. :class:`Conflict` where it has ended already."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from ..backends.base import AttemptRef, Backend, NodeCapacity
+from ..backends.base import AttemptRef, Backend, KernelInfo, NodeCapacity
 from ..resources.errors import Expired, NotFound
 from ..resources.trainjob import TrainJob
 from ..storage.base import ObjectStore
@@ -97,6 +97,16 @@ class ControllerManager:
             for name, backend in self._backends.items()
             for text in backend.describe().get("warnings", [])
         ]
+
+    @property
+    def backend_names(self) -> list[str]:
+        """The backends that are configured here."""
+        return sorted(self._backends)
+
+    async def kernels(self, backend: str) -> list[KernelInfo] | None:
+        """The kernels of a backend; None where it isn't configured here."""
+        known = self._backends.get(backend)
+        return await known.kernels() if known is not None else None
 
     async def capacity(self, backend: str) -> list[NodeCapacity]:
         """The nodes of a backend; none where it isn't configured here."""

@@ -34,6 +34,7 @@ from jupyter_trainjob.api.roles import Roles
 from jupyter_trainjob.api.services import ApiConfig, Services
 from jupyter_trainjob.api.submission import Submission
 from jupyter_trainjob.api.verbs import Verbs
+from jupyter_trainjob.backends.base import KernelInfo, NodeCapacity
 from jupyter_trainjob.controllers.bootstrap import ensure_defaults
 from jupyter_trainjob.controllers.source import Ranking, SnapshotSource
 from jupyter_trainjob.resources.trainjob import Attempt, LogStatus, OutputStatus, Phase, TrainJob
@@ -104,18 +105,35 @@ def services(store: Store, objects: FilesystemStore, config: ApiConfig) -> Itera
     made.close()
 
 
+class OneBackend:
+    """What the API knows of a machine with R and Python."""
+
+    backend_names = ("local",)
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeCapacity] = []
+
+    async def capacity(self, backend: str) -> list[NodeCapacity]:
+        return self.nodes if backend == "local" else []
+
+    async def kernels(self, backend: str) -> list[KernelInfo] | None:
+        return [KernelInfo("ir", "r", "R"), KernelInfo("python3", "python", "Python 3")] if backend == "local" else None
+
+
 def make_services(store: Store, objects: FilesystemStore, config: ApiConfig) -> Services:
     roles = Roles(namespaces=["ml101"], store=store)
     ranking = Ranking(SnapshotSource(store, {}))
-    submission = Submission(store=store, objects=objects, roles=roles, ranking=ranking)
+    backends = OneBackend()
+    submission = Submission(store=store, objects=objects, roles=roles, ranking=ranking, backends=backends)
     return Services(
         store=store,
         objects=objects,
         identity=IdentityService(local_user="alice", kernel_token=KERNEL_TOKEN),
         roles=roles,
         submission=submission,
-        verbs=Verbs(store=store, roles=roles, submission=submission),
+        verbs=Verbs(store=store, roles=roles, submission=submission, backends=backends),
         ranking=ranking,
+        backends=backends,
         config=config,
     )
 

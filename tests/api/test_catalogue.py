@@ -54,6 +54,18 @@ async def test_a_name_that_is_taken_or_can_not_be(operator: Caller) -> None:
     assert bad["details"][0]["field"] == "metadata.name"
 
 
+async def test_a_queue_names_a_backend_that_is_there(operator: Caller) -> None:
+    body = {"metadata": {"name": "gpu"}, "spec": {"backend": "cluster"}}
+    for method, path in (("POST", "/queues"), ("PUT", "/queues/default")):
+        status = await operator.refused(method, path, 422, json={**body, "metadata": {"name": path[8:] or "gpu"}})
+        (detail,) = status["details"]
+        assert (detail["field"], detail["message"]) == (
+            "spec.backend",
+            "there is no backend 'cluster'; there are: local",
+        )
+        assert detail["remedy"] == "Name one of these; TrainJobExtension.backends says which there are."
+
+
 async def test_a_profile_with_a_network_that_jobs_would_not_get(operator: Caller) -> None:
     body = {"metadata": {"name": "net"}, "spec": {"network": {"mode": "profile"}}}
     for method, path in (("POST", "/profiles"), ("PUT", "/profiles/default")):
@@ -106,6 +118,6 @@ async def test_an_instructor_of_a_queue_sets_its_limits(operator: Caller, instru
     await operator("POST", "/queues", json={"metadata": {"name": "gpu"}}, expect=201)
     done = await instructor("PUT", "/queues/gpu", json={"spec": {"perUser": {"runningJobs": 1}}}, expect=200)
     assert done.json()["spec"]["perUser"] == {"runningJobs": 1}
-    refused = await instructor.refused("PUT", "/queues/gpu", 403, json={"spec": {"backend": "cluster"}})
-    assert "backend" in refused["message"]
+    refused = await instructor.refused("PUT", "/queues/gpu", 403, json={"spec": {"users": ["ines"]}})
+    assert "users" in refused["message"]
     await instructor.refused("PUT", "/queues/default", 403, json={})

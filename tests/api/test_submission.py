@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.backends.base import NodeCapacity
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 
-from .conftest import Caller, Run, Submit, cell
+from .conftest import Caller, OneBackend, Run, Submit, cell
 
 pytestmark = pytest.mark.asyncio
 
@@ -226,14 +227,8 @@ async def test_larger_than_possible_says_whose_limit_and_how_much(alice: Caller,
 
 
 async def test_what_no_machine_has_is_refused(alice: Caller, services: Services) -> None:
-    class Node:
-        def __init__(self, cpu: int, memory: int) -> None:
-            self.cpu_millis, self.memory_bytes, self.gpu = cpu, memory, 0
-
-    async def capacity(backend: str) -> list[Node]:
-        return [Node(8000, 2 * 2**30), Node(1000, 16 * 2**30)] if backend == "local" else []
-
-    services.submission._capacity = capacity
+    assert isinstance(services.backends, OneBackend)
+    services.backends.nodes = [NodeCapacity("a", 8000, 2 * 2**30), NodeCapacity("b", 1000, 16 * 2**30)]
     found = await fields(alice, cell(resources={"cpu": "64", "gpu": 1}))
     assert found["spec.resources.cpu"]["message"] == "64 CPUs is more than any machine of 'local' has, 8"
     assert found["spec.resources.gpu"]["message"] == "1 GPUs is more than any machine of 'local' has, 0"
@@ -349,7 +344,7 @@ async def test_what_is_not_supported_yet_is_named_with_what_is(alice: Caller) ->
                    {"type": "dataset", "name": "mnist", "path": "b"},
                    {"type": "output", "job": "j", "file": "f", "path": "c"}],
         "schedulingGates": [{"type": "approval"}],
-        "environment": {"image": "docker.io/x", "language": "r",
+        "environment": {"image": "docker.io/x", "language": "julia",
                         "requirements": {"format": "requirements.txt", "digest": digest}},
         "volumes": [{"name": "v", "mountPath": "/v"}],
         "network": {"mode": "loopback"},
@@ -362,7 +357,9 @@ async def test_what_is_not_supported_yet_is_named_with_what_is(alice: Caller) ->
     assert found["spec.network.mode"]["message"] == "the network mode 'loopback' is not supported by this server"
     assert found["spec.network.mode"]["remedy"] == "Supported: none."
     assert found["spec.schedulingGates[0].type"]["remedy"] == "Supported: hold, dependency."
-    assert found["spec.environment.language"]["message"] == "the language 'r' is not supported by this server"
+    assert found["spec.environment.language"]["message"] == (
+        "there is no kernel for the language 'julia'; there are: ir (R), python3 (Python)"
+    )
 
 
 # Code
@@ -503,11 +500,116 @@ async def test_parameters_of_a_notebook(alice: Caller) -> None:
     )
 
 
-async def test_a_notebook_in_another_language_says_what_is_supported(alice: Caller) -> None:
-    data = notebook(code_cell("x <- 1"), kernelspec={"name": "ir", "display_name": "R", "language": "R"})
+async def test_a_notebook_in_a_language_without_a_kernel_says_what_there_is(alice: Caller) -> None:
+    data = notebook(
+        code_cell("x <- 1"), kernelspec={"name": "julia-1.11", "display_name": "Julia", "language": "julia"}
+    )
     found = await fields(alice, await send_notebook(alice, data))
-    assert found["spec.source.digest"]["message"] == "the language 'r' is not supported by this server"
-    assert found["spec.source.digest"]["remedy"] == "Supported: python."
+    assert found["spec.source.digest"]["message"] == (
+        "it is written for the kernel 'julia-1.11', Julia, and there is no kernel for that; "
+        "there are: ir (R), python3 (Python)"
+    )
+    assert found["spec.source.digest"]["remedy"] == "Name one that can run it with --kernel (spec.environment.kernel)."
+
+
+@pytest.mark.parametrize(
+    ("kernelspec", "expected"),
+    [
+        ({"name": "ir", "language": "R"}, {"language": "r", "kernel": "ir"}),
+        ({"name": "r-4.1-course", "language": "R"}, {"language": "r", "kernel": ""}),
+        ({"name": "python3", "language": "python"}, {"language": "python", "kernel": ""}),
+        ({"name": "ir"}, {"language": "r", "kernel": "ir"}),
+        ({"name": "nowhere"}, {"language": "python", "kernel": ""}),
+    ],
+    ids=str,
+)
+async def test_a_notebooks_kernel_is_taken_where_it_is_there_else_its_language(
+    alice: Caller, kernelspec: dict[str, str], expected: dict[str, str]
+) -> None:
+    data = notebook(code_cell("x = 1"), kernelspec={"display_name": "K", **kernelspec})
+    made = await alice("POST", "/namespaces/alice/trainjobs", json=await send_notebook(alice, data), expect=201)
+    assert made.json()["spec"]["environment"].items() >= expected.items()
+
+
+# Kernels
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"kernel": "ir"}, {"language": "r", "kernel": "ir"}),
+        ({"kernel": "R"}, {"language": "r", "kernel": ""}),
+        ({"kernel": "Python"}, {"language": "python", "kernel": ""}),
+        ({"kernel": "python3"}, {"language": "python", "kernel": "python3"}),
+        ({"language": "R"}, {"language": "r", "kernel": ""}),
+        ({"kernel": "ir", "language": "R"}, {"language": "r", "kernel": "ir"}),
+        ({}, {"language": "python", "kernel": ""}),
+    ],
+    ids=str,
+)
+async def test_a_kernel_is_named_by_its_kernelspec_or_its_language(
+    alice: Caller, submit: Submit, environment: dict[str, str], expected: dict[str, str]
+) -> None:
+    code = "x = 1" if expected["language"] == "python" else "x <- c(1, 2)[[1]]; if (x > 0) print('not Python')"
+    made = await submit(alice, code=code, environment=environment)
+    assert made["spec"]["environment"].items() >= expected.items()
+    again = {"spec": made["spec"]}  # what was resolved is understood again
+    assert (await alice("POST", "/namespaces/alice/trainjobs", json=again, expect=201)).json()["spec"] == made["spec"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "field", "message", "remedy"),
+    [
+        ({"kernel": "nope"}, "kernel", "there is no kernel 'nope'; there are: ir (R), python3 (Python)",
+         "Name one of these, or its language."),
+        ({"kernel": "pyhton3"}, "kernel", "there is no kernel 'pyhton3'; there are: ir (R), python3 (Python)",
+         "Did you mean 'python3'?"),
+        ({"language": "cobol"}, "language",
+         "there is no kernel for the language 'cobol'; there are: ir (R), python3 (Python)",
+         "Name one of these, or its language."),
+        ({"kernel": "ir", "language": "python"}, "language", "the kernel 'ir' runs R, not Python",
+         "Leave the language out."),
+    ],
+)  # fmt: skip
+async def test_a_kernel_that_is_not_there_is_refused_with_those_there_are(
+    alice: Caller, environment: dict[str, str], field: str, message: str, remedy: str
+) -> None:
+    found = await fields(alice, cell("x <- 1 is no Python", environment=environment))
+    assert set(found) == {f"spec.environment.{field}"}, "and no words about syntax"
+    assert found[f"spec.environment.{field}"]["message"] == message
+    assert found[f"spec.environment.{field}"]["remedy"] == remedy
+
+
+async def test_a_profiles_kernel_counts_where_the_job_names_none(
+    alice: Caller, operator: Caller, submit: Submit
+) -> None:
+    for name, environment in (("stats", {"kernel": "ir"}), ("broken", {"kernel": "gone"})):
+        profile = {"metadata": {"name": name}, "spec": {"environment": environment}}
+        await operator("POST", "/profiles", json=profile, expect=201)
+    made = await submit(alice, code="x <- 1", profile="stats")
+    assert made["spec"]["environment"].items() >= {"language": "r", "kernel": "ir"}.items()
+    made = await submit(alice, code="x = 1", profile="stats", environment={"language": "python"})
+    assert made["spec"]["environment"].items() >= {"language": "python", "kernel": ""}.items()
+    found = await fields(alice, cell(profile="broken"))
+    assert found["spec.profile"]["message"] == (
+        "the profile 'broken' can't be used: there is no kernel 'gone'; there are: ir (R), python3 (Python)"
+    )
+    assert "name a kernel with --kernel" in found["spec.profile"]["remedy"]
+
+
+async def test_whole_numbers_that_r_would_change_are_refused(alice: Caller, submit: Submit) -> None:
+    exact = {"n": 2**53, "deep": [{"m": -(2**31)}], "map": {"$type": "map", "value": {"$type": 1}}}
+    await submit(alice, code="n", parameters=exact, environment={"kernel": "R"})
+    found = await fields(alice, cell("n", parameters={"n": [2**53 + 1], "ok": 1}, environment={"kernel": "R"}))
+    assert set(found) == {"spec.parameters.n"}
+    assert found["spec.parameters.n"]["message"] == "R can't hold 9007199254740993 exactly; send it as a string"
+    await submit(alice, code="n", parameters={"n": 2**200})
+
+
+async def test_the_kernels_there_are_can_be_asked(alice: Caller) -> None:
+    kernels = (await alice("GET", "/kernels", expect=200)).json()["kernels"]
+    assert kernels[0] == {"backend": "local", "name": "ir", "language": "r", "displayName": "R"}
+    assert [kernel["name"] for kernel in kernels] == ["ir", "python3"]
 
 
 async def test_a_missing_notebook(alice: Caller) -> None:

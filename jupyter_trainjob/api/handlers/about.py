@@ -21,6 +21,15 @@ class MeHandler(TrainJobHandler):
         self.write_json(await self.services.about.me(self.identity))
 
 
+class KernelsHandler(TrainJobHandler):
+    """The kernels that jobs may run in."""
+
+    @authorized("read")
+    async def get(self) -> None:
+        """By backend."""
+        self.write_json(await self.services.about.kernels(self.identity))
+
+
 class SchemasHandler(TrainJobHandler):
     """The kinds."""
 

@@ -10,7 +10,7 @@ from ...resources.trainjob import TrainJob
 from ..base import UnknownHandler
 from ..status import StatusErrors
 from ..stream import ChangesStreamHandler
-from . import about, blobs, changes, jobs, logs, outputs, resources
+from . import about, blobs, changes, jobs, logs, outputs, resources, usage
 
 PREFIX = "/trainjob/api/v1"
 JOB = "/namespaces/{namespace}/trainjobs/{name}"
@@ -45,6 +45,8 @@ ROUTES: list[Route] = [
     (f"{JOB}/{{verb}}", jobs.VerbHandler, {"model": TrainJob}),
     (f"{JOB}/retry", jobs.RetryHandler, {"model": TrainJob}),
     (f"{JOB}/why", jobs.WhyHandler, {"model": TrainJob}),
+    (f"{JOB}/usage", usage.UsageHandler, {"model": TrainJob}),
+    (f"{JOB}/advice", usage.AdviceHandler, {"model": TrainJob}),
     (f"{JOB}/log", logs.LogHandler, {"model": TrainJob}),
     (f"{JOB}/outputs", outputs.OutputsHandler, {"model": TrainJob}),
     (f"{JOB}/outputs/notebook", outputs.OutputHandler, {"model": TrainJob}),
@@ -53,6 +55,7 @@ ROUTES: list[Route] = [
     ("/blobs/{digest}", blobs.BlobHandler, {}),
     ("/changes", changes.ChangesHandler, {}),
     ("/changes/stream", ChangesStreamHandler, {}),
+    ("/kernels", about.KernelsHandler, {}),
     ("/schemas", about.SchemasHandler, {}),
     ("/schemas/{kind}", about.SchemaHandler, {}),
     ("/openapi.yaml", about.OpenApiHandler, {}),

@@ -1,0 +1,54 @@
+"""What the API asks of those who act. Implemented by ``controllers/``, which this room does not import."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from ..resources.queue import QueueUse
+from ..resources.trainjob import TrainJob
+from ..scheduling.explain import Explanation
+from .limits import Node
+
+
+class Ranking(Protocol):
+    """Who is next, told from the record."""
+
+    async def explain(self, job: TrainJob) -> Explanation:
+        """Position, what it waits for and an estimate; all empty for a job that does not wait."""
+
+    async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
+        """The same for those of ``jobs`` that wait, by uid."""
+
+    async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
+        """What is in use in a queue, of one owner or of all."""
+
+
+class Kernel(Protocol):
+    """A kernel that jobs may run in."""
+
+    @property
+    def name(self) -> str:
+        """Of its kernelspec."""
+
+    @property
+    def language(self) -> str:
+        """In lower case."""
+
+    @property
+    def display_name(self) -> str:
+        """For people."""
+
+
+class Backends(Protocol):
+    """The places where jobs run."""
+
+    @property
+    def backend_names(self) -> Collection[str]:
+        """Those that are configured."""
+
+    async def capacity(self, backend: str) -> Sequence[Node]:
+        """Its nodes; none where it isn't known."""
+
+    async def kernels(self, backend: str) -> Sequence[Kernel] | None:
+        """Its kernels; None where it isn't known."""
