@@ -43,13 +43,14 @@ def free_port() -> int:
 
 @dataclass
 class JupyterServer:
-    """A ``jupyter lab`` as a user starts it: own process, own home, the extension as installed."""
+    """A ``jupyter lab`` (or ``notebook``) as a user starts it: own process, own home, the extension as installed."""
 
     home: Path
     port: int
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     options: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
+    application: str = "jupyterlab"
 
     @property
     def url(self) -> str:
@@ -75,7 +76,7 @@ class JupyterServer:
 
     def start(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={self.port}"]
+        command = [sys.executable, "-m", self.application, "--no-browser", "--allow-root", f"--port={self.port}"]
         command += [
             "--ServerApp.port_retries=0",
             f"--IdentityProvider.token={self.token}",
@@ -121,11 +122,15 @@ class JupyterServer:
 
 @pytest.fixture(scope="session")
 def jupyter_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., JupyterServer]]:
-    """Call it for a new server (options as on the command line); all are stopped at the end."""
+    """Call it for a new server (options as on the command line); all are stopped at the end.
+
+    ``application``: the module to start, ``jupyterlab`` or ``notebook``.
+    """
     started: list[JupyterServer] = []
 
-    def start(*options: str) -> JupyterServer:
-        server = JupyterServer(tmp_path_factory.mktemp("jupyter"), a_free_port(), options=list(options))
+    def start(*options: str, application: str = "jupyterlab") -> JupyterServer:
+        home = tmp_path_factory.mktemp("jupyter")
+        server = JupyterServer(home, a_free_port(), options=list(options), application=application)
         started.append(server)
         server.start()
         return server

@@ -2,6 +2,7 @@
 
 - ``browser``: Debian's Chromium
 - ``lab``: a Jupyter server with the installed extension and front end
+- ``sockets``: the page's connections to the feed, closed ones too
 - ``opened``: call it with a notebook's cells; the page shows it. ``theme`` may be "JupyterLab Dark"
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocket, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -80,6 +81,13 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
+def sockets(page: Page) -> list[WebSocket]:
+    seen: list[WebSocket] = []
+    page.on("websocket", lambda socket: seen.append(socket) if "/changes/stream" in socket.url else None)
+    return seen
+
+
+@pytest.fixture
 def opened(lab: Any, page: Page) -> Callable[..., Page]:
     counter = 0
 
@@ -117,6 +125,15 @@ def run_cell(page: Page, index: int = 0) -> None:
     """Run a code cell."""
     page.locator(".jp-Notebook .jp-CodeCell").nth(index).locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
+
+
+def until(page: Page, happened: Callable[[], object], what: str) -> None:
+    """Wait until ``happened()``, while the page's events come in."""
+    for _ in range(200):
+        if happened():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{what}: not in 20 seconds")
 
 
 def save(page: Page) -> None:

@@ -1,0 +1,64 @@
+"""The same cards in Jupyter Notebook 7, which has the same front end in another frame."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import CARD, FIRST_START_MS, run_cell
+
+pytestmark = [pytest.mark.ui, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def classic(jupyter_servers: Callable[..., Any]) -> Any:
+    return jupyter_servers(application="notebook")
+
+
+def open_notebook(page: Page, server: Any, name: str) -> None:
+    page.goto(f"{server.url}notebooks/{name}?token={server.token}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=FIRST_START_MS)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=FIRST_START_MS)
+
+
+def test_a_card_is_live_there_and_after_a_reload(classic: Any, page: Page, tmp_path: Path) -> None:
+    """With TRAINJOB_PICTURES set, leaves a picture."""
+    pictures = Path(os.environ.get("TRAINJOB_PICTURES", tmp_path))
+    code = (
+        "%%trainjob --name seven --notify\nimport time\n"
+        "for step in range(1, 7):\n    print(f'step {step}')\n    time.sleep(1)"
+    )
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(code)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, classic.root / "seven.ipynb")
+    open_notebook(page, classic, "seven.ipynb")
+    run_cell(page)
+    card = page.locator(CARD)
+    state = card.locator(".jp-TrainJobCard-state")
+    expect(card.get_by_role("log")).to_contain_text("step 2")
+    expect(state).to_have_text("Running")
+    page.screenshot(path=pictures / "notebook7.png")
+    expect(state).to_have_text("Succeeded", timeout=30_000)
+    expect(card.get_by_role("log")).to_contain_text("step 6")
+    expect(page.locator(".Toastify__toast")).to_contain_text(re.compile(r"seven-\w+: Succeeded, after \d+ s\."))
+
+    page.keyboard.press("Control+s")
+    page.wait_for_function("() => document.querySelector('.jp-NotebookCheckpoint')?.textContent.includes('second')")
+    open_notebook(page, classic, "seven.ipynb")
+    expect(state).to_have_text("Succeeded")
+    expect(card.get_by_role("log")).to_contain_text("step 6")
+    name = card.locator(".jp-TrainJobCard-name").inner_text()
+    with page.context.expect_page() as other:
+        card.get_by_role("button", name="Open executed notebook").click()
+    expect(other.value.locator(".jp-Notebook")).to_contain_text("step 6", timeout=FIRST_START_MS)
+    assert (classic.root / f"{name}.ipynb").exists()
+    other.value.close()

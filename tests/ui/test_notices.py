@@ -1,0 +1,89 @@
+"""The end of a job that was sent with --notify, as a person is told of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, WebSocket, expect
+
+from .conftest import CARD, FIRST_START_MS, run_cell, save, until
+
+pytestmark = [pytest.mark.ui, pytest.mark.slow]
+
+TOAST = ".Toastify__toast"
+
+
+def state(page: Page, number: int = 0) -> Any:
+    return page.locator(CARD).nth(number).locator(".jp-TrainJobCard-state")
+
+
+def reopen(page: Page, server: Any) -> None:
+    """Lab as it was left: not reset, as the tests' other pages are."""
+    page.goto(f"{server.url}lab?token={server.token}")
+    page.wait_for_selector("#jp-main-dock-panel", timeout=FIRST_START_MS)
+
+
+def test_it_is_told_though_the_notebook_is_closed(
+    opened: Callable[..., Page], lab: Any, sockets: list[WebSocket]
+) -> None:
+    page = opened("%%trainjob --name told --notify\nimport time\ntime.sleep(5)\n1 / 0", name="told.ipynb")
+    assert not sockets, "nothing is followed, and yet there is a connection"
+    run_cell(page)
+    expect(state(page)).to_have_text("Running")
+    save(page)
+    page.evaluate("() => window.jupyterapp.commands.execute('application:close')")
+    expect(page.locator(CARD)).to_have_count(0)
+    toast = page.locator(TOAST)
+    expect(toast).to_contain_text(re.compile(r"told-\w+: Failed: error in the code, after \d+ s\. ZeroDivisionError"))
+    expect(toast).to_have_class(re.compile("error"))
+    until(page, lambda: sockets and all(socket.is_closed() for socket in sockets), "nothing waits, no connection")
+    assert len(sockets) == 1
+
+    toast.get_by_role("button", name="Open executed notebook").click()
+    expect(page.get_by_role("tab", name=re.compile("told-"))).to_be_visible()
+    expect(page.locator(".jp-Notebook")).to_contain_text("ZeroDivisionError")
+    save(page)
+    page.wait_for_timeout(1500)  # Lab saves its state a moment after a change
+    reopen(page, lab)
+    page.wait_for_timeout(3000)
+    expect(page.locator(TOAST)).to_have_count(0)  # told once
+
+
+def test_it_is_told_by_the_next_page_where_none_was_open(opened: Callable[..., Page], lab: Any) -> None:
+    page = opened("%%trainjob --name away --notify\nimport time\ntime.sleep(5)", name="away.ipynb")
+    run_cell(page)
+    expect(state(page)).to_have_text("Running")
+    save(page)
+    page.wait_for_timeout(1500)
+    page.goto("about:blank")
+    ended = "trainjob/api/v1/trainjobs?phase=Succeeded&labelSelector=jupyter-trainjob/name=away"
+    until(page, lambda: lab.get(ended)["items"], "the job ends")
+    reopen(page, lab)
+    expect(page.locator(TOAST)).to_contain_text(re.compile(r"away-\w+: Succeeded, after \d+ s\."))
+    expect(page.locator(TOAST)).to_have_class(re.compile("success"))
+
+
+def test_who_does_not_ask_is_not_told(opened: Callable[..., Page]) -> None:
+    page = opened("%%trainjob --name quiet\nimport time\ntime.sleep(2)")
+    run_cell(page)
+    expect(state(page)).to_have_text("Succeeded", timeout=30_000)
+    page.wait_for_timeout(1000)
+    expect(page.locator(TOAST)).to_have_count(0)
+
+
+def test_all_cards_of_a_page_share_one_connection(opened: Callable[..., Page], sockets: list[WebSocket]) -> None:
+    code = "%%trainjob --name {} --cpu 100m\nimport time\ntime.sleep(1)"
+    page = opened(*(code.format(name) for name in ("one", "two", "three")), name="three.ipynb")
+    for index in range(3):
+        run_cell(page, index)
+    for index in range(3):
+        expect(state(page, index)).to_have_text("Succeeded", timeout=60_000)
+    assert len(sockets) == 1
+    assert not sockets[0].is_closed()
+    save(page)
+    page.evaluate("() => window.jupyterapp.commands.execute('application:close')")
+    until(page, sockets[0].is_closed, "no card is left, no connection")
+    assert len(sockets) == 1
