@@ -78,9 +78,9 @@ class BackendContract:
         assert (await place.backend.observe(request.ref)).state == "gone"
 
     @pytest.mark.asyncio
-    async def test_a_source_that_can_not_be_run_is_a_permanent_refusal(self, place: Place) -> None:
+    async def test_a_folder_that_is_gone_is_a_permanent_refusal(self, place: Place) -> None:
         source = {"type": "folder", "digest": "sha256:" + "0" * 64, "entry": "main.py"}
-        with pytest.raises(BackendError, match="not a source of type 'folder' yet") as told:
+        with pytest.raises(BackendError, match="no longer has the folder") as told:
             await place.backend.create(a_request("folder", "1", source=source))
         assert told.value.permanent
 

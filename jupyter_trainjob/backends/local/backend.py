@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ...storage.base import ObjectStore, StoreError
 from ..base import AttemptRef, AttemptRequest, Backend, BackendError, KernelInfo, NodeCapacity, Observation
 from . import attempt, cgroups, kernels, machine, probe, recover
+from .fetch import FetchRules
 from .folder import Folder
 from .prepare import Settings
 from .runtime import inspect
@@ -40,6 +41,7 @@ class LocalBackend(Backend):
     ``uid_first`` … ``uid_last``: the user ids that a server that is root gives to its jobs, one each;
     ``uid_last`` below ``uid_first``: they run as root. ``cpu_millis``, ``memory_bytes``: what jobs may use together,
     else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
+    ``input_uris``: prefixes of what jobs may name as inputs by URI; ``input_uri_bytes``: the most that one may have.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class LocalBackend(Backend):
         startup_seconds: float = 120.0,
         grace_seconds: float = 10.0,
         runner: tuple[str, ...] = (),
+        input_uris: tuple[str, ...] = (),
+        input_uri_bytes: int = 4 * 1024**3,
     ) -> None:
         self.name = name
         self._data = os.path.realpath(data_dir)
@@ -73,6 +77,7 @@ class LocalBackend(Backend):
         self._kernelspec_dirs = list(kernelspec_dirs)
         self._startup_seconds, self._grace_seconds = startup_seconds, grace_seconds
         self._runner = runner
+        self._fetching = FetchRules(input_uris, input_uri_bytes)
         self._settings: Settings | None = None
         self._changed: Callable[[AttemptRef], None] = lambda ref: None
         self._watched: dict[AttemptRef, int] = {}
@@ -126,6 +131,7 @@ class LocalBackend(Backend):
             grace_seconds=self._grace_seconds,
             nproc_per_sandbox=offer.drop or (own_namespace and machine.nproc_counts_per_user_namespace()),
             runner=self._runner,
+            fetching=self._fetching,
             cgroup_owner=owner,
         )
 

@@ -6,26 +6,18 @@ import json
 import os
 import secrets
 import shutil
-import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...resources.names import attempt_prefix
 from ...resources.quantity import byte_count
-from ...resources.trainjob import (
-    CellSource,
-    NotebookSource,
-    OutputInput,
-    Resources,
-    ScriptSource,
-    TrainJob,
-    UploadInput,
-    VariablesInput,
-)
+from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptSource, TrainJob
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRequest, BackendError
 from . import cgroups
+from .fetch import FetchRules
 from .folder import Folder
+from .inputs import Inputs, blob_key, copy_object, lost
 from .limits import Limits
 from .probe import Offer
 from .runtime import Runtime, package_folder
@@ -53,6 +45,7 @@ class Settings:
     """Whether RLIMIT_NPROC counts this attempt's processes only."""
     runner: tuple[str, ...] = ()
     """The runner's command, without the path of ``job.json``; empty: ours, in the runtime's interpreter."""
+    fetching: FetchRules = field(default_factory=FetchRules)
     cgroup_owner: str = ""
     """The mark of this data folder's control groups (see :func:`.cgroups.owner`); empty: they have none."""
 
@@ -84,8 +77,8 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         os.mkdir(draft.file(name))
         os.chmod(draft.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
     where = _Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
-    inputs, variables = _fetch_inputs(draft, request, settings.store, where)
-    _write_notebook(draft, request, settings.store)
+    brought = Inputs(draft, request, settings.store, where.job, settings.fetching).bring()
+    _write_notebook(draft, request, settings.store, brought.entry)
     limits = _limits(job.spec.resources, job, request, settings)
     rlimits = _rlimits(limits, settings)
     environment = {item.name: item.value for item in request.profile.spec.environment.env}
@@ -100,9 +93,9 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         "notebook": where.job("notebook.ipynb"),
         "work": where.work,
         "out": where.out,
-        "inputs": inputs,
+        "inputs": brought.files,
         "parameters": job.spec.parameters,
-        "variables": variables,
+        "variables": brought.variables,
         "results": job.spec.outputs.names,
         "environment": environment,
         "threads": max(1, -(-job.spec.resources.cpu_millis // 1000)),
@@ -113,7 +106,8 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
     draft.write("in/job.json", described, mode=0o644)
     orders = _orders(folder, request, settings, limits, where)
     orders["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
-    orders["inputs"] = [item["path"] for item in inputs]
+    orders["inputs"] = [item["path"] for item in brought.files]
+    orders["conditions"] += brought.conditions
     draft.write("attempt.json", orders, durable=True)
     draft.make_reserve()
 
@@ -222,23 +216,26 @@ def _rlimits(limits: Limits, settings: Settings) -> dict[str, int | None]:
     }
 
 
-def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore) -> None:
+def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, entry: str) -> None:
+    """What runs, as a notebook. ``entry``: the file of a folder that does."""
     source = request.job.spec.source
     target = draft.file("in", "notebook.ipynb")
+    if isinstance(source, NotebookSource):
+        copy_object(store, blob_key(request, source.digest), target, "the notebook")
+        return
     if isinstance(source, CellSource):
         text = json.dumps(one_cell(source.code, source.cell_id or "cell-1")).encode()
     elif isinstance(source, ScriptSource):
-        code = store.get(_blob(request, source.digest)).decode("utf-8", "replace")
-        text = json.dumps(one_cell(code, "script")).encode()
-    elif isinstance(source, NotebookSource):
-        _copy(store, _blob(request, source.digest), target, "the notebook")
-        return
+        try:
+            data = store.get(blob_key(request, source.digest))
+        except KeyMissing:
+            raise lost("the script") from None
+        text = json.dumps(one_cell(data.decode("utf-8", "replace"), "script")).encode()
     else:
-        raise BackendError(
-            f"The local backend runs cells, notebooks and scripts, not a source of type {source.type!r} yet.",
-            remedy="Send a notebook, and the files beside it as inputs.",
-            permanent=True,
-        )
+        with open(entry, "rb") as file:
+            data = file.read()
+        is_notebook = source.entry.endswith(".ipynb")
+        text = data if is_notebook else json.dumps(one_cell(data.decode("utf-8", "replace"), "script")).encode()
     with open(target, "wb") as file:
         file.write(text)
     os.chmod(target, 0o644)
@@ -255,59 +252,3 @@ def one_cell(code: str, cell_id: str) -> dict[str, Any]:
         "execution_count": None,
     }
     return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
-
-
-def _fetch_inputs(
-    draft: Folder, request: AttemptRequest, store: ObjectStore, where: _Places
-) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-    files: list[dict[str, str]] = []
-    variables: list[dict[str, Any]] = []
-    for item in request.job.spec.inputs:
-        if isinstance(item, VariablesInput):
-            name = f"variables-{len(variables)}.pkl"
-            _copy(store, _blob(request, item.digest), draft.file("in", name), f"the variables {', '.join(item.names)}")
-            variables.append({"file": where.job(name), "names": item.names, "pythonVersion": item.python_version})
-            continue
-        if isinstance(item, UploadInput):
-            key = _blob(request, item.digest)
-        elif isinstance(item, OutputInput):
-            key = _output_key(store, item)
-        else:
-            raise BackendError(
-                f"The local backend can't bring inputs of type {item.type!r} yet.",
-                remedy="Upload the file and name it as an input.",
-                permanent=True,
-            )
-        name = f"inputs/{len(files)}"
-        _copy(store, key, draft.file("in", name), f"the input {item.path!r}")
-        files.append({"path": item.path, "source": where.job(name)})
-    return files, variables
-
-
-def _blob(request: AttemptRequest, digest: str) -> str:
-    return request.blob_prefix + digest.removeprefix("sha256:")
-
-
-def _output_key(store: ObjectStore, item: OutputInput) -> str:
-    """The file in the latest attempt of that job that left one of this name."""
-    attempt = 1
-    latest = ""
-    while any(True for _ in store.list(attempt_prefix(item.job, attempt), limit=1)):
-        key = f"{attempt_prefix(item.job, attempt)}files/{item.file}"
-        latest = key if store.exists(key) else latest
-        attempt += 1
-    if not latest:
-        raise BackendError(f"Job {item.job} left no file {item.file!r}.", permanent=True)
-    return latest
-
-
-def _copy(store: ObjectStore, key: str, target: str, what: str) -> None:
-    try:
-        with store.open(key) as chunks, open(target, "xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-    except KeyMissing:
-        raise BackendError(
-            f"The object store no longer has {what}.", remedy="Submit the job again.", permanent=True
-        ) from None
-    os.chmod(target, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
