@@ -19,6 +19,7 @@ from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, def
 
 from .api import handlers_for
 from .api.broken import handlers_for_broken
+from .api.disk import DiskCheck
 from .api.identity import IdentityService
 from .api.metrics import Metrics
 from .api.remote import handlers_for_remote
@@ -211,8 +212,15 @@ class TrainJobExtension(ExtensionApp):
                 upload_dir=Path(self.data_dir) / "uploads",
             ),
             metrics=metrics,
-            checks={"controllers": manager.check},
+            checks={"controllers": manager.check, "disk": DiskCheck(self._folders(store))},
         )
+
+    def _folders(self, store: Store) -> list[tuple[str, Path]]:
+        """Whose disks have to have room: the data folder's, and the record's where that lies elsewhere."""
+        folders = [("the data folder", Path(self.data_dir))]
+        if store.file is not None and store.file.parent.stat().st_dev != Path(self.data_dir).stat().st_dev:
+            folders.append(("the record", store.file.parent))
+        return folders
 
     def _named_namespaces(self) -> frozenset[str]:
         """The namespaces that the identity provider's roles name, where it can tell."""
@@ -265,7 +273,9 @@ class TrainJobExtension(ExtensionApp):
             await self.manager.stop()
             self._answer_with_the_failure(serverapp, error)
             raise
-        for warning in self.manager.warnings():
+        for line in self.manager.sandboxes():
+            self.log.info(line)
+        for warning in [*self.manager.warnings(), *await self.manager.homeless_queues()]:
             self.log.warning(warning)
 
     def _answer_with_the_failure(self, serverapp: ServerApp, error: Exception) -> None:

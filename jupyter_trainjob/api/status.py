@@ -13,6 +13,7 @@ from typing import Any
 
 from tornado import web
 
+from ..resources import mishaps
 from ..resources.errors import TrainJobError, Unavailable
 from ..storage.base import StoreError
 
@@ -38,7 +39,9 @@ class StatusErrors(web.RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Accidents with their traceback, answers with a line for those who debug."""
-        if isinstance(value, (TrainJobError, web.HTTPError)):
+        if value is not None and mishaps.is_disk_full(value):
+            mishaps.tell(log, f"Request {self.request_id} failed: {self.request.method} {self.request.path}", value)
+        elif isinstance(value, (TrainJobError, web.HTTPError)):
             log.debug("%s %s: %s", self.request.method, self.request.path, value)
         elif typ is not None and value is not None:
             log.error(
@@ -63,6 +66,13 @@ class StatusErrors(web.RequestHandler):
         """What to tell of ``exception``."""
         if isinstance(exception, TrainJobError):
             return exception
+        if mishaps.is_disk_full(exception):
+            return Unavailable(
+                "The disk of the server is full: nothing can be kept now.",
+                remedy="What was stored before is safe. Free some space, or tell the operator; then try again.",
+                retry_after_seconds=60,
+                data={"requestId": self.request_id},
+            )
         if isinstance(exception, StoreError):
             log.error("Request %s: the object store failed: %s", self.request_id, exception)
             return Unavailable(

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from ..resources import mishaps
 from ..store import Store, Writer
 
 LEASE = "controller"
@@ -59,8 +60,8 @@ class LeaderElection:
     async def _try_and_tell(self) -> None:
         try:
             await self._try()
-        except Exception:  # the record may be away for a while: told, and tried again
-            self._log.exception("the controllers' lease could not be had or renewed")
+        except Exception as error:  # the record may be away for a while: told, and tried again
+            mishaps.tell(self._log, "the controllers' lease could not be had or renewed", error)
             if self.leading and asyncio.get_running_loop().time() - self._renewed > LEASE_SECONDS:
                 await self._resign()
 

@@ -12,7 +12,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from ..backends.base import AttemptRef, Backend, KernelInfo, NodeCapacity
+from ..resources import mishaps
 from ..resources.errors import Expired, NotFound
+from ..resources.queue import Queue
 from ..resources.trainjob import TrainJob
 from ..storage.base import ObjectStore
 from ..store import Change, Reader, Store
@@ -89,6 +91,27 @@ class ControllerManager:
             for backend in self._started:
                 await backend.stop()
             self._started = []
+
+    def sandboxes(self) -> list[str]:
+        """One line a backend: how strongly it keeps jobs apart."""
+        told = [(name, backend.describe()) for name, backend in self._backends.items()]
+        return [
+            f"backend {name}: jobs run in a sandbox of level {about['isolation']!r}"
+            if about.get("isolation")
+            else f"backend {name}: of type {about.get('type', '')!r}"
+            for name, about in told
+        ]
+
+    async def homeless_queues(self) -> list[str]:
+        """A warning for each queue whose backend is not configured here: its jobs would wait for ever."""
+        queues = await self._store.aread(lambda reader: reader.list(Queue, limit=1000).items)
+        there = ", ".join(self.backend_names) or "none"
+        return [
+            f"queue {queue.metadata.name}: its backend {queue.spec.backend!r} is not in TrainJobExtension.backends "
+            f"(there are: {there}), so that its jobs wait for ever; add it, or change the queue's spec.backend"
+            for queue in queues
+            if queue.spec.backend not in self._backends
+        ]
 
     def warnings(self) -> list[str]:
         """What an operator should know of the backends, such as a weak sandbox."""
@@ -174,8 +197,8 @@ class ControllerManager:
                     await self._store.await_change(version, FEED_WAIT_SECONDS)
             except Expired:
                 expired = True
-            except Exception:  # the record may be away for a while: told, and tried again
-                self._log.exception("the feed of the record could not be read")
+            except Exception as error:  # the record may be away for a while: told, and tried again
+                mishaps.tell(self._log, "the feed of the record could not be read", error)
                 await asyncio.sleep(1.0)
 
     async def _wake(self, change: Change) -> None:
@@ -196,8 +219,8 @@ class ControllerManager:
             try:
                 await self._enqueue_all()
                 await self._sweep_orphans()
-            except Exception:  # told, and tried again at the next round
-                self._log.exception("looking over all live jobs failed")
+            except Exception as error:  # told, and tried again at the next round
+                mishaps.tell(self._log, "looking over all live jobs failed", error)
             await asyncio.sleep(RESYNC_SECONDS)
 
     async def _enqueue_all(self) -> None:
@@ -236,8 +259,8 @@ class ControllerManager:
                     self._log.info("%d old jobs are to be deleted", marked)
                 if self._uploads is not None and (gone := await self._uploads.reconcile(self._clock())):
                     self._log.info("%d uploads that no job used are gone", gone)
-            except Exception:  # told, and tried again at the next round
-                self._log.exception("retention failed")
+            except Exception as error:  # told, and tried again at the next round
+                mishaps.tell(self._log, "retention failed", error)
             await asyncio.sleep(RETENTION_SECONDS)
 
 

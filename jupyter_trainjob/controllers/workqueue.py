@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from ..resources import mishaps
+
 K = TypeVar("K", bound=Hashable)
 
 BACKOFF_FIRST_SECONDS = 0.05
@@ -121,7 +123,7 @@ class WorkQueue(Generic[K]):
             count = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(count - 1, 20))
             delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
-            self._log.error("%s failed (%d in a row), again in %.1f s", key, count, delay, exc_info=error)
+            mishaps.tell(self._log, f"{key} failed ({count} in a row), again in {delay:.1f} s", error)
             self._failed(key, error)
             self._running.discard(key)
             self.add_after(key, delay)

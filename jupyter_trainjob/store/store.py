@@ -95,6 +95,11 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps it; None for a database server."""
+        return Path(str(self._engines.url.database)) if self._engines.sqlite else None
+
     # Transactions
 
     def read(self, fn: Callable[[Reader], T]) -> T:

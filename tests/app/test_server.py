@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+
+from jupyter_trainjob.resources.base import ObjectMeta
+from jupyter_trainjob.resources.queue import Queue, QueueSpec
+from jupyter_trainjob.store import Store
 
 from ..benchmarks.server import RunningServer, running_server
 
@@ -163,6 +168,56 @@ def test_a_backend_that_cannot_start_is_said_to_whoever_asks() -> None:
         running_server("--LocalBackendSettings.python=/nope/python"),
     ):
         pass
+
+
+def test_the_log_says_how_jobs_are_kept_apart_and_which_queue_has_no_backend(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with Store.open(f"sqlite:///{data / 'record.sqlite'}") as store:
+        spec = QueueSpec(backend="cluster")
+        store.write(lambda writer: writer.create(Queue(metadata=ObjectMeta(name="gpu", owner="system"), spec=spec)))
+    with running_server(f"--TrainJobExtension.data_dir={data}") as server, server.http() as http:
+        level = http.get("readyz").json()["checks"]["controllers"]["backends"]
+        assert level == {"local": "local"}
+        lines = [line.partition("] ")[2] for line in server.log_text().splitlines()]
+    assert [line for line in lines if line.startswith("backend local: jobs run in a sandbox of level '")]
+    assert (
+        "queue gpu: its backend 'cluster' is not in TrainJobExtension.backends (there are: local), so that its jobs "
+        "wait for ever; add it, or change the queue's spec.backend"
+    ) in lines
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_is_not_ready_and_does_not_flood_the_log(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "none", disk], check=True)
+    try:
+        with running_server(f"--TrainJobExtension.data_dir={disk / 'data'}") as server, server.http() as http:
+            held = submit(http, "print(1)", schedulingGates=[{"type": "hold"}])
+            with open(disk / "ballast", "wb", buffering=0) as ballast, contextlib.suppress(OSError):
+                while True:
+                    ballast.write(bytes(2**16))
+            for _ in range(40):
+                http.post(f"{held}/hold")
+                refused = http.post("namespaces/root/trainjobs", json=body("x = '" + "y" * 100_000 + "'"))
+                time.sleep(0.1)
+            assert refused.status_code == 503
+            assert "the disk may be full" in refused.json()["message"]
+            ready = http.get("readyz")
+            assert ready.status_code == 503
+            told = ready.json()["checks"]["disk"]
+            assert told["ok"] is False
+            assert "free on the disk of the data folder; at least 64Mi are needed. Free some space." in told["message"]
+            time.sleep(6)
+            log = server.log_text()
+            assert "Traceback" not in log, log[-4000:]
+            assert log.count("the disk is full. Free some space") == 1
+            (disk / "ballast").unlink()
+            http.post(f"{held}/release").raise_for_status()
+            assert wait_for(http, held, is_final)["status"]["phase"] == "Succeeded"
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_all_options_are_explained() -> None:
