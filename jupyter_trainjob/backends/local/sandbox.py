@@ -164,6 +164,7 @@ def bwrap_argv(
 
 
 def system_argv() -> list[str]:
+    """The part that every sandbox has: the system, read-only, and its few files of /etc."""
     argv = ["--proc", "/proc", "--dev", "/dev"]
     for path in _SYSTEM:
         if os.path.isdir(path):

@@ -1,0 +1,1 @@
+"""Environments on this machine: built once per content in a sandbox of their own, shared, and dropped when unused."""
