@@ -153,4 +153,5 @@ class Services:
     def close(self) -> None:
         """Let go of the threads. Requests that still need them are told that the server stops."""
         self._closed = True
+        self.submission.close()
         self.pool.shutdown(wait=False, cancel_futures=True)

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 from ..resources import names
-from ..resources.errors import FieldError, Invalid, NotFound, TooMany, Unavailable, invalid
+from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
 from ..resources.profile import Profile
 from ..resources.queue import Queue
 from ..resources.trainjob import (
     CellSource,
-    NotebookSource,
     Phase,
     TrainJob,
 )
-from ..storage.base import KeyMissing, ObjectStore, StoreError
+from ..storage.base import ObjectStore
 from ..store import Reader, Store, Writer
 from . import checks, kernels, sources
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
+from .inspection import Inspection
 from .kernels import Choice
 from .limits import Node, may_use, priority_error, refusals
 from .ports import Backends, Kernel, Ranking
 from .roles import INSTRUCTOR, OPERATOR, Roles
 
-T = TypeVar("T")
-
-
-MAX_NOTEBOOK_BYTES = 32 * 1024 * 1024
 RETRY_AFTER_SECONDS = 30.0
 
 
@@ -59,6 +53,7 @@ class Submission:
         backends: Backends,
         default_queue: str = "default",
         default_profile: str = "default",
+        inspector: sources.Inspector | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
@@ -68,7 +63,7 @@ class Submission:
         self._default_queue = default_queue
         self._default_profile = default_profile
         self._backends = backends
-        self._inspecting = ThreadPoolExecutor(2, thread_name_prefix="trainjob-inspect")
+        self._inspection = Inspection(store, objects, inspector or sources.Inspector())
         self._clock = clock or (lambda: datetime.now(timezone.utc))
 
     async def submit(self, identity: Identity, namespace: str, data: Any, dry_run: bool = False) -> TrainJob:
@@ -203,43 +198,12 @@ class Submission:
             gate.message = gate.message or f"it waits until {parent.metadata.name} has {gate.condition}"
         return errors
 
-    # What the code says
-
-    async def _thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """In threads of our own: a long look at code must not keep others from the loop's."""
-        return await asyncio.get_running_loop().run_in_executor(self._inspecting, function, *arguments)
-
     async def _inspect(self, job: TrainJob, asked: Choice, fallback: Choice) -> sources.Findings:
-        source = job.spec.source
-        language = asked.language
-        if isinstance(source, CellSource):
-            language = asked.language or fallback.language
-            return await self._thread(sources.inspect_cell, source.code, language, list(job.spec.parameters))
-        if not isinstance(source, NotebookSource):
-            return sources.Findings()
-        key = names.blob_key(job.metadata.owner, source.digest)
-        row = await self._store.aread(lambda reader: reader.blob(job.metadata.owner, source.digest))
-        if row is None:
-            return sources.Findings()  # told by _blob_errors
-        if row.size > MAX_NOTEBOOK_BYTES:
-            return sources.Findings(
-                errors=[
-                    FieldError(
-                        "spec.source.digest",
-                        f"the notebook {source.path!r} has {row.size / 2**20:.0f} MiB; the limit is 32 MiB",
-                        None,
-                        "Clear its outputs and save it again.",
-                    )
-                ]
-            )
-        try:
-            data = await self._thread(self._objects.get, key)
-        except (KeyMissing, StoreError) as error:
-            raise Unavailable(
-                f"The notebook {source.path!r} was uploaded but can't be read from the store now: {error}",
-                remedy="Send it again in a moment.",
-            ) from error
-        return await self._thread(sources.inspect_notebook, data, source.path, language, list(job.spec.parameters))
+        return await self._inspection.findings(job, asked.language, fallback.language)
+
+    def close(self) -> None:
+        """End what looks at code."""
+        self._inspection.close()
 
 
 def _text_field(job: TrainJob) -> str:

@@ -599,8 +599,8 @@ async def test_a_profiles_kernel_counts_where_the_job_names_none(
 
 async def test_whole_numbers_that_r_would_change_are_refused(alice: Caller, submit: Submit) -> None:
     exact = {"n": 2**53, "deep": [{"m": -(2**31)}], "map": {"$type": "map", "value": {"$type": 1}}}
-    await submit(alice, code="n", parameters=exact, environment={"kernel": "R"})
-    found = await fields(alice, cell("n", parameters={"n": [2**53 + 1], "ok": 1}, environment={"kernel": "R"}))
+    await submit(alice, code="c(n, deep, map)", parameters=exact, environment={"kernel": "R"})
+    found = await fields(alice, cell("c(n, ok)", parameters={"n": [2**53 + 1], "ok": 1}, environment={"kernel": "R"}))
     assert set(found) == {"spec.parameters.n"}
     assert found["spec.parameters.n"]["message"] == "R can't hold 9007199254740993 exactly; send it as a string"
     await submit(alice, code="n", parameters={"n": 2**200})
