@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -17,12 +18,11 @@ from jupyter_server.utils import url_path_join
 from pythonjsonlogger.json import JsonFormatter
 from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default
 
-from .api import handlers_for
+from .api import PREFIX, handlers_for, remote
 from .api.broken import handlers_for_broken
 from .api.disk import DiskCheck
 from .api.identity import IdentityService
 from .api.metrics import Metrics
-from .api.remote import handlers_for_remote
 from .api.roles import Roles
 from .api.services import ApiConfig, Services
 from .api.submission import Submission
@@ -37,7 +37,6 @@ from .storage.base import ObjectStore
 from .storage.filesystem import FilesystemStore
 from .store import Store
 
-API_PATH = "trainjob/api/v1"
 URL_VARIABLE = "JUPYTER_TRAINJOB_URL"
 TOKEN_VARIABLE = "JUPYTER_TRAINJOB_TOKEN"  # noqa: S105 - a name, not a secret
 BACKENDS_GROUP = "jupyter_trainjob.backends"
@@ -130,6 +129,7 @@ class TrainJobExtension(ExtensionApp):
         self.store: Store | None = None
         self.services: Services | None = None
         self.manager: ControllerManager | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._kernel_token = secrets.token_urlsafe(32) if self.kernel_access else ""
         if self.json_logs:
             self._write_json_logs()
@@ -177,7 +177,7 @@ class TrainJobExtension(ExtensionApp):
             self.handlers.extend(handlers_for_broken(self.failure, self._identity()))
             return
         if self.remote_url:
-            self.handlers.extend(handlers_for_remote(self.remote_url, self.remote_token, self._identity()))
+            self.handlers.extend(remote.handlers_for_remote(self.remote_url, self.remote_token, self._identity()))
             return
         assert self.services is not None
         self.handlers.extend(handlers_for(self.services))
@@ -262,8 +262,10 @@ class TrainJobExtension(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         if self._kernel_token:
-            os.environ[URL_VARIABLE] = url_path_join(_local_url(serverapp), API_PATH)
+            os.environ[URL_VARIABLE] = url_path_join(_local_url(serverapp), PREFIX)
             os.environ[TOKEN_VARIABLE] = self._kernel_token
+        if self.remote_url:
+            self._asking = asyncio.create_task(self._ask_the_service())
         if self.manager is None:
             return
         try:
@@ -277,6 +279,14 @@ class TrainJobExtension(ExtensionApp):
             self.log.info(line)
         for warning in [*self.manager.warnings(), *await self.manager.homeless_queues()]:
             self.log.warning(warning)
+
+    async def _ask_the_service(self) -> None:
+        """Not waited for: a service that is away keeps nobody's notebooks from opening."""
+        problem = await remote.problem(self.remote_url, self.remote_token)
+        if problem is None:
+            self.log.info("Jobs run at the service %s; this server only forwards.", self.remote_url)
+        else:
+            self.log.warning("Jobs can't be sent now. %s", problem)
 
     def _answer_with_the_failure(self, serverapp: ServerApp, error: Exception) -> None:
         """Put the route that says why there are no jobs before those that were made when all seemed well."""
@@ -292,6 +302,8 @@ class TrainJobExtension(ExtensionApp):
         if os.environ.get(TOKEN_VARIABLE) == self._kernel_token:
             os.environ.pop(URL_VARIABLE, None)
             os.environ.pop(TOKEN_VARIABLE, None)
+        if self._asking is not None:
+            self._asking.cancel()
         try:
             await self._close()
         except Exception:  # told; raised, it would keep jupyter_server from ever ending

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from .services import Services
     from .status import StatusErrors
 
+PREFIX = "/trainjob/api/v1"
+"""Where the API lies, below the server's base URL. The client, which imports nothing of ours, writes it once more."""
+
 
 def handlers_for(services: Services) -> list[tuple[str, type[StatusErrors], dict[str, Any]]]:
     """Tornado's URL specs for the API, without the server's base URL.

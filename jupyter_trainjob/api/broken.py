@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from ..resources.errors import Unavailable
-from .handlers.routes import PREFIX
-from .identity import IdentityService, TrainJobAuth
+from . import PREFIX
+from .identity import IdentityService, OnlyIdentity, TrainJobAuth
 from .status import StatusErrors
-
-
-@dataclass(frozen=True)
-class OnlyIdentity:
-    """All the services there are."""
-
-    identity: IdentityService
 
 
 class BrokenHandler(StatusErrors, TrainJobAuth, APIHandler):

@@ -175,6 +175,13 @@ class HasIdentity(Protocol):
         """The service that says who asks."""
 
 
+@dataclass(frozen=True)
+class OnlyIdentity:
+    """All the services that a handler has which only has to know who asks."""
+
+    identity: IdentityService
+
+
 class TrainJobAuth(JupyterHandler):
     """First base of every handler of ours, HTTP and websocket alike: authentication.
 

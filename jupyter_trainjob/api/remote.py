@@ -26,13 +26,13 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
 
 from ..resources.errors import NotFound, TrainJobError, Unauthorized, Unavailable
+from . import PREFIX
 from .base import AUTH_RESOURCE
-from .identity import IdentityService, TrainJobAuth
+from .identity import IdentityService, OnlyIdentity, TrainJobAuth
 from .status import StatusErrors
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/trainjob/api/v1"
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 90.0
 """Longer than any wait that the service allows a long-poll."""
@@ -93,6 +93,18 @@ def _logged_in(action: str) -> Callable[[F], F]:
     return decorate
 
 
+class RemoteUnavailable(Unavailable):
+    """The service that this server forwards to can't be had. Not the fault of whoever asked this server."""
+
+    reason = "RemoteUnavailable"
+
+
+class RemoteUnauthorized(Unauthorized):
+    """The service refuses this server's token for it. The one who asked this server is well known here."""
+
+    reason = "RemoteUnauthorized"
+
+
 @dataclass
 class Remote:
     """The service, and who we are there."""
@@ -122,15 +134,16 @@ class Remote:
 
     def unavailable(self, error: Exception) -> Unavailable:
         """What to tell when the service can't be reached."""
-        return Unavailable(
+        return RemoteUnavailable(
             f"The job service at {self.url} can't be reached: {str(error).rstrip('.') or type(error).__name__}.",
-            remedy="Jobs go on there meanwhile. Try again in a while; if it stays, tell the operator.",
+            remedy="Jobs go on there meanwhile. Try again in a while; if it stays, check the address in "
+            "TrainJobExtension.remote_url and tell the operator of the service.",
             retry_after_seconds=5,
         )
 
     def moved(self, location: str) -> Unavailable:
         """What to tell when the answer is a redirect: the service itself never sends one."""
-        return Unavailable(
+        return RemoteUnavailable(
             f"{self.url} is not the job service itself: it sends one on to {location[:200]!r}.",
             remedy="Set TrainJobExtension.remote_url to the address of the service.",
         )
@@ -138,15 +151,10 @@ class Remote:
     def refused(self) -> Unauthorized:
         """What to tell when the service doesn't know us."""
         problem = "does not know this server's token" if self.token else "wants a token, and this server has none"
-        return Unauthorized(
+        return RemoteUnauthorized(
             f"The job service at {self.url} {problem}.",
             remedy="Set TrainJobExtension.remote_token, or JUPYTER_TRAINJOB_REMOTE_TOKEN, to your token for it.",
         )
-
-
-@dataclass(frozen=True)
-class _OnlyIdentity:
-    identity: IdentityService
 
 
 class _Forwarding(StatusErrors, TrainJobAuth):
@@ -160,9 +168,9 @@ class _Forwarding(StatusErrors, TrainJobAuth):
         self.remote = remote
 
     @property
-    def services(self) -> _OnlyIdentity:
+    def services(self) -> OnlyIdentity:
         """The only service that forwarding needs."""
-        return _OnlyIdentity(self.remote.identity)
+        return OnlyIdentity(self.remote.identity)
 
     async def admit(self) -> None:
         """Who asks, and whether this server's authorizer lets them: before anything goes to the service.
@@ -398,6 +406,26 @@ class RemoteStreamHandler(WebSocketMixin, _Forwarding, WebSocketHandler, Jupyter
         if self._there is not None:
             with contextlib.suppress(OSError):
                 self._there.close()
+
+
+async def problem(remote_url: str, remote_token: str) -> TrainJobError | None:
+    """Why requests that are forwarded will be refused, for a warning at the start; None where all is well.
+
+    It asks the service once, and waits for :data:`CONNECT_SECONDS` at most.
+    """
+    remote = Remote(remote_url, remote_token, IdentityService(local_user=""))
+    try:
+        async with remote.http() as client:
+            answer = await client.get(f"{remote.url}{PREFIX}/me", headers=remote.credentials(), timeout=CONNECT_SECONDS)
+    except httpx.HTTPError as error:
+        return remote.unavailable(error)
+    if answer.is_redirect:
+        return remote.moved(answer.headers.get("Location", ""))
+    if answer.status_code == 401:
+        return remote.refused()
+    if answer.status_code != 200:
+        return remote.unavailable(ValueError(f"it answers {answer.status_code} {answer.reason_phrase}"))
+    return None
 
 
 def handlers_for_remote(

@@ -22,6 +22,7 @@ from traitlets import Unicode, default
 from traitlets.config import Config
 
 from ..resources.errors import Unavailable
+from . import PREFIX
 from .identity import bearer
 from .tokencommand import default_token_file, token_main
 from .tokens import TokenFile, TokenFileError
@@ -138,7 +139,7 @@ class ServiceApp(ServerApp):
 
     @default("default_url")
     def _default_url(self) -> str:
-        return "/trainjob/api/v1/me"
+        return f"{PREFIX}/me"
 
 
 def defaults() -> Config:

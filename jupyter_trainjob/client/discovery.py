@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from .effects import Request, Steps, request
-from .errors import ConnectionLost, ServerNotFound, Unauthorized
+from .errors import ConnectionLost, ServerNotFound, Unauthorized, from_response
 
 API_PATH = "/trainjob/api/v1"
 _PROBE_SECONDS = 10.0
@@ -109,6 +109,8 @@ def _probe(endpoint: Endpoint) -> Steps[Connection | str]:
         answer = yield from request(effect)
     except ConnectionLost as error:
         return f"{endpoint.server} ({endpoint.source}) does not answer: {error.message}"
+    if answer.status >= 400 and _is_of_the_service(answer.body):
+        raise from_response(answer.status, answer.body, endpoint.server)
     if answer.status in (401, 403):
         raise endpoint.refused(answer.status)
     if answer.status == 200:
@@ -121,6 +123,15 @@ def _probe(endpoint: Endpoint) -> Steps[Connection | str]:
     if answer.status == 404:
         return f"{endpoint.server} ({endpoint.source}) answers, but has no jupyter_trainjob extension"
     return f"{endpoint.server} ({endpoint.source}) answered {answer.status} instead of 200"
+
+
+def _is_of_the_service(body: bytes) -> bool:
+    """Whether a server that only forwards tells of the service behind it: what we gave the server is good."""
+    try:
+        status = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(status, dict) and str(status.get("reason", "")).startswith("Remote")
 
 
 def api_root(url: str) -> str:

@@ -18,6 +18,8 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from jupyter_trainjob.api.identity import IdentityService
 from jupyter_trainjob.api.remote import Remote, _without_token, handlers_for_remote
 from jupyter_trainjob.api.tokens import Person, TokenFile
+from jupyter_trainjob.client import Client, Unauthorized
+from jupyter_trainjob.client.errors import Unavailable
 
 from . import processes
 from .processes import PREFIX, Running
@@ -166,9 +168,25 @@ def test_a_token_that_the_service_does_not_know_is_told_with_its_setting(folder:
         found.client("local-secret") as c,
     ):
         answer = c.get("/me")
+        with pytest.raises(Unauthorized) as caught, Client(found.url, "local-secret") as theirs:
+            theirs.me()
+        assert until(found, "Jobs can't be sent now. The job service at")
     assert answer.status_code == 401
+    assert answer.json()["reason"] == "RemoteUnauthorized"
     assert answer.json()["message"] == f"The job service at {service.url} does not know this server's token."
     assert "TrainJobExtension.remote_token" in answer.json()["remedy"]
+    assert str(caught.value) == f"{answer.json()['message']} {answer.json()['remedy']}", "not our token is to blame"
+
+
+def test_a_server_without_a_token_for_the_service_says_so_at_the_start_and_to_who_asks(
+    folder: Path, service: Running
+) -> None:
+    with processes.student(folder / "without", service.url, "") as found:
+        problem = f"The job service at {service.url} wants a token, and this server has none. Set "
+        assert until(found, f"Jobs can't be sent now. {problem}TrainJobExtension.remote_token")
+        with pytest.raises(Unauthorized) as caught, Client(found.url, "local-secret") as theirs:
+            theirs.me()
+    assert str(caught.value).startswith(problem)
 
 
 def test_a_service_that_is_away_is_503_and_comes_back(folder: Path, tokens: dict[str, str]) -> None:
@@ -178,7 +196,12 @@ def test_a_service_that_is_away_is_503_and_comes_back(folder: Path, tokens: dict
         away = client.get("/me")
         assert away.status_code == 503
         assert away.json()["message"].startswith(f"The job service at {url} can't be reached: ")
-        assert away.json()["reason"] == "Unavailable"
+        assert away.json()["reason"] == "RemoteUnavailable"
+        assert "check the address in TrainJobExtension.remote_url" in away.json()["remedy"]
+        with pytest.raises(Unavailable) as caught, Client(found.url, "local-secret") as theirs:
+            theirs.me()
+        assert str(caught.value).startswith(f"The job service at {url} can't be reached: ")
+        assert until(found, f"Jobs can't be sent now. The job service at {url} can't be reached: ")
         assert away.headers["Retry-After"] == "5"
         assert client.post("/namespaces/sam/trainjobs", json=CELL).status_code == 503
         with processes.service(folder / "late", folder / "tokens.yaml", port=port):
@@ -186,6 +209,16 @@ def test_a_service_that_is_away_is_503_and_comes_back(folder: Path, tokens: dict
         assert client.get("/me").status_code == 503
         data = folder / "early" / "data"
         assert not list(data.rglob("*.sqlite")), "a server that forwards keeps no record"
+
+
+def until(server: Running, text: str, seconds: float = 10) -> bool:
+    """Whether the server's log has it in time."""
+    deadline = time.monotonic() + seconds
+    while text not in server.log.read_text():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 SEEN: dict[str, str] = {}

@@ -7,12 +7,12 @@ from typing import Any
 from ...resources.base import Resource
 from ...resources.registry import KINDS
 from ...resources.trainjob import TrainJob
+from .. import PREFIX
 from ..base import UnknownHandler
 from ..status import StatusErrors
 from ..stream import ChangesStreamHandler
-from . import about, blobs, changes, jobs, logs, outputs, resources, usage
+from . import about, blobs, changes, jobs, logs, outputs, resources, series, usage
 
-PREFIX = "/trainjob/api/v1"
 JOB = "/namespaces/{namespace}/trainjobs/{name}"
 
 PATTERNS = {
@@ -45,6 +45,8 @@ ROUTES: list[Route] = [
     (f"{JOB}/{{verb}}", jobs.VerbHandler, {"model": TrainJob}),
     (f"{JOB}/retry", jobs.RetryHandler, {"model": TrainJob}),
     (f"{JOB}/why", jobs.WhyHandler, {"model": TrainJob}),
+    (f"{JOB}/metrics", series.PointsHandler, {"model": TrainJob}),
+    (f"{JOB}/metrics/series", series.SeriesHandler, {"model": TrainJob}),
     (f"{JOB}/usage", usage.UsageHandler, {"model": TrainJob}),
     (f"{JOB}/advice", usage.AdviceHandler, {"model": TrainJob}),
     (f"{JOB}/log", logs.LogHandler, {"model": TrainJob}),
