@@ -15,15 +15,27 @@ from .terminal import Screen, prepare
 
 PROG = "jupyter trainjob"
 EXIT_ERROR, EXIT_USAGE, EXIT_NO_SERVER, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 4, 130, 141
-STATUSES = """exit status:
-  0    done; of wait, logs -f and submit --block: and the job succeeded
-  1    the server refused, or there is no such thing; of diff: there are differences
-  2    the command line can't be read
-  3    of wait, logs -f and submit --block: the job failed or was cancelled
-  4    no server was found, or it does not answer
-  124  of wait: the time is over and the job is not
-  130  interrupted; jobs go on
-  141  the reader of the output went away"""
+_ENDS = {"wait": "", "logs": " -f", "submit": " --block"}
+"""Verbs that end with a job, and the option that makes them."""
+
+
+def statuses(verb: str = "") -> str:
+    """What the exit statuses mean, of one verb or (none) of all."""
+    which = [f"{name}{option}" for name, option in _ENDS.items() if verb in ("", name)]
+    end = f"{', '.join(which[:-1])} and {which[-1]}" if len(which) > 1 else "".join(which)
+    rows = {
+        0: "done" + (f"; of {end}: and the job succeeded" if end else ""),
+        1: "the server refused, or there is no such thing"
+        + ("; of diff: there are differences" if verb in ("", "diff") else ""),
+        2: "the command line can't be read",
+        3: f"of {end}: the job failed or was cancelled" if end else "",
+        4: "no server was found, or it does not answer",
+        124: "of wait --timeout: the time is over and the job is not" if verb in ("", "wait") else "",
+        130: "interrupted; jobs go on",
+        141: "the reader of the output went away",
+    }
+    return "exit status:\n" + "\n".join(f"  {code:<3}  {text}" for code, text in rows.items() if text)
+
 
 _GLOBAL = (
     argument("--url", metavar="URL", help="The server; found by itself where it is not given."),
@@ -139,7 +151,7 @@ def _verb(word: str) -> Verb:
 
 
 def _parser(verb: Verb) -> Parser:
-    return Parser(f"{PROG} {verb.name}", verb.help, verb.arguments, STATUSES)
+    return Parser(f"{PROG} {verb.name}", verb.help, verb.arguments, statuses(verb.name))
 
 
 def _version() -> int:
@@ -154,9 +166,9 @@ def _help(word: str) -> int:
         sys.stdout.write(_parser(_verb(word)).format_help().replace("%trainjob", PROG))
         return 0
     own = Parser(PROG, arguments=_GLOBAL)
-    more = "\n".join(f"  {name:9}  {text}" for name, text in {**_SERVER_VERBS, "version": "The version."}.items())
+    more = {**_SERVER_VERBS, "version": "The version."}
     sys.stdout.write(
-        f"usage: {PROG} [--url URL] [--token TOKEN] VERB …\n\n{overview('cli')}\n{more}\n\n"
-        f"{PROG} VERB --help explains one.\n\n{own.format_help().partition(chr(10) + chr(10))[2]}\n{STATUSES}\n"
+        f"usage: {PROG} [--url URL] [--token TOKEN] VERB …\n\n{overview('cli', more)}\n\n"
+        f"{PROG} VERB --help explains one.\n\n{own.format_help().partition(chr(10) + chr(10))[2]}\n{statuses()}\n"
     )
     return 0

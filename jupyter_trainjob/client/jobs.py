@@ -71,7 +71,8 @@ def patch(session: Session, job: JobView, patch: Json) -> Steps[Json]:
 
 
 def why(session: Session, job: JobView) -> Steps[Json]:
-    """Why it waits: ``{position, waitingFor, estimatedStart, blockers: [{limit, queue, requested, used, remedy}]}``."""
+    """Why it waits: ``{position, waitingFor, estimatedStart, blockers: [{limit, scope, queue, requested, used, maximum,
+    message, remedy}]}``; amounts as people write them, ``""`` where none applies."""
     return (yield from ops.why(session, job.namespace, job.uid))
 
 

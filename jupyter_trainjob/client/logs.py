@@ -11,6 +11,7 @@ from .effects import Emit, Request, Response, Sleep, Steps
 from .errors import NotFound
 from .session import FOLLOW_PATIENCE_SECONDS, PATIENCE_SECONDS, Session
 from .spec import FINAL_PHASES
+from .view import count_text
 
 _LIMIT_BYTES = 1024 * 1024
 _FIRST_WINDOW_BYTES = 16 * 1024
@@ -126,7 +127,9 @@ class _Text:
         if chunk.data and chunk.offset > asked:
             self._pieces.append(self._decoder.decode(b"", final=True))
             self._decoder.reset()
-            self._pieces.append(f"\n[… {chunk.offset - asked} bytes were left out: the log was longer than kept …]\n")
+            self._pieces.append(
+                f"\n[… {count_text(chunk.offset - asked, 'byte')} left out: the log was longer than kept …]\n"
+            )
         self.take(chunk.data)
 
     def take(self, data: bytes) -> None:
@@ -140,7 +143,7 @@ class _Text:
     def rest(self, chunk: LogChunk) -> str:
         text = self._decoder.decode(b"", final=True)
         if chunk.complete and chunk.missing:
-            text += f"\n[{chunk.missing} bytes are missing: the store could not be reached for too long]\n"
+            text += f"\n[{count_text(chunk.missing, 'byte')} missing: the store could not be reached for too long]\n"
         return text
 
 

@@ -14,6 +14,7 @@ from .effects import FileBody, Request, Sleep, Steps, offload
 from .errors import Expired, InputError, Invalid, NotFound, TrainJobError, WaitTimeout
 from .session import FOLLOW_PATIENCE_SECONDS, Session
 from .spec import FINAL_PHASES, NAME_LABEL
+from .view import count_text
 
 WAIT_SECONDS = 20
 """How long one long-poll hangs."""
@@ -233,7 +234,7 @@ def wait(session: Session, namespace: str, uid: str, timeout: float | None = Non
 def upload_bytes(session: Session, data: bytes) -> Steps[str]:
     """Store ``data`` unless the server has it; its digest."""
     digest = yield from offload(lambda: inputs.bytes_digest(data))
-    return (yield from _put_blob(session, digest, data, f"{len(data)} bytes"))
+    return (yield from _put_blob(session, digest, data, count_text(len(data), "byte")))
 
 
 def upload_file(session: Session, file: Path) -> Steps[str]:

@@ -146,9 +146,10 @@ class JobView:
             return min(1.0, float(progress.get("cellsDone", 0)) / float(progress["cells"]))
         return None
 
-    def mime_payload(self) -> dict[str, str]:
-        """What the card in JupyterLab gets: a reference and nothing more."""
-        return {"uid": self.uid, "namespace": self.namespace, "name": self.name}
+    def mime_payload(self, log_below: bool = False) -> dict[str, str]:
+        """What the card in JupyterLab gets: a reference; with ``log_below`` also that the log is printed below it."""
+        reference = {"uid": self.uid, "namespace": self.namespace, "name": self.name}
+        return {**reference, "log": "below"} if log_below else reference
 
     def plain(self, lines: list[str] | None = None) -> str:
         """For text front ends."""
@@ -173,11 +174,12 @@ class JobView:
             parts.append(f'<pre style="margin:4px 0 0;max-height:12em;overflow:auto">{shown}</pre>')
         return "".join([*parts, "</div>"])
 
-    def mimebundle(self, lines: list[str] | None = None) -> dict[str, Any]:
-        """All three forms. After a dry run there is no job to refer to, and so no card."""
+    def mimebundle(self, lines: list[str] | None = None, *, log_below: bool = False) -> dict[str, Any]:
+        """All three forms; after a dry run there is no job to refer to, and so no card. ``log_below``: see
+        :meth:`mime_payload`."""
         bundle: dict[str, Any] = {"text/plain": self.plain(lines), "text/html": self.html(lines)}
         if self.uid:
-            bundle[MIME] = self.mime_payload()
+            bundle[MIME] = self.mime_payload(log_below)
         return bundle
 
     def __repr__(self) -> str:
@@ -213,6 +215,20 @@ def duration_text(seconds: float | None) -> str:
     if seconds < 86400:
         return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
     return f"{int(seconds) // 86400} d {int(seconds) % 86400 // 3600} h"
+
+
+def count_text(count: Any, word: str) -> str:
+    """``1 job``, ``3 jobs``; an amount as people write it (``500m``) is more than one."""
+    return f"{count} {word}" if str(count) in ("1", "1.0") else f"{count} {word}s"
+
+
+def local_text(text: Any) -> str:
+    """A time of the server's as the clock here shows it, to the minute: ``14:05``, on another day with its date."""
+    found = instant(text)
+    if found is None:
+        return ""
+    here = found.astimezone()
+    return f"{here:%H:%M}" if here.date() == datetime.now().astimezone().date() else f"{here:%Y-%m-%d %H:%M}"
 
 
 def size_text(count: float) -> str:

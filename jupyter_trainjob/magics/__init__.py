@@ -51,7 +51,17 @@ class TrainJobMagics(Magics):
         return run_line(self.shell, line)
 
 
+def with_body(lines: list[str]) -> list[str]:
+    """A cell that is the ``%%trainjob`` line alone gets an empty line below: IPython itself refuses such a cell before
+    anybody can show ``--help``, and advises the other magic."""
+    alone = len(lines) == 1 and lines[0].split()[:1] == ["%%trainjob"]
+    return [lines[0].rstrip("\n") + "\n", "\n"] if alone else lines
+
+
 def load_ipython_extension(shell: Any) -> None:
     """Register both. Inside a job the runner has its own: there, such cells run in place."""
     if not os.environ.get(IN_JOB_VARIABLE):
         shell.register_magics(TrainJobMagics)
+        transformers = shell.input_transformers_cleanup
+        if all(getattr(one, "__name__", "") != with_body.__name__ for one in transformers):
+            transformers.append(with_body)

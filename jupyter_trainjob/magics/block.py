@@ -6,7 +6,8 @@ import sys
 import time
 from typing import Any
 
-from ..client import Job, jobs
+from ..client import Job, ResultError, jobs
+from ..verbs.printing import plain
 from . import state
 from .errors import Detached
 
@@ -14,16 +15,35 @@ SECOND_CHANCE_SECONDS = 3.0
 
 
 def block(shell: Any, job: Job, names: list[str]) -> None:
-    """Wait for ``job`` and put its variables ``names`` into the notebook. Raises ``JobFailed``, ``Detached``."""
-    if hasattr(shell, "kernel"):
-        state.follower().display(job, shell, log=False)
+    """Wait for ``job`` and put its variables ``names`` into the notebook. Raises ``JobFailed``, ``Detached``, and
+    ``ResultError`` for those that did not come back; the others are there nevertheless."""
+    shown = state.follower().display(job, shell, log=False) if hasattr(shell, "kernel") else None
     try:
-        stream(job)
-        job.wait()
+        try:
+            stream(job)
+            job.wait()
+        finally:
+            if shown is not None and job.finished:
+                shown.finish(job)  # the thread may be a moment behind, and the cell is over now
         jobs.raise_unless_succeeded(job)
-        shell.push({name: job.result(name) for name in names})
+        bring_back(shell, job, names)
     except KeyboardInterrupt:
         detach(job)
+
+
+def bring_back(shell: Any, job: Job, names: list[str]) -> None:
+    """Put the variables into the notebook; all that are missing are named with their reasons."""
+    missing: dict[str, ResultError] = {}
+    for name in names:
+        try:
+            shell.push({name: job.result(name)})
+        except ResultError as error:
+            missing[name] = error
+    if len(missing) == 1:
+        raise next(iter(missing.values()))
+    if missing:
+        reasons = "".join(f"\n  {plain(name)}: {plain(error)}" for name, error in missing.items())
+        raise ResultError(f"{len(missing)} of {len(names)} variables of {job.name} did not come back:{reasons}")
 
 
 def stream(job: Job) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from ..client import InputError, Job, spec
-from ..verbs.options import job_options
-from ..verbs.parser import joined, unknown_words
+from ..client import InputError, Job, spec, view
+from ..verbs.options import CELL_OPTIONS, job_options
+from ..verbs.parser import Parser, joined, unknown_words
 from . import state
 from .block import block
 from .errors import clean_errors
@@ -24,6 +24,9 @@ def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) 
     """Submit ``code`` with the options in ``line``; the job, or None after ``--block`` and ``--dry-run``."""
     with clean_errors():
         arguments = parse(parser, line)
+        if arguments is None:
+            sys.stdout.write(_HELP.format_help())
+            return None
         if not code.strip():
             raise UsageError("The cell is empty: write the code to run below the %%trainjob line.")
         options = job_options(arguments)
@@ -46,12 +49,22 @@ def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) 
         return live(job)
 
 
-def parse(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
-    """The options in ``line``; ``UsageError`` says what can't be read."""
+_HELP = Parser(
+    "%%trainjob",
+    "Send this cell away as a job. It returns at once; the output follows the job.",
+    CELL_OPTIONS,
+    "Afterwards: %trainjob last, %trainjob logs NAME -f, %trainjob results NAME VAR; %trainjob help lists all verbs.\n",
+)
+
+
+def parse(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace | None:
+    """The options in ``line``, None if help is wanted; ``UsageError`` says what can't be read."""
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise UsageError(f"%%trainjob: {error}; close the quotes.") from None
+    if "-h" in words or "--help" in words:
+        return None
     found, unknown = parser.parse_known_args(joined(parser, words))
     if unknown:
         raise UsageError(unknown_words(parser, unknown).replace("%trainjob:", "%%trainjob:", 1))
@@ -101,8 +114,8 @@ def _tell_dry_run(job: Job) -> None:
         "queue": asked.get("queue"),
         "profile": asked.get("profile"),
         "resources": ", ".join(f"{key} {value}" for key, value in (asked.get("resources") or {}).items()),
-        "time limit": asked.get("timeLimitSeconds") and f"{asked['timeLimitSeconds']} s",
-        "starts about": job.status.get("estimatedStart"),
+        "time limit": view.duration_text(asked.get("timeLimitSeconds")).replace(".0 s", " s"),
+        "starts about": view.local_text(job.status.get("estimatedStart")),
     }.items():
         if value:
             sys.stdout.write(f"  {word}: {value}\n")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from IPython.core.error import UsageError
 
-from ..client import InputError, TrainJobError
+from ..client import ConnectionLost, InputError, ServerNotFound, TrainJobError, Unauthorized
 from ..verbs.parser import UsageProblem
 from . import state
 
@@ -27,6 +27,6 @@ def clean_errors() -> Iterator[None]:
     except (UsageProblem, InputError) as error:
         raise UsageError(str(error)) from None
     except TrainJobError as error:
-        if not error.code or error.code == 401:
+        if isinstance(error, (ServerNotFound, ConnectionLost, Unauthorized)):
             state.forget_client()  # the server may be elsewhere by now: look for it anew the next time
         raise error from None

@@ -1,7 +1,7 @@
 """A displayed job whose ``text/html`` and ``text/plain`` follow it, for front ends that lack our own renderer.
 
 One thread a kernel asks for all displayed jobs, about once a second while they run, and ends with the last of them.
-The card's payload (``application/vnd.trainjob+json``) never changes: it is a reference.
+The card's payload (``application/vnd.trainjob+json``) never changes: it is a reference, and says where the log is.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class _Watch:
     shown_at: float = 0.0
     ended: bool = False
     notes: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while what is shown changes: the cell's own thread may finish it while the follower has older news."""
 
     def lines(self) -> list[str]:
         """The last lines of the log, as a person would see them on a terminal, and what is to be noted."""
@@ -83,10 +85,30 @@ class _Watch:
         if update and now == self.shown and time.monotonic() - self.shown_at < _CLOCK_SECONDS and not self.ended:
             return
         self.shown, self.shown_at = now, time.monotonic()
-        bundle = self.view.mimebundle(lines)
+        bundle = self.view.mimebundle(lines, log_below=not self.log)
         assert MIME in bundle
         transient = {"display_id": self.display_id}
         self.context.run(self.publish, data=bundle, metadata={}, transient=transient, update=update)
+
+    def tell(self, view: JobView) -> None:
+        """Show the news, unless the end is shown already."""
+        with self.lock:
+            if not self.ended:
+                self.view, self.ended = view, view.finished
+                self.show()
+
+    def give_up(self, note: str) -> None:
+        """Show what is known for the last time, with a note."""
+        with self.lock:
+            if not self.ended:
+                self.notes, self.ended = [note], True
+                self.show()
+
+    def finish(self, view: JobView) -> None:
+        """Show ``view``, the last there is to know, at once."""
+        with self.lock:
+            self.view, self.ended = JobView(view.resource), True
+            self.show()
 
 
 class Follower:
@@ -99,8 +121,9 @@ class Follower:
         self._stop = threading.Event()
         atexit.register(self._stop.set)
 
-    def display(self, job: Job, shell: Any, *, log: bool) -> None:
-        """Show the job here, and go on showing it until it ends. ``log``: with its last lines."""
+    def display(self, job: Job, shell: Any, *, log: bool) -> _Watch:
+        """Show the job here, and go on showing it until it ends. ``log``: with its last lines; else whoever asks
+        prints the log below it, and the card need not show it once more."""
         watch = _Watch(
             JobView(job.resource),
             shell.display_pub.publish,
@@ -116,6 +139,7 @@ class Follower:
                     target=self._run, args=(job.client.clone(),), name="trainjob-follower", daemon=True
                 )
                 self._thread.start()
+        return watch
 
     def _run(self, client: Client) -> None:
         client.session.notice = None
@@ -131,7 +155,6 @@ class Follower:
                 try:
                     for watch in watches:
                         self._look(client, watch)
-                        watch.show()
                     away = 0.0
                 except ConnectionLost:
                     away = min(max(away * 2, _AWAY_SECONDS[0]), _AWAY_SECONDS[1])
@@ -140,19 +163,16 @@ class Follower:
                 self._stop.wait(away or max(_PASS_SECONDS, _PER_JOB_SECONDS * len(watches)))
 
     def _look(self, client: Client, watch: _Watch) -> None:
-        view = watch.view
         try:
-            job = client.job(view.uid, view.namespace)
+            job = client.job(watch.view.uid, watch.view.namespace)
         except NotFound:
-            watch.notes, watch.ended = ["It was deleted."], True
+            watch.give_up("It was deleted.")
             return
-        watch.view = JobView(job.resource)
         if watch.log and job.phase != "Queued":
-            self._read(client, watch)
-        watch.ended = job.finished
+            self._read(client, watch, job)
+        watch.tell(JobView(job.resource))
 
-    def _read(self, client: Client, watch: _Watch) -> None:
-        view = watch.view
+    def _read(self, client: Client, watch: _Watch, view: JobView) -> None:
         size = int((view.status.get("log") or {}).get("size") or 0)
         start = max(watch.offset, size - _TAIL_BYTES)
         try:
@@ -165,5 +185,4 @@ class Follower:
     def _give_up(self, watches: list[_Watch], why: str) -> None:
         """The server refuses what it allowed before: say so once, and stop asking."""
         for watch in watches:
-            watch.notes, watch.ended = [f"No longer followed: {why}"], True
-            watch.show()
+            watch.give_up(f"No longer followed: {why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import difflib
 import re
 import sys
@@ -11,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..client import Client, Conflict, InputError, NotFound
+from ..client import Client, Conflict, InputError, NotFound, typed
 from .context import Context, Show
 from .printing import plain, text, yaml_text
 
@@ -69,7 +70,24 @@ def _resources(document: Any, where: str) -> list[dict[str, Any]]:
         )
     if not isinstance(document.get("metadata", {}), dict):
         raise InputError(f"{where}: metadata is no mapping.", remedy="Write metadata: {name: …}.")
-    return [document]
+    return [_carried(document)]
+
+
+def _carried(document: dict[str, Any]) -> dict[str, Any]:
+    """The document as JSON: a job's parameters keep their types, a date elsewhere (a label) is its text."""
+    found: dict[str, Any] = {key: _dates_as_text(item) for key, item in document.items()}
+    parameters = (document.get("spec") or {}).get("parameters") if isinstance(document.get("spec"), dict) else None
+    if document["kind"] == "TrainJob" and isinstance(parameters, dict):
+        found["spec"]["parameters"] = {str(name): typed.from_yaml(item, str(name)) for name, item in parameters.items()}
+    return found
+
+
+def _dates_as_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _dates_as_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_dates_as_text(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime.date) else value
 
 
 def apply(context: Context, arguments: argparse.Namespace) -> Show | None:
@@ -81,7 +99,10 @@ def apply(context: Context, arguments: argparse.Namespace) -> Show | None:
         word, after = _apply_one(client, where, resource, live, arguments)
         done.append(after)
         if not arguments.output:
-            said = " (dry run)" if arguments.dry_run else ""
+            notes = ["dry run"] if arguments.dry_run else []
+            if resource["kind"] == "TrainJob" and not (resource.get("metadata") or {}).get("name"):
+                notes.append("generateName: a new job each time")
+            said = f" ({'; '.join(notes)})" if notes else ""
             context.say(plain(f"{resource['kind']}/{after['metadata'].get('name') or _name(resource)} {word}{said}"))
     if arguments.output:
         context.write(text(Show("Any", done, arguments.output, single=len(done) == 1)))

@@ -27,6 +27,9 @@ def list_jobs(context: Context, arguments: argparse.Namespace) -> Show:
     )
     if arguments.limit and len(found) == arguments.limit:
         context.tell(f"(the newest {arguments.limit}; --limit 0 shows all)")
+    if not found and not arguments.all_namespaces:
+        where = f"the namespace {arguments.namespace}" if arguments.namespace else "your own namespace"
+        context.tell(f"(in {where}; -n NAMESPACE looks in another, -A in all)")
     return Show(
         "TrainJobs" if arguments.all_namespaces else "TrainJob", [job.resource for job in found], arguments.output
     )
@@ -93,20 +96,28 @@ def why(context: Context, arguments: argparse.Namespace) -> Show | None:
     answer = job.why()
     if arguments.output in ("json", "yaml"):
         return Show("Why", [answer], arguments.output, single=True)
-    context.say(f"{job.name}: {job.describe()}")
-    if answer.get("waitingFor") and str(answer["waitingFor"]) not in job.describe():
-        context.say(f"  waits for: {answer['waitingFor']}")
-    for blocker in answer.get("blockers") or []:
-        context.say("  " + _blocker(blocker))
-    if answer.get("estimatedStart"):
-        context.say(f"  may start about {answer['estimatedStart']}")
+    for line in why_lines(job, answer):
+        context.say(line)
     return None
 
 
-def _blocker(blocker: dict[str, Any]) -> str:
-    message = str(blocker.get("message") or "")
-    sentence = message[:1].upper() + message[1:].rstrip(".") + "." if message else ""
-    return f"{sentence} {blocker.get('remedy') or ''}".strip()
+def why_lines(job: view.JobView, answer: dict[str, Any]) -> list[str]:
+    """The answer of ``/why`` for a person: each thing said once, times as the clock here shows them."""
+    if job.phase != "Queued":
+        return [f"{job.name}: {job.describe()}", "  It does not wait."]
+    place = f", position {answer['position']}" if answer.get("position") else ""
+    waiting = str(answer.get("waitingFor") or "")
+    lines = [f"{job.name}: Queued{place}", f"  {waiting}"]
+    for blocker in answer.get("blockers") or []:
+        message = str(blocker.get("message") or "").rstrip(".")
+        if message and message.casefold() not in waiting.casefold():
+            lines.append(f"  {message[:1].upper()}{message[1:]}.")
+        lines.append(f"  {blocker.get('remedy') or ''}")
+    if answer.get("estimatedStart"):
+        lines.append(
+            f"  It starts at {view.local_text(answer['estimatedStart'])} at the latest, unless others come first."
+        )
+    return [line for line in lines if line.strip()]
 
 
 def queues(context: Context, arguments: argparse.Namespace) -> Show:

@@ -38,11 +38,13 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
 
-NAMESPACE = argument("-n", "--namespace", metavar="NAMESPACE", help="A course or project; your own by default.")
+NAMESPACE = argument(
+    "-n", "--namespace", metavar="NAMESPACE", help="Of this course or project, not your own namespace."
+)
 
 JOB_OPTIONS: tuple[Argument, ...] = (
     argument("--name", metavar="NAME", help="A short name, such as digits; the job is digits-x7k2p."),
-    argument("--profile", metavar="PROFILE", help="A ready choice of environment and resources: %%trainjob limits."),
+    argument("--profile", metavar="PROFILE", help="A ready choice of environment and resources: %%trainjob profiles."),
     argument("--queue", metavar="QUEUE", help="Where it waits its turn: %%trainjob queues."),
     NAMESPACE,
     argument("--cpu", metavar="CPUS", help="CPUs: 2, 0.5, 500m."),
@@ -53,7 +55,12 @@ JOB_OPTIONS: tuple[Argument, ...] = (
     argument("--time-limit", metavar="TIME", help="Longest run: 5m, 1h30m, 90 (seconds)."),
     argument("--priority", metavar="N", type=whole_number, help="Higher goes first in its queue."),
     argument(
-        "--param", metavar="NAME=VALUE", action="append", default=[], help="Set a variable before the code runs; again."
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="Set a variable before the code runs; again for more. The value is JSON (0.1, true, [1, 2], also NaN and "
+        "Infinity), a date (2026-11-22), a Python literal, else text; 'day=\"2026-11-22\"' is text.",
     ),
     argument("--out", metavar="NAMES", action="append", default=[], help="Variables to bring back: model,score."),
     argument(
@@ -66,8 +73,12 @@ JOB_OPTIONS: tuple[Argument, ...] = (
     argument(
         "--keep", metavar="GLOBS", action="append", default=[], help="Files to keep of what it writes; all by default."
     ),
-    argument("--env", metavar="NAME=VALUE", action="append", default=[], help="An environment variable; again."),
-    argument("--label", metavar="NAME=VALUE", action="append", default=[], help="A label to find it by; again."),
+    argument(
+        "--env", metavar="NAME=VALUE", action="append", default=[], help="An environment variable; again for more."
+    ),
+    argument(
+        "--label", metavar="NAME=VALUE", action="append", default=[], help="A label to find it by; again for more."
+    ),
     argument(
         "--depends-on",
         metavar="JOBS",
@@ -81,7 +92,7 @@ JOB_OPTIONS: tuple[Argument, ...] = (
     argument(
         "--notify",
         action="store_true",
-        help="Keep with the job that I want to be told of its end (nothing shows it yet).",
+        help="Tell me in JupyterLab when it ended.",
     ),
     argument("--block", action="store_true", help="Wait, show the log as it comes, and bring --out back."),
     argument("--dry-run", action="store_true", help="Only say what would happen."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import shutil
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -12,6 +13,21 @@ from .options import Argument
 
 class UsageProblem(Exception):
     """What was typed can't be read; the text says what, and what to write instead."""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """One line an option, in two columns: ``-n, --namespace NAMESPACE  What it is.``"""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=min(shutil.get_terminal_size((100, 24)).columns, 110))
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, str(action.metavar or action.dest))}"
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section("arguments" if heading == "positional arguments" else heading)
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +40,7 @@ class Parser(argparse.ArgumentParser):
             epilog=epilog,
             add_help=False,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
         for item in arguments:
             self.add_argument(*item.flags, **item.settings)

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..client import view
+from ..client import typed, view
 from .context import Show
 
 Column = tuple[str, Callable[[dict[str, Any]], str]]
@@ -56,8 +56,13 @@ def _use(who: str) -> Callable[[dict[str, Any]], str]:
 def _limit(scope: str) -> Callable[[dict[str, Any]], str]:
     def get(resource: dict[str, Any]) -> str:
         limits = (resource.get("spec") or {}).get(scope) or {}
-        words = {"runningJobs": "jobs", "cpu": "CPUs", "memory": "memory", "gpu": "GPUs"}
-        return ", ".join(f"{limits[key]} {word}" for key, word in words.items() if limits.get(key) is not None)
+        words = {"runningJobs": "job", "cpu": "CPU", "memory": "", "gpu": "GPU"}
+        given = ((limits.get(key), word) for key, word in words.items())
+        return ", ".join(
+            view.count_text(amount, word) if word else f"{amount} memory"
+            for amount, word in given
+            if amount is not None
+        )
 
     return get
 
@@ -173,9 +178,11 @@ def detail(resource: dict[str, Any]) -> str:
         "Profile": spec.get("profile"),
         "Resources": resources,
         "Time limit": limit,
-        "Parameters": ", ".join(f"{name}={value!r}" for name, value in (spec.get("parameters") or {}).items()),
+        "Parameters": ", ".join(
+            f"{name}={typed.shown(value)}" for name, value in (spec.get("parameters") or {}).items()
+        ),
         "Labels": labels,
-        "Created": job.metadata.get("creationTimestamp"),
+        "Created": view.local_text(job.metadata.get("creationTimestamp")),
         "Ran on": " ".join(str(attempt[key]) for key in ("node", "isolation") if attempt.get(key)),
         "Attempts": len(job.status.get("attempts") or []) if attempt else "",
         "Used": _used(usage),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .options import JOB_OPTIONS, NAMESPACE, Argument, argument, whole_number
@@ -16,7 +17,12 @@ OUTPUT = argument(
 )
 _NAME = argument("name", metavar="NAME", help="uid, full name, or short name (the latest wins).")
 _NAMES = argument("names", metavar="NAME", nargs="+", help="uid, full name, or short name (the latest wins).")
-_ALL_NAMESPACES = argument("-A", "--all-namespaces", action="store_true", help="In all namespaces that you may see.")
+_ALL_NAMESPACES = argument(
+    "-A",
+    "--all-namespaces",
+    action="store_true",
+    help="Of all namespaces that you may see, with namespace and owner.",
+)
 _MESSAGE = argument("-m", "--message", metavar="TEXT", default="", help="Why; kept with the job.")
 
 
@@ -47,7 +53,7 @@ VERBS: dict[str, Verb] = {
         ),
         _verb(
             "list",
-            "Your jobs, newest first.",
+            "Jobs of your namespace, or of another (-n) or all (-A), newest first.",
             "looking:list_jobs",
             argument("text", metavar="TEXT", nargs="?", default="", help="Only names that contain it."),
             _ALL_NAMESPACES,
@@ -180,8 +186,8 @@ def verbs_of(place: str) -> dict[str, Verb]:
     return {name: verb for name, verb in VERBS.items() if verb.where in ("both", place)}
 
 
-def overview(place: str) -> str:
-    """The verbs with a line each."""
-    verbs = verbs_of(place)
-    width = max(map(len, verbs))
-    return "\n".join(f"  {name:{width}}  {verb.help}" for name, verb in verbs.items())
+def overview(place: str, more: Mapping[str, str] | None = None) -> str:
+    """The verbs with a line each, and ``more`` of another kind."""
+    lines = {name: verb.help for name, verb in verbs_of(place).items()} | dict(more or {})
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in lines.items())

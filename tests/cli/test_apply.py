@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from jupyter_trainjob.client import Client
+from jupyter_trainjob.verbs.applying import documents
 
 from .conftest import Done
 
@@ -67,6 +69,44 @@ def test_apply_reads_standard_input_and_prints_what_came_of_it(trainjob: Trainjo
     done = trainjob("apply", "-f", "-", "-o", "name", input=document)
     assert done.status == 0 and done.out.startswith("made-")
     client.job(done.out.strip()).cancel()
+
+
+def test_a_generated_name_says_that_it_makes_a_new_job_each_time(
+    trainjob: Trainjob, client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "j.yaml").write_text(
+        "apiVersion: jupyter-trainjob/v1\nkind: TrainJob\nmetadata: {generateName: made, labels: {day: 2026-11-22}}\n"
+        "spec: {source: {type: cell, code: print(1)}, schedulingGates: [{type: hold}]}\n"
+    )
+    dry = trainjob("apply", "-f", "j.yaml", "--dry-run")
+    assert re.fullmatch(
+        r"TrainJob/made\S* would be created \(dry run; generateName: a new job each time\)\n", dry.out
+    ), dry
+    names = set()
+    for _ in range(2):
+        done = trainjob("apply", "-f", "j.yaml")
+        said = re.fullmatch(r"TrainJob/(made-\w+) created \(generateName: a new job each time\)\n", done.out)
+        assert said, done
+        names.add(said[1])
+    assert len(names) == 2
+    for name in names:
+        job = client.job(name)
+        assert job.metadata["labels"]["day"] == "2026-11-22", "a date that is no parameter is its text"
+        job.cancel()
+
+
+def test_a_files_parameters_keep_their_types(tmp_path: Path) -> None:
+    (tmp_path / "j.yaml").write_text(
+        "kind: TrainJob\nmetadata: {name: p}\n"
+        "spec: {parameters: {day: 2026-11-22, lr: .nan, tag: {$type: date, value: '2026-01-02'}, n: 3}}\n"
+    )
+    [(_, resource)] = documents([str(tmp_path / "j.yaml")])
+    assert resource["spec"]["parameters"] == {
+        "day": {"$type": "date", "value": "2026-11-22"},
+        "lr": {"$type": "float", "value": "NaN"},
+        "tag": {"$type": "date", "value": "2026-01-02"},
+        "n": 3,
+    }
 
 
 def test_what_can_not_be_applied(trainjob: Trainjob, tmp_path: Path) -> None:

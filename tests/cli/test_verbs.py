@@ -81,6 +81,46 @@ def test_outputs_in_four_formats(trainjob: Trainjob, client: Client) -> None:
     assert gone.status == 1 and job.name in gone.err
 
 
+def test_why_says_each_thing_once(trainjob: Trainjob, client: Client) -> None:
+    queue = {"kind": "Queue", "apiVersion": "jupyter-trainjob/v1", "metadata": {"name": "narrow"}}
+    client.put_thing("queues", {**queue, "spec": {"limits": {"runningJobs": 1}}})
+    running = client.submit_cell("import time; time.sleep(60)", name="first", queue="narrow", time_limit="2m")
+    jobs = [client.submit_cell("1", name=f"later-{n}", queue="narrow", time_limit="2m") for n in range(2)]
+    while running.refresh().phase != "Running":
+        time.sleep(0.1)
+    said = trainjob("why", jobs[1].name).out
+    answer = jobs[1].why()
+    assert set(answer["blockers"][0]) == {
+        "limit", "scope", "queue", "requested", "used", "maximum", "message", "remedy"
+    }  # fmt: skip
+    lines = said.splitlines()
+    assert lines[0] == f"{jobs[1].name}: Queued, position 2"
+    assert "1 job is ahead" in lines[1] and "narrow" in lines[1]
+    for sentence in re.split(r"[.;]\s*", said):
+        assert not sentence.strip() or said.count(sentence) == 1, said
+    assert re.search(r"It starts at \d\d:\d\d at the latest, unless others come first\.\n", said), said
+    assert "Z" not in said and "T1" not in said and "1 jobs" not in said
+    assert "1 job" in trainjob("queues").out and "1 jobs" not in trainjob("queues").out
+    assert "It does not wait." in trainjob("why", running.name).out
+    client.cancel_all()
+
+
+def test_jobs_of_another_namespace(trainjob: Trainjob, client: Client) -> None:
+    there = client.submit_cell("1", name="abroad", namespace="course", hold=True)
+    assert there.name in trainjob("list", "-n", "course").out
+    assert there.name not in trainjob("list").out
+    everywhere = trainjob("list", "-A").out
+    assert everywhere.startswith("NAMESPACE") and re.search(rf"course +\S+ +{there.name}", everywhere)
+    none = trainjob("list", "no-such-name")
+    assert none.out == "No jobs.\n"
+    assert none.err == "(in your own namespace; -n NAMESPACE looks in another, -A in all)\n"
+    assert "(in the namespace course; " in trainjob("list", "no-such-name", "-n", "course").err
+    lost = trainjob("logs", "abroad")
+    assert lost.status == 1 and f"{there.name} is in the namespace 'course': say -n course" in lost.err
+    assert trainjob("logs", "abroad", "-n", "course").status == 0
+    there.cancel()
+
+
 def test_no_colour_and_no_cut_when_piped(trainjob: Trainjob, client: Client) -> None:
     job = client.submit_cell("print(1)", name="n" * 57, hold=True)
     listed = trainjob("list", COLUMNS="40").out

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from jupyter_trainjob.client import Client
 
-from .conftest import Kernel
+from ..served import Served
+from .conftest import Kernel, Ran, plain
 
 MIME = "application/vnd.trainjob+json"
 
@@ -72,6 +75,88 @@ def test_block_streams_the_log_and_brings_variables_back(kernel: Kernel) -> None
     assert ran.stdout == "step 0\nstep 1\nstep 2\n"
     assert len(seen) >= 2, "it came in pieces, as it was printed"
     assert kernel.run("print(model, score)").stdout == "{'w': [1, 2]} 0.5\n"
+
+
+def test_after_block_the_output_tells_the_end_and_the_card_leaves_the_log_to_the_text(kernel: Kernel) -> None:
+    for code, end in (("print('said')", "Succeeded"), ("print('said')\n1/0", "Failed")):
+        kernel.updates.clear()
+        states: list[str] = []
+
+        def watch(message: dict, ran: Ran, states: list[str] = states) -> None:  # type: ignore[type-arg]
+            if message["msg_type"] in ("stream", "error"):
+                states.append(message["msg_type"])
+
+        ran = kernel.run(f"%%trainjob --name told --block\n{code}", on_message=watch)
+        assert "said\n" in ran.stdout and states.count("error") == (end == "Failed")
+        first, here = ran.displays[0]["data"], ran.displays[0]["transient"]["display_id"]
+        assert first[MIME]["log"] == "below" and set(first[MIME]) == {"uid", "namespace", "name", "log"}
+        last = kernel.updates[-1]
+        assert last["transient"]["display_id"] == here, "it came before the cell was done"
+        assert end in last["data"]["text/plain"] and end in last["data"]["text/html"]
+        assert "said" not in last["data"]["text/plain"] + last["data"]["text/html"]
+        assert last["data"][MIME] == first[MIME]
+        count = len(kernel.updates)
+        kernel.run("import time; time.sleep(2.5)")
+        assert len(kernel.updates) == count, "nothing older comes after it"
+
+
+def test_all_variables_that_did_not_come_back_are_named_and_the_others_are_there(kernel: Kernel) -> None:
+    code = "import threading\nb = threading.Lock()\nc = 3"
+    ran = kernel.run(f"%%trainjob --name parts --block --out a,b,c\n{code}")
+    assert ran.ename == "ResultError" and kernel.run("print(c)").stdout == "3\n"
+    lines = plain(ran.traceback).splitlines()
+    assert lines[0].startswith("ResultError: 2 of 3 variables of parts-")
+    assert lines[0].endswith(" did not come back:") and len(lines) == 3
+    assert lines[1].startswith("  a: The job could not bring back 'a': ")
+    assert lines[2].startswith("  b: The job could not bring back 'b': ") and "pickle" in lines[2]
+
+
+@pytest.mark.parametrize(
+    "cell", ["%%trainjob --help", "%%trainjob -h\n", "%%trainjob --name x --help\nprint(1)", "%trainjob submit --help"]
+)
+def test_help_prints_the_options_and_sends_no_job(kernel: Kernel, client: Client, cell: str) -> None:
+    before = len(client.jobs(limit=None))
+    ran = kernel.run(cell)
+    assert ran.status == "ok" and not ran.displays and not ran.stderr, ran
+    assert ran.stdout.startswith("usage: %%trainjob [--in" if cell.startswith("%%") else "usage: %trainjob submit [")
+    lines = ran.stdout.splitlines()
+    assert "  --time-limit TIME          Longest run: 5m, 1h30m, 90 (seconds)." in lines
+    assert "  -n, --namespace NAMESPACE  Of this course or project, not your own namespace." in lines
+    assert "  --notify                   Tell me in JupyterLab when it ended." in lines
+    columns = {line.index(line[2:].split("  ")[-1].strip()) for line in lines if line.startswith("  -")}
+    assert columns == {29}, "all in one column"
+    assert "%%%" not in ran.stdout
+    assert len(client.jobs(limit=None)) == before
+
+
+def test_the_line_alone_is_told_to_be_empty(kernel: Kernel) -> None:
+    assert "The cell is empty: write the code to run below the %%trainjob line." in refused(
+        kernel, "%%trainjob --cpu 1"
+    )
+    assert kernel.run("%%trainjob?").status == "ok"
+
+
+def test_errors_of_the_client_are_one_message_in_a_cell_and_a_traceback_in_plain_python(
+    kernel: Kernel, served: Served
+) -> None:
+    ran = kernel.run("from jupyter_trainjob import Client\nClient().job('nope')")
+    assert plain(ran.traceback).startswith("NotFound: There is no TrainJob 'nope' in the namespace ")
+    assert "list -A" in ran.traceback and len(ran.traceback.splitlines()) == 1
+    code = f"from jupyter_trainjob import Client\nClient({served.url!r}, {served.token!r}).job('nope')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Traceback (most recent call last)" in done.stderr and "NotFound: There is no TrainJob" in done.stderr
+
+
+def test_a_number_that_no_float_holds_is_refused(kernel: Kernel) -> None:
+    for options, said in (("--param x=1e999", "no float holds 1e999"), ("--param x=[-1e999]", "no float holds -1e999")):
+        assert said in refused(kernel, f"%%trainjob {options}\nx")
+
+
+def test_an_open_file_is_not_sent(kernel: Kernel) -> None:
+    kernel.run("handle = open('t.txt', 'w+')")
+    said = refused(kernel, "%%trainjob --in handle\nhandle.read()")
+    assert "--in handle: it can't be sent: _io.TextIOWrapper: an open file (t.txt) can't be carried" in said
+    assert "--files" in said
 
 
 def test_block_shows_the_jobs_own_traceback_and_no_frames_of_the_client(kernel: Kernel) -> None:
