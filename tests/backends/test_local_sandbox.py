@@ -279,6 +279,7 @@ async def test_an_ordinary_user_gets_a_sandbox_by_user_namespace_and_its_limits(
             "[os.fork() or time.sleep(9) for _ in range(99)]": ("ProcessLimit", "error"),
             "[open('/dev/null') for _ in [0] * 500]": ("OpenFilesLimit", "error"),
             "open('/dev/shm/x', 'wb').write(bytes(2**26))": ("DiskLimit", "error"),
+            "open('/dev/x', 'wb')": (None, "error"),
         }
         folders = {}
         for number, code in enumerate(ended):

@@ -6,6 +6,7 @@ Each trap that the order and the options answer:
   :data:`LAUNCH_ENV` and nothing else.
 * ``/tmp`` and the folders above a bind come before what lies below them.
 * bwrap's own root is a writable tmpfs: ``--remount-ro /`` comes last.
+* So is its ``/dev``, which in a user namespace is the job's own: memory that no limit counts. ``/dev/shm`` is another.
 * bwrap makes missing parents 0700, which a dropped uid can't pass: they are made first, by name.
 * As real root there is no user namespace, so that a Python below a 0700 home can be bound; the runner keeps
   CAP_SETUID and CAP_SETGID for its first act, which drops to a uid of its own, and all capabilities go with it.
@@ -165,7 +166,7 @@ def bwrap_argv(
 
 def system_argv() -> list[str]:
     """The part that every sandbox has: the system, read-only, and its few files of /etc."""
-    argv = ["--proc", "/proc", "--dev", "/dev"]
+    argv = ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     for path in _SYSTEM:
         if os.path.isdir(path):
             argv += ["--ro-bind", path, path]
