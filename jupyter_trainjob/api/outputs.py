@@ -50,10 +50,7 @@ class Outputs:
     async def find(self, job: TrainJob, number: int | None, part: str, name: str) -> Download:
         """``part`` is notebook, results or files. Raises :class:`NotFound`."""
         attempt = pick_attempt(job, number)
-        problem = NotFound(
-            f"The job {job.metadata.name} has no {_word(part, name)}.",
-            remedy="Its outputs are listed under /outputs." if attempt else "It has not begun yet.",
-        )
+        problem = _missing(job, attempt, part, name)
         if attempt is None:
             raise problem
         prefix = names.attempt_prefix(job.metadata.uid, attempt.number)
@@ -98,6 +95,18 @@ class Outputs:
 
 def _next(pieces: Iterator[T]) -> T | None:
     return next(pieces, None)
+
+
+def _missing(job: TrainJob, attempt: Attempt | None, part: str, name: str) -> NotFound:
+    said = f"The job {job.metadata.name} has no {_word(part, name)}."
+    if attempt is None:
+        return NotFound(said, remedy="It has not begun yet.")
+    if part == "notebook" and attempt.end is None:
+        said = f"The job {job.metadata.name} has not saved its notebook yet; it does so after each cell."
+        return NotFound(said, remedy="Try again in a moment.")
+    if part == "notebook":
+        return NotFound(said, remedy="It ended before its first cell did; its log may say why.")
+    return NotFound(said, remedy="The list of its outputs names those there are.")
 
 
 def _word(part: str, name: str) -> str:

@@ -70,6 +70,24 @@ async def test_of_an_ended_job_the_record_is_told_with_types_and_reasons(
 
 
 @pytest.mark.asyncio
+async def test_what_is_not_there_is_told_to_a_person(alice: Caller, submit: Submit, run: Run) -> None:
+    job = await submit(alice)
+    name = job["metadata"]["name"]
+    await run(job)
+    status = await alice.refused("GET", path_of(job, "/notebook"), 404)
+    assert status["message"] == f"The job {name} has not saved its notebook yet; it does so after each cell."
+    status = await alice.refused("GET", path_of(job, "/results/score"), 404)
+    assert (status["message"], status["remedy"]) == (
+        f"The job {name} has no result 'score'.",
+        "The list of its outputs names those there are.",
+    )
+    await run(job, Phase.FAILED)
+    status = await alice.refused("GET", path_of(job, "/notebook"), 404)
+    assert status["message"] == f"The job {name} has no executed notebook."
+    assert status["remedy"] == "It ended before its first cell did; its log may say why."
+
+
+@pytest.mark.asyncio
 async def test_a_job_that_has_not_begun_left_nothing(alice: Caller, submit: Submit) -> None:
     job = await submit(alice)
     assert (await alice("GET", path_of(job), expect=200)).json()["attempt"] is None
