@@ -11,8 +11,8 @@ from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
 from ..resources.trainjob import Gate, Network, Phase, TrainJob, VariablesInput
 from ..store import Reader
 
-SUPPORTED_SOURCES = ("cell", "notebook")
-SUPPORTED_INPUTS = ("upload", "variables")
+SUPPORTED_SOURCES = ("cell", "notebook", "script", "folder")
+SUPPORTED_INPUTS = ("upload", "variables", "output", "uri")
 SUPPORTED_GATES = ("hold", "dependency")
 SUPPORTED_NETWORKS = ("none",)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -18,7 +18,7 @@ from ..resources.trainjob import (
 )
 from ..storage.base import ObjectStore
 from ..store import Reader, Store, Writer
-from . import checks, kernels, sources
+from . import checks, inputs, kernels, sources
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
@@ -40,6 +40,17 @@ class _Found:
     errors: list[FieldError] = field(default_factory=list)
 
 
+@dataclass
+class _Examined:
+    """All that can be said of a draft but for its size."""
+
+    found: _Found
+    findings: sources.Findings
+    kernel: Choice
+    nodes: Sequence[Node]
+    errors: list[FieldError]
+
+
 class Submission:
     """Accepts jobs."""
 
@@ -54,6 +65,7 @@ class Submission:
         default_queue: str = "default",
         default_profile: str = "default",
         inspector: sources.Inspector | None = None,
+        input_uris: Collection[str] = (),
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
@@ -63,6 +75,7 @@ class Submission:
         self._default_queue = default_queue
         self._default_profile = default_profile
         self._backends = backends
+        self._input_uris = tuple(input_uris)
         self._inspection = Inspection(store, objects, inspector or sources.Inspector())
         self._clock = clock or (lambda: datetime.now(timezone.utc))
 
@@ -90,8 +103,27 @@ class Submission:
         draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
         return await self._queue(identity, draft, dry_run=False)
 
-    async def _queue(self, identity: Identity, draft: TrainJob, dry_run: bool) -> TrainJob:
+    async def inspect(self, identity: Identity, data: Any) -> dict[str, Any]:
+        """``{language, kernel, parameters, problems}`` of what ``data`` would send, which need not be whole yet.
+
+        Raises :class:`Invalid` where it can't be read as a job at all, and what :meth:`submit` raises.
+        """
+        given = data.get("metadata") if isinstance(data, dict) else None
+        place = given.get("namespace") if isinstance(given, dict) else None
+        namespace = place if isinstance(place, str) and place else identity.namespace
+        await self._roles.namespace(identity, namespace)
+        self._roles.require(identity, "create", "TrainJob", namespace=namespace)
+        seen = await self._examine(identity, read_draft(data, owner=identity.username, namespace=namespace))
+        return {
+            "language": "" if seen.kernel.error else seen.kernel.language,
+            "kernel": seen.kernel.kernel,
+            "parameters": [parameter.to_dict() for parameter in seen.findings.parameters],
+            "problems": [error.to_dict() for error in seen.errors],
+        }
+
+    async def _examine(self, identity: Identity, draft: TrainJob) -> _Examined:
         found = await self._store.aread(lambda reader: self._look(reader, identity, draft))
+        found.errors += await inputs.look(self._objects, draft)
         profile, queue = found.profile or Profile(), found.queue or Queue()  # blank ones refuse nothing
         nodes: Sequence[Node] = ()
         there: Sequence[Kernel] | None = None
@@ -104,8 +136,14 @@ class Submission:
         kernel = kernels.decide(there, asked, told, fallback)
         errors = [*checks.unsupported(draft), *found.errors, *findings.errors]
         errors += [kernel.error] if kernel.error else checks.parameter_errors(draft, kernel.language)
-        draft.spec = complete(draft.spec, profile, queue, kernel)
-        refused = refusals(draft.spec, profile, queue, nodes)
+        return _Examined(found, findings, kernel, nodes, errors)
+
+    async def _queue(self, identity: Identity, draft: TrainJob, dry_run: bool) -> TrainJob:
+        seen = await self._examine(identity, draft)
+        found, findings, errors = seen.found, seen.findings, seen.errors
+        profile, queue = found.profile or Profile(), found.queue or Queue()
+        draft.spec = complete(draft.spec, profile, queue, seen.kernel)
+        refused = refusals(draft.spec, profile, queue, seen.nodes)
         errors += [refusal.error() for refusal in refused]
         if errors or found.profile is None or found.queue is None:
             error = invalid(errors, "The TrainJob")
@@ -151,6 +189,13 @@ class Submission:
         found.errors += checks.blob_errors(reader, job)
         found.errors += checks.path_errors(job)
         found.errors += self._gate_errors(reader, identity, job)
+        found.errors += inputs.uri_errors(job, self._input_uris)
+        found.errors += inputs.settle_outputs(
+            reader,
+            job,
+            self._roles.visible(identity),
+            lambda parent: self._roles.allowed(identity, "outputs", "TrainJob", resource=parent),
+        )
         found.errors += checks.reference_errors(reader, job)
         return found
 
@@ -223,7 +268,7 @@ def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> 
 def _create(writer: Writer, job: TrainJob) -> TrainJob:
     """In one transaction with the checks that another's job could make untrue."""
     _check_room(writer, job)
-    lost = checks.blob_errors(writer, job)
+    lost = checks.blob_errors(writer, job) + inputs.gone_outputs(writer, job)
     if lost:
         raise invalid(lost, "The TrainJob")
     for _, digest in job.spec.uploads():

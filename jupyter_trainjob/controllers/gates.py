@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..resources.errors import NotFound
-from ..resources.trainjob import Gate, Phase, Reason, TrainJob
+from ..resources.trainjob import Gate, OutputInput, Phase, Reason, TrainJob
 from ..store import Reader, Writer
 from . import report
 
@@ -28,6 +28,11 @@ def settle(writer: Writer, uid: str, now: datetime) -> None:
             report.end(job, Phase.FAILED, Reason.DEPENDENCY_FAILED, problem, now)
             writer.update(job, check=False)
             return
+        problem = _settle_outputs(job, gate.job, writer) if done else ""
+        if problem:
+            report.end(job, Phase.FAILED, Reason.DEPENDENCY_FAILED, problem, now)
+            writer.update(job, check=False)
+            return
         if not done:
             kept.append(gate)
     if len(kept) < len(job.spec.scheduling_gates):
@@ -35,6 +40,19 @@ def settle(writer: Writer, uid: str, now: datetime) -> None:
         if not kept:
             job.status.queued = now  # time spent behind a gate is not time in the queue
         writer.update(job, check=False)
+
+
+def _settle_outputs(job: TrainJob, parent_uid: str, reader: Reader) -> str:
+    """Note which attempt the job reads the outputs of, now that the other has ended; why it can't, if it can't."""
+    items = [item for item in job.spec.inputs if isinstance(item, OutputInput) and item.job == parent_uid]
+    if not items:
+        return ""
+    parent = reader.by_uid(TrainJob, parent_uid)
+    if not parent.status.attempts:
+        return f"It was to read what {parent.metadata.name} leaves, but that job ended before it started."
+    for item in items:
+        item.attempt = item.attempt or parent.status.attempts[-1].number
+    return ""
 
 
 def judge(gate: Gate, reader: Reader) -> tuple[bool, str]:

@@ -1,4 +1,7 @@
-"""Old jobs go, by age and by count; so do old changes of the feed. What is labelled to be kept stays."""
+"""Old jobs go, by age and by count; so do old changes of the feed.
+
+What is labelled to be kept stays, and what a job that has not ended reads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import datetime, timedelta
 from ..resources.names import KEEP_LABEL
 from ..resources.trainjob import Phase, TrainJob
 from ..store import Store, Writer
-from . import report
+from . import needs, report
 
 FINAL = tuple(phase.value for phase in Phase if phase.final)
 NOT_KEPT = f"!{KEEP_LABEL}"
@@ -45,7 +48,9 @@ class RetentionController:
 
     def _too_old(self, writer: Writer, before: datetime, now: datetime) -> int:
         page = writer.list(TrainJob, phases=FINAL, labels=NOT_KEPT, finished_before=before, order="oldest", limit=BATCH)
-        return sum(self._mark(writer, job, f"it ended before {before:%Y-%m-%d}", now) for job in page.items)
+        needed = needs.jobs(writer) if page.items else set()
+        old = [job for job in page.items if job.metadata.uid not in needed]
+        return sum(self._mark(writer, job, f"it ended before {before:%Y-%m-%d}", now) for job in old)
 
     def _too_many(self, writer: Writer, now: datetime) -> int:
         keep = self._rules.max_jobs_per_namespace or 0
@@ -55,9 +60,9 @@ class RetentionController:
             excess = min(BATCH, writer.count(TrainJob, **here) - keep)  # type: ignore[arg-type]
             if excess > 0:
                 page = writer.list(TrainJob, order="oldest", limit=excess, **here)  # type: ignore[arg-type]
-                marked += sum(
-                    self._mark(writer, job, f"{namespace} keeps its latest {keep}", now) for job in page.items
-                )
+                needed = needs.jobs(writer)
+                old = [job for job in page.items if job.metadata.uid not in needed]
+                marked += sum(self._mark(writer, job, f"{namespace} keeps its latest {keep}", now) for job in old)
         return marked
 
     @staticmethod

@@ -16,7 +16,7 @@ from ..resources.profile import Profile
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
 from ..storage.base import ObjectStore
 from ..store import Store, Writer
-from . import gates, report
+from . import gates, needs, report
 from .ending import Ending, cancelled, ending
 from .metrics import ControllerMetrics
 
@@ -26,6 +26,8 @@ LOOK_SECONDS = 5.0
 """How long an active attempt is left alone when its backend says nothing."""
 CREATE_TRIES = 6
 """So often in a row a backend may fail to create an attempt before the admission is withdrawn."""
+NEEDED_SECONDS = 15.0
+"""How long the removal of outputs waits that another job is still to read."""
 
 CREATED = "Created"
 
@@ -171,6 +173,8 @@ class TrainJobController:
         """Clean up behind a job that was deleted: its backend's remains, its objects, its dependants, itself."""
         if job.metadata.deletion_timestamp is None:
             return None
+        if await self._store.aread(lambda reader: needs.is_needed(reader, job.metadata.uid)):
+            return NEEDED_SECONDS  # nobody new can name it: who does so now is the last
         for attempt in job.status.attempts:
             backend = self._backends.get(attempt.backend)
             if backend is not None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from ..resources.names import blob_key
-from ..resources.trainjob import TrainJob
 from ..storage.base import ObjectStore
-from ..store import BlobRow, Reader, Store, Writer
-from .snapshot import LIVE
+from ..store import BlobRow, Store, Writer
+from . import needs
 
 BATCH = 500
 
@@ -42,20 +41,8 @@ def _drop_rows(writer: Writer, before: datetime) -> list[BlobRow]:
     stale = writer.blobs_unused_since(before, limit=BATCH)
     if not stale:
         return []
-    needed = _needed(writer)
+    needed = needs.uploads(writer)
     gone = [row for row in stale if (row.owner, row.digest) not in needed]
     for row in gone:
         writer.drop_blob(row.owner, row.digest)
     return gone
-
-
-def _needed(reader: Reader) -> set[tuple[str, str]]:
-    needed: set[tuple[str, str]] = set()
-    token = ""
-    while True:
-        page = reader.list(TrainJob, phases=LIVE, limit=1000, continue_=token)
-        for job in page.items:
-            needed |= {(job.metadata.owner, digest) for _, digest in job.spec.uploads()}
-        token = page.continue_
-        if not token:
-            return needed

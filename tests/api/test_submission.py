@@ -216,7 +216,7 @@ async def test_larger_than_possible_says_whose_limit_and_how_much(alice: Caller,
     assert found == {
         "spec.resources.cpu": "3 CPUs is more than the profile 'tiny' allows, 2",
         "spec.resources.processes": "400 processes is more than the profile 'tiny' allows, 300",
-        "spec.resources.gpu": "1 GPUs is more than the queue 'small' has for all its jobs together, 0",
+        "spec.resources.gpu": "1 GPU is more than the queue 'small' has for all its jobs together, 0",
         "spec.resources.memory": "3Gi memory is more than the queue 'small' gives one person, 2Gi",
         "spec.timeLimitSeconds": "601 s is more than the queue 'small' allows, 600 s",
     }
@@ -231,7 +231,7 @@ async def test_what_no_machine_has_is_refused(alice: Caller, services: Services)
     services.backends.nodes = [NodeCapacity("a", 8000, 2 * 2**30), NodeCapacity("b", 1000, 16 * 2**30)]
     found = await fields(alice, cell(resources={"cpu": "64", "gpu": 1}))
     assert found["spec.resources.cpu"]["message"] == "64 CPUs is more than any machine of 'local' has, 8"
-    assert found["spec.resources.gpu"]["message"] == "1 GPUs is more than any machine of 'local' has, 0"
+    assert found["spec.resources.gpu"]["message"] == "1 GPU is more than any machine of 'local' has, 0"
     found = await fields(alice, cell(resources={"cpu": "4", "memory": "8Gi"}))
     assert found["spec.resources"]["message"] == (
         "no single machine of 'local' has 4 CPUs with 8Gi memory and 0 GPUs together"
@@ -340,19 +340,16 @@ async def test_what_is_not_supported_yet_is_named_with_what_is(alice: Caller) ->
     digest = await upload(alice, b"x")
     found = await fields(alice, {"spec": {
         "source": {"type": "script", "digest": digest, "path": "train.py"},
-        "inputs": [{"type": "uri", "uri": "https://x.example/a", "path": "a"},
-                   {"type": "dataset", "name": "mnist", "path": "b"},
-                   {"type": "output", "job": "j", "file": "f", "path": "c"}],
+        "inputs": [{"type": "dataset", "name": "mnist", "path": "b"}],
         "schedulingGates": [{"type": "approval"}],
         "environment": {"image": "docker.io/x", "language": "julia",
                         "requirements": {"format": "requirements.txt", "digest": digest}},
         "volumes": [{"name": "v", "mountPath": "/v"}],
         "network": {"mode": "loopback"},
     }})  # fmt: skip
-    assert found["spec.source.type"]["message"] == "a source of type 'script' is not supported by this server"
-    assert found["spec.source.type"]["remedy"] == "Supported: cell, notebook."
-    assert found["spec.inputs[0].type"]["remedy"] == "Supported: upload, variables."
-    assert {"spec.inputs[1].type", "spec.inputs[2].type", "spec.volumes", "spec.environment.image"} <= set(found)
+    assert found["spec.inputs[0].type"]["message"] == "an input of type 'dataset' is not supported by this server"
+    assert found["spec.inputs[0].type"]["remedy"] == "Supported: upload, variables, output, uri."
+    assert {"spec.volumes", "spec.environment.image"} <= set(found)
     assert found["spec.environment.requirements"]["message"] == "requirements are not supported by this server"
     assert found["spec.network.mode"]["message"] == "the network mode 'loopback' is not supported by this server"
     assert found["spec.network.mode"]["remedy"] == "Supported: none."
