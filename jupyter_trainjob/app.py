@@ -25,6 +25,7 @@ from .api.identity import IdentityService
 from .api.metrics import Metrics
 from .api.roles import Roles
 from .api.services import ApiConfig, Services
+from .api.sources import Inspector
 from .api.submission import Submission
 from .api.verbs import Verbs
 from .backends.base import Backend
@@ -194,6 +195,7 @@ class TrainJobExtension(ExtensionApp):
             ranking=manager.ranking,
             default_queue=self.default_queue,
             default_profile=self.default_profile,
+            inspector=Inspector(Path(self.data_dir) / "parsers"),
             backends=manager,
         )
         return Services(

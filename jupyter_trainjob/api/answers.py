@@ -100,6 +100,20 @@ ANSWERS: dict[str, Schema] = {
         timeLimitSeconds=or_null(COUNT),
         remarks=array(STRING),
     ),
+    "Inspection": record(
+        language={**STRING, "description": "Of the code; empty where there is no kernel for it."},
+        kernel={**STRING, "description": "The kernelspec that would run it; empty: any of the language."},
+        parameters=array(ref("Parameter")),
+        problems=array(ref("FieldError")),
+    ),
+    "Parameter": record(
+        {"default": {"description": "As spec.parameters has it; left out where it is no literal."}},
+        name=STRING,
+        type={**STRING, "description": "As the language writes it; empty where nothing tells."},
+        declared={**BOOLEAN, "description": "The code names the type; else it is the default's."},
+        expression={**STRING, "description": "The default as it is written."},
+        help={**STRING, "description": "The comment beside it, or above it."},
+    ),
     "Explanation": record(
         position=or_null({"type": "integer", "minimum": 1}),
         waitingFor=STRING,

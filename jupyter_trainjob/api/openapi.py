@@ -69,6 +69,7 @@ def _job(*codes: int, **more: Any) -> Answer:
 OPERATIONS: dict[tuple[str, str], Answer] = {
     ("/me", "get"): Answer(ref("Me")),
     ("/trainjobs", "get"): Answer(ref("TrainJobList"), errors=(404, 410)),
+    ("/inspect", "post"): Answer(ref("Inspection"), body=ref("TrainJob"), errors=(404, 413, 422)),
     ("/namespaces/{namespace}/trainjobs", "get"): Answer(ref("TrainJobList"), errors=(404, 410)),
     ("/namespaces/{namespace}/trainjobs", "post"): Answer(
         ref("TrainJob"), (200, 201), body=ref("TrainJob"), errors=(404, 409, 413, 422, 429)

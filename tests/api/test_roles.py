@@ -28,6 +28,7 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str]] = {
     # (method, route): (verb, kind)
     ("get", "/me"): ("get", "Me"),
     ("get", "/trainjobs"): ("list", "all"),
+    ("post", "/inspect"): ("create", "namespace"),
     ("get", "/namespaces/{namespace}/trainjobs"): ("list", "namespace"),
     ("post", "/namespaces/{namespace}/trainjobs"): ("create", "namespace"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}"): ("get", "TrainJob"),
@@ -124,7 +125,7 @@ def body_of(method: str, route: str, kind: str) -> dict[str, Any]:
     if method == "put" and kind == "Blob":
         return {"content": DATA}
     if method == "post" and kind == "namespace":
-        return {"json": cell()}
+        return {"json": cell() | ({"metadata": {"namespace": "ml101"}} if route == "/inspect" else {})}
     if method == "patch":
         return {"json": {"metadata": {"labels": {"seen": "yes"}}}}
     if kind in ("Queue", "Profile") and method == "post":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...resources.trainjob import TrainJob
-from ..base import authorized, takes
+from ..base import TrainJobHandler, authorized, takes
 from ..query import AllJobsQuery, DeleteJobQuery, JobsQuery, SubmitQuery
 from .resources import KindHandler
 
@@ -56,6 +56,15 @@ class JobsHandler(JobHandlerBase):
     async def dry_answer(self, job: TrainJob) -> None:
         """It would be."""
         self.write_json(self.services.views.stored(self.identity, job))
+
+
+class InspectHandler(TrainJobHandler):
+    """What a job would be, before it is sent."""
+
+    @authorized("write")
+    async def post(self) -> None:
+        """Language, kernel, the parameters that its code takes, and all that is wrong with it so far."""
+        self.write_json(await self.services.submission.inspect(self.identity, self.read_json()))
 
 
 class JobHandler(JobHandlerBase):

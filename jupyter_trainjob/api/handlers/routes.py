@@ -40,6 +40,7 @@ def cluster_routes(model: type[Resource]) -> list[Route]:
 ROUTES: list[Route] = [
     ("/me", about.MeHandler, {}),
     ("/trainjobs", jobs.AllJobsHandler, {"model": TrainJob}),
+    ("/inspect", jobs.InspectHandler, {}),
     ("/namespaces/{namespace}/trainjobs", jobs.JobsHandler, {"model": TrainJob}),
     (JOB, jobs.JobHandler, {"model": TrainJob}),
     (f"{JOB}/{{verb}}", jobs.VerbHandler, {"model": TrainJob}),

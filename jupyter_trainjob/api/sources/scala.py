@@ -175,7 +175,7 @@ def _type_of(value: Sequence[Token], default: Any) -> str:
     if isinstance(default, bool):
         return "Boolean"
     if isinstance(default, str):
-        return "String"
+        return "Char" if value[0].text.startswith("'") else "String"
     if isinstance(default, int):
         return "Long" if value[-1].text[-1] in "lL" else "Int"
     if isinstance(default, float) or (isinstance(default, dict) and default.get("$type") == "float"):
