@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_core.paths import jupyter_path
-from traitlets import Bool, CaselessStrEnum, Float, Integer, List, TraitError, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from .backends.base import Backend
@@ -48,9 +48,39 @@ class LocalBackendSettings(Configurable):
         10.0, min=1, help="How long code that is told to end may take to save what it has, before it is killed."
     ).tag(config=True)
 
+    pip_options = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="Options of pip for jobs' requirements, as in pip's configuration file: {'index-url': …}. They go over "
+        "those that the server itself has (PIP_… variables, pip.conf). Builds can read them, passwords too.",
+    ).tag(config=True)
+    wheels_only = Bool(
+        False,
+        help="Whether jobs' requirements may only bring wheels: nothing is then built, which runs strangers' code.",
+    ).tag(config=True)
+    r_repositories = List(
+        Unicode(), help="Repositories that R packages come from, instead of those that an renv.lock names."
+    ).tag(config=True)
+    maven_repository = Unicode("", help="Where jars come from. Default: as Maven is set up, else Maven Central.").tag(
+        config=True
+    )
+    build_seconds = Float(1800.0, min=1, help="How long the environment of a job may take to build.").tag(config=True)
+    build_disk = Unicode("10Gi", help="What the build of one environment may write.").tag(config=True)
+    build_memory = Unicode("4Gi", help="Memory that the build of one environment may use.").tag(config=True)
+    environments_disk = Unicode(
+        "50Gi",
+        help="What all environments may take together: beyond it the longest unused go, but none that a job needs.",
+    ).tag(config=True)
+    environments_days = Float(30.0, min=0, help="An environment that nobody used for so many days goes.").tag(
+        config=True
+    )
+
     def make(self, name: str, data_dir: Path, options: dict[str, Any]) -> Backend:
         """The backend called ``name``; ``options`` replace traits for this one. Raises :class:`TraitError`."""
         from .backends.local.backend import LocalBackend
+        from .backends.local.environments.box import Bounds
+        from .backends.local.environments.cache import Keeping
+        from .backends.local.environments.recipes import Site
 
         known = self.trait_names(config=True)
         for option, value in options.items():
@@ -60,6 +90,10 @@ class LocalBackendSettings(Configurable):
                     f"known: {', '.join(sorted(known))}"
                 )
             setattr(self, option, value)
+        site = Site(
+            dict(self.pip_options), self.wheels_only, tuple(self.r_repositories), maven_repository=self.maven_repository
+        )
+        bounds = Bounds(self.build_seconds, byte_count(self.build_disk), byte_count(self.build_memory))
         return LocalBackend(
             name=name,
             data_dir=str(data_dir if name == "local" else data_dir / f"backend-{name}"),
@@ -75,4 +109,5 @@ class LocalBackendSettings(Configurable):
             kernelspec_dirs=tuple(self.kernelspec_dirs or jupyter_path("kernels")),
             startup_seconds=self.startup_seconds,
             grace_seconds=self.grace_seconds,
+            keeping=Keeping(site, bounds, byte_count(self.environments_disk), self.environments_days * 86400),
         )

@@ -59,8 +59,10 @@ class Job:
     parameters: dict[str, Any] = field(default_factory=dict)
     variables: list[dict[str, Any]] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    interpreter: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
+    memory_bytes: int | None = None
     drop: dict[str, int] | None = None
     rlimits: dict[str, int | None] = field(default_factory=dict)
     grace_seconds: float = 8.0
@@ -92,8 +94,10 @@ def load(path: Path) -> Job:
             parameters=data.get("parameters") or {},
             variables=data.get("variables") or [],
             results=data.get("results") or [],
+            interpreter=data.get("interpreter") or "",
             environment=data.get("environment") or {},
             threads=int(data.get("threads") or 1),
+            memory_bytes=data.get("memoryBytes"),
             drop=data.get("drop"),
             rlimits=data.get("rlimits") or {},
             grace_seconds=float(data.get("graceSeconds") or 8),
@@ -143,6 +147,7 @@ def environment(job: Job, folder: Path) -> dict[str, str]:
     found["PYTHONUNBUFFERED"] = "1"  # of Pythons that the code starts: their prints arrive in time and in order
     found.update({name: value for name, value in job.environment.items() if not name.startswith("JUPYTER_TRAINJOB_")})
     found["TRAINJOB_JOB_UID"] = job.uid
+    found["TRAINJOB_METRICS"] = str(job.out / "metrics.tsv")
     found["JPY_PARENT_PID"] = str(os.getpid())
     return found
 
@@ -167,10 +172,10 @@ def prepare(*, tcp: bool = False) -> tuple[Path, dict[str, Any], Path]:
 
 
 def start_python(job: Job) -> Kernel:
-    """Start this interpreter's ipykernel. It boots while the runner imports what it needs to talk with it."""
+    """Start the ipykernel of the job's interpreter (else of this one). It boots while the runner imports its parts."""
     folder, connection, file = prepare()
     command = [
-        sys.executable,
+        job.interpreter or sys.executable,
         "-c",
         _LAUNCH,
         "-f",

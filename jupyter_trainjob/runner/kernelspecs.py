@@ -6,10 +6,14 @@ import sys
 from typing import Any
 
 from .early import Job, JobFileError, Kernel, prepare, spawn
+from .languages import Language, find
 
 
-def start_named(job: Job) -> tuple[Kernel, bool]:
-    """Start the kernel that the job asks for; and whether it is an ipykernel. Raises :class:`JobFileError`."""
+def start_named(job: Job) -> tuple[Kernel, Language]:
+    """Start the kernel that the job asks for; and what it speaks. Raises :class:`JobFileError`.
+
+    A kernel that says it speaks Python but is no ipykernel is used as it is, like one of an unknown language.
+    """
     from jupyter_client.kernelspec import KernelSpecManager
 
     found = KernelSpecManager().get_all_specs()
@@ -18,7 +22,8 @@ def start_named(job: Job) -> tuple[Kernel, bool]:
         asked = f"{job.kernel!r}" if job.kernel else f"for {job.language!r}"
         raise JobFileError(f"There is no kernel {asked} here; there are: {', '.join(sorted(found)) or 'none'}.")
     spec: dict[str, Any] = found[name]["spec"]
-    folder, connection, file = prepare(tcp=spec["argv"][0].endswith("java"))
+    language = find(str(spec.get("language", "")))
+    folder, connection, file = prepare(tcp=language.tcp)
     replace = {"{connection_file}": str(file), "{resource_dir}": found[name]["resource_dir"]}
     command = []
     for word in spec["argv"]:
@@ -26,11 +31,14 @@ def start_named(job: Job) -> tuple[Kernel, bool]:
             word = word.replace(placeholder, value)
         command.append(word)
     if command[0] in ("python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}"):
-        command[0] = sys.executable  # as Jupyter does: "python" is the one that Jupyter runs in
+        command[0] = job.interpreter or sys.executable  # as Jupyter does: "python" is the one that Jupyter runs in
     python = any("ipykernel" in word for word in command)
     if python:
         command += ["--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False"]
-    return spawn(command, job, folder, connection, file, spec.get("env") or {}), python
+    elif language.name == "python":
+        language = Language(language.name)
+    extra = {**(spec.get("env") or {}), **language.environment(job)}
+    return spawn(language.command(command, job), job, folder, connection, file, extra), language
 
 
 def _speaks(found: dict[str, Any], language: str) -> bool:

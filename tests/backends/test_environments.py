@@ -281,7 +281,8 @@ def test_a_hostile_build_ends(
 
 
 def test_what_a_build_leaves_is_nobodys_but_ours(make: Make, store: FilesystemStore, wheels: Path) -> None:
-    mischief = "if not os.path.exists(sys.prefix + '/fifo'): os.mkfifo(sys.prefix + '/fifo')\nopen(sys.prefix + '/tool', 'w').close(); "
+    mischief = "if not os.path.exists(sys.prefix + '/fifo'): os.mkfifo(sys.prefix + '/fifo')\n"
+    mischief += "open(sys.prefix + '/tool', 'w').close(); "
     mischief += "os.chmod(sys.prefix + '/tool', 0o6777)\nSEEN = 1"
     sdist(wheels, "lefty", "import sys\n" + mischief)
     found = built(make(), ask(store, "lefty\n"))

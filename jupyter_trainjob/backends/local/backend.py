@@ -9,14 +9,26 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from ...resources.trainjob import Requirements
 from ...storage.base import ObjectStore, StoreError
-from ..base import AttemptRef, AttemptRequest, Backend, BackendError, KernelInfo, NodeCapacity, Observation
+from ..base import (
+    AttemptRef,
+    AttemptRequest,
+    Backend,
+    BackendError,
+    EnvironmentState,
+    KernelInfo,
+    NodeCapacity,
+    Observation,
+)
 from . import attempt, cgroups, kernels, machine, probe, recover
+from .environments.builds import Builds
+from .environments.cache import Environments, Keeping
 from .fetch import FetchRules
 from .folder import Folder
 from .prepare import Settings
@@ -42,6 +54,7 @@ class LocalBackend(Backend):
     ``uid_last`` below ``uid_first``: they run as root. ``cpu_millis``, ``memory_bytes``: what jobs may use together,
     else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
     ``input_uris``: prefixes of what jobs may name as inputs by URI; ``input_uri_bytes``: the most that one may have.
+    ``keeping``: how environments are built, and kept below ``environments/``.
     """
 
     def __init__(
@@ -65,6 +78,7 @@ class LocalBackend(Backend):
         runner: tuple[str, ...] = (),
         input_uris: tuple[str, ...] = (),
         input_uri_bytes: int = 4 * 1024**3,
+        keeping: Keeping | None = None,
     ) -> None:
         self.name = name
         self._data = os.path.realpath(data_dir)
@@ -78,6 +92,8 @@ class LocalBackend(Backend):
         self._startup_seconds, self._grace_seconds = startup_seconds, grace_seconds
         self._runner = runner
         self._fetching = FetchRules(input_uris, input_uri_bytes)
+        self._keeping = keeping or Keeping()
+        self._builds: Builds | None = None
         self._settings: Settings | None = None
         self._changed: Callable[[AttemptRef], None] = lambda ref: None
         self._watched: dict[AttemptRef, int] = {}
@@ -96,6 +112,8 @@ class LocalBackend(Backend):
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._settings = await self._in_thread(self._look_around, store)
+        if self._settings.environments is not None:
+            self._builds = Builds(self._settings.environments, self._changed)
         self._listen()
         await self._look_at_all()
         self._poller = asyncio.create_task(self._poll(), name=f"backend-{self.name}-poll")
@@ -120,6 +138,7 @@ class LocalBackend(Backend):
         if owner:
             cgroups.sweep(owner, lambda name: os.path.isdir(os.path.join(self._run, name)))
         own_namespace = offer.bwrap is not None and not offer.bwrap.as_root
+        nproc_per_sandbox = offer.drop or (own_namespace and machine.nproc_counts_per_user_namespace())
         return Settings(
             runtime=runtime,
             offer=offer,
@@ -129,7 +148,17 @@ class LocalBackend(Backend):
             uid_locks=self._uid_locks,
             startup_seconds=self._startup_seconds,
             grace_seconds=self._grace_seconds,
-            nproc_per_sandbox=offer.drop or (own_namespace and machine.nproc_counts_per_user_namespace()),
+            nproc_per_sandbox=nproc_per_sandbox,
+            environments=Environments(
+                os.path.join(self._data, "environments"),
+                store=store,
+                runtime=runtime,
+                offer=offer,
+                keeping=self._keeping,
+                uid_range=self._uids,
+                uid_locks=self._uid_locks,
+                nproc_per_sandbox=nproc_per_sandbox,
+            ),
             runner=self._runner,
             fetching=self._fetching,
             cgroup_owner=owner,
@@ -139,6 +168,8 @@ class LocalBackend(Backend):
         """Stop looking. Attempts go on."""
         if self._poller is None:  # a server that is stopped before it has started
             return
+        if self._builds is not None:
+            await self._builds.stop()
         tasks = [self._poller, *self._works.values()]
         for task in tasks:
             task.cancel()
@@ -208,6 +239,16 @@ class LocalBackend(Backend):
                 found = await self._slowly(kernels.look, settings.runtime, settings.offer.bwrap is not None)
                 self._kernels = (self._loop.time(), found)
         return found
+
+    async def environment(self, uid: str, requirements: Requirements) -> EnvironmentState:
+        """Look for it, or begin to build it on one of two threads."""
+        if self._builds is None:
+            raise BackendError(f"The backend {self.name!r} has not been started.")
+        return await self._builds.state(uid, requirements)
+
+    async def collect_environments(self, needed: Collection[Requirements]) -> int:
+        """By age and size."""
+        return await self._builds.collect(needed) if self._builds is not None else 0
 
     def describe(self) -> dict[str, Any]:
         """What runs jobs here, and what to know about it."""

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...resources.names import attempt_prefix
@@ -14,7 +14,11 @@ from ...resources.quantity import byte_count
 from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptSource, TrainJob
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRequest, BackendError
+from ..environments import named
 from . import cgroups
+from .environments.box import BuildFailed
+from .environments.cache import Environments
+from .environments.recipes import Found
 from .fetch import FetchRules
 from .folder import Folder
 from .inputs import Inputs, blob_key, copy_object, lost
@@ -48,6 +52,7 @@ class Settings:
     fetching: FetchRules = field(default_factory=FetchRules)
     cgroup_owner: str = ""
     """The mark of this data folder's control groups (see :func:`.cgroups.owner`); empty: they have none."""
+    environments: Environments | None = None
 
 
 def prepare(request: AttemptRequest, settings: Settings) -> Folder:
@@ -72,6 +77,9 @@ def prepare(request: AttemptRequest, settings: Settings) -> Folder:
 
 def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Settings) -> None:
     job, offer = request.job, settings.offer
+    found = _environment(request, settings)
+    if found.root:
+        settings = replace(settings, runtime=replace(settings.runtime, binds=(*settings.runtime.binds, found.root)))
     os.mkdir(draft.path, 0o700 if offer.bwrap or not offer.drop else 0o711)
     for name in ("in", "in/inputs", "work", "out", "out/results", "tmp", "tmp/home", "shm"):
         os.mkdir(draft.file(name))
@@ -90,6 +98,9 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         "name": job.metadata.name,
         "language": job.spec.environment.language or "python",
         "kernel": job.spec.environment.kernel,
+        "interpreter": found.interpreter,
+        "libraries": list(found.libraries),
+        "jars": list(found.jars),
         "notebook": where.job("notebook.ipynb"),
         "work": where.work,
         "out": where.out,
@@ -104,12 +115,26 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         "graceSeconds": RUNNER_GRACE_SECONDS,
     }
     draft.write("in/job.json", described, mode=0o644)
-    orders = _orders(folder, request, settings, limits, where)
+    orders = _orders(folder, request, settings, limits, where, found)
     orders["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
     orders["inputs"] = [item["path"] for item in brought.files]
     orders["conditions"] += brought.conditions
     draft.write("attempt.json", orders, durable=True)
     draft.make_reserve()
+
+
+def _environment(request: AttemptRequest, settings: Settings) -> Found:
+    """That of the job's requirements; an empty one where it has none."""
+    asked = request.job.spec.environment.requirements
+    if asked is None:
+        return Found("")
+    try:
+        found = settings.environments.find(asked) if settings.environments is not None else None
+    except BuildFailed as error:
+        raise BackendError(f"The job's environment can't be looked up: {error}.") from error
+    if found is None:
+        raise BackendError(f"The environment of the job ({named(asked)}) is gone.", remedy="Run it again with retry.")
+    return found[0]
 
 
 class _Places:
@@ -128,13 +153,13 @@ class _Places:
 
 
 def _orders(
-    folder: Folder, request: AttemptRequest, settings: Settings, limits: Limits, where: _Places
+    folder: Folder, request: AttemptRequest, settings: Settings, limits: Limits, where: _Places, found: Found
 ) -> dict[str, Any]:
     offer, runtime = settings.offer, settings.runtime
     runner = settings.runner or (runtime.python, "-I", where.runner)
     command = [*runner, where.job("job.json")]
     environment = {
-        "PATH": os.pathsep.join([os.path.dirname(runtime.python), LAUNCH_ENV["PATH"]]),
+        "PATH": os.pathsep.join([*found.paths, os.path.dirname(runtime.python), LAUNCH_ENV["PATH"]]),
         "LANG": LAUNCH_ENV["LANG"],
         "HOME": f"{where.tmp}/home",
         "TMPDIR": where.tmp,
