@@ -34,6 +34,7 @@ from .controllers.bootstrap import ensure_defaults
 from .controllers.manager import ControllerManager, utc_now
 from .controllers.retention import Retention
 from .resources.errors import TrainJobError
+from .resources.words import counted
 from .storage.base import ObjectStore
 from .storage.filesystem import FilesystemStore
 from .store import Store
@@ -329,9 +330,9 @@ class TrainJobExtension(ExtensionApp):
             return
         if any(standing.values()):
             self.log.info(
-                "%d running jobs go on by themselves; %d queued jobs wait for the next start.",
-                standing["running"],
-                standing["queued"],
+                "Without the server %s; %s for the next start.",
+                counted(standing["running"], "running job goes on", "running jobs go on"),
+                counted(standing["queued"], "queued job waits", "queued jobs wait"),
             )
 
 

@@ -11,6 +11,7 @@ from ..resources.names import is_name
 from ..resources.profile import Profile
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Phase, TrainJob
+from ..resources.words import counted
 from ..store import Store, Writer
 from .checks import network_errors
 from .identity import Identity
@@ -178,6 +179,6 @@ def _refuse_used(writer: Writer, queue: Queue) -> None:
     count = writer.count(TrainJob, queue=name, phases=_NOT_FINAL)
     if count:
         raise Conflict(
-            f"{count} jobs wait or run in the queue {name!r}; it can't be deleted.",
+            f"{counted(count, 'job waits or runs', 'jobs wait or run')} in the queue {name!r}; it can't be deleted.",
             remedy="Set its admission to Draining, and delete it when they have ended.",
         )

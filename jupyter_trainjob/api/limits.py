@@ -14,19 +14,21 @@ from ..resources.profile import Profile
 from ..resources.quantity import byte_count, cpu_millis, format_bytes, format_cpu
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Resources, TrainJobSpec
+from ..resources.words import counted
 from .identity import QUEUE_PREFIX, Identity
 
 _WORDS = {
-    "cpu": "CPUs",
+    "cpu": "CPU",
     "memory": "memory",
-    "gpu": "GPUs",
+    "gpu": "GPU",
     "shm": "shared memory",
     "disk": "disk",
-    "processes": "processes",
-    "open_files": "open files",
+    "processes": "process",
+    "open_files": "open file",
     "file_size": "file size",
     "log": "log bytes",
 }
+_MANY = {"CPU": "CPUs", "GPU": "GPUs", "process": "processes", "open file": "open files"}
 
 
 class Node(Protocol):
@@ -125,7 +127,7 @@ def _refusal(
         name=name,
         requested=str(value),
         maximum=str(bound),
-        message=f"{value} {word} is more than {whose}, {bound}",
+        message=f"{counted(value, word, _MANY.get(word, word))} is more than {whose}, {bound}",
         remedy=f"Ask for at most {bound}" + (f", or choose {other}." if other else "."),
     )
 
@@ -172,7 +174,7 @@ def _nodes(asked: Resources, nodes: Sequence[Node], backend: str) -> list[Refusa
     if not found and not any(
         need[0] <= node.cpu_millis and need[1] <= node.memory_bytes and need[2] <= node.gpu for node in nodes
     ):
-        text = f"{asked.cpu} CPUs with {asked.memory} memory and {asked.gpu or 0} GPUs"
+        text = f"{counted(asked.cpu or 0, 'CPU')} with {asked.memory} memory and {counted(asked.gpu or 0, 'GPU')}"
         found.append(
             Refusal(
                 field="spec.resources",

@@ -6,6 +6,7 @@ JSON names are camelCase, Python names snake_case; ``model_dump(by_alias=True, m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -167,12 +168,35 @@ def parse(model: type[R], data: Any, what: str | None = None) -> R:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise invalid(field_errors(error, data, _vocabulary(model)), what or f"The {model.__name__}") from None
+        raise invalid(field_errors(error, data, _places(model)), what or f"The {model.__name__}") from None
 
 
 @lru_cache
-def _vocabulary(model: type[Resource]) -> frozenset[str]:
-    """The names of all fields, at any depth."""
+def _places(model: type[Resource]) -> dict[str, str]:
+    """The names of all fields that a person may write, at any depth → the shortest path of one. Status is not theirs."""
     schema = model.model_json_schema(by_alias=True)
-    parts = [schema, *schema.get("$defs", {}).values()]
-    return frozenset(name for part in parts for name in part.get("properties", {}))
+    level = [("", schema)]
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    while level:
+        level = [
+            below
+            for path, part in level
+            for name, field in part.get("properties", {}).items()
+            if (path, name) != ("", "status")
+            for below in _below(found.setdefault(name, f"{path}{name}"), field, schema, seen)
+        ]
+    return found
+
+
+def _below(
+    path: str, field: dict[str, Any], schema: dict[str, Any], seen: set[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects that a field may hold, each once, with the path that their fields' names follow."""
+    for one in (field, *field.get("anyOf", ()), *field.get("oneOf", ()), *field.get("allOf", ())):
+        if "items" in one:
+            yield from _below(f"{path}[]", one["items"], schema, seen)
+        name = one.get("$ref", "").rpartition("/")[2]
+        if name and name not in seen:
+            seen.add(name)
+            yield f"{path}.", schema["$defs"][name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +12,8 @@ from .errors import FieldError
 
 WHOLE = "(the whole object)"
 """The path of the object itself."""
+SHORTEST_BEGINNING = 3
+"""Letters from which on the beginning of a name says which one is meant."""
 
 Words = Callable[[Any, Mapping[str, Any]], tuple[str, str]]
 """From a value and what pydantic knows of the rule to a message and a remedy."""
@@ -83,17 +85,17 @@ _WORDS: dict[str, Words] = {
 }
 
 
-def field_errors(error: ValidationError, data: Any, vocabulary: Collection[str]) -> list[FieldError]:
+def field_errors(error: ValidationError, data: Any, places: Mapping[str, str]) -> list[FieldError]:
     """All findings about ``data``: dotted path, a sentence without jargon, the value shortened, what to write instead.
 
-    ``vocabulary``: the names of all fields there are, for a word that was misspelt.
+    ``places``: the name of each field that a person may write → its path, for a word that was misspelt or misplaced.
     """
     found = []
     for item in error.errors(include_url=False):
         kind, value, rule = item["type"], item.get("input"), item.get("ctx", {})
         path = _path(item["loc"], data)
         if kind == "extra_forbidden":
-            message, remedy = "there is no such field", _spelling(str(item["loc"][-1]), vocabulary)
+            message, remedy = "there is no such field", _spelling(str(item["loc"][-1]), places)
         elif kind in _WORDS:
             message, remedy = _WORDS[kind](value, rule)
         elif kind == "told":  # by a validator that knows more than pydantic
@@ -108,10 +110,12 @@ def field_errors(error: ValidationError, data: Any, vocabulary: Collection[str])
     return found
 
 
-def _spelling(name: str, vocabulary: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, vocabulary, n=1)
-    if not near:
-        near = [word for word in sorted(vocabulary) if name and word.lower().startswith(name.lower())][:1]
+def _spelling(name: str, places: Mapping[str, str]) -> str:
+    if name in places:
+        return f"Write it as {places[name]}."
+    near = difflib.get_close_matches(name, places, n=1, cutoff=0.75)
+    if not near and len(name) >= SHORTEST_BEGINNING:
+        near = [word for word in sorted(places) if word.lower().startswith(name.lower())][:1]
     return f"Did you mean {near[0]!r}?" if near else "Take it out; the schema at /schemas/<Kind> names those there are."
 
 

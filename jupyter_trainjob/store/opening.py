@@ -60,7 +60,7 @@ def _checked_revision(connection: Connection, where: str) -> str | None:
         raise Unavailable(
             f"The record {where} has the schema revision {revision!r}, made by jupyter_trainjob "
             f"{brought or '(unknown)'}; this is version {__version__}, which knows revisions up to {REVISIONS[-1]!r}.",
-            remedy=f"Install jupyter_trainjob {brought or 'in a newer version'} or newer, or go back to the backup "
+            remedy=f"Install {f'jupyter_trainjob {brought} or newer' if brought else 'a newer jupyter_trainjob'}, or go back to the backup "
             "that was made before the migration.",
         )
     return revision

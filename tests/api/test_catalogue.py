@@ -110,7 +110,7 @@ async def test_a_queue_tells_its_use_of_all_and_of_oneself(alice: Caller, bob: C
 async def test_a_queue_that_jobs_wait_in_stays(alice: Caller, operator: Caller, submit: Submit) -> None:
     await submit(alice)
     status = await operator.refused("DELETE", "/queues/default", 409)
-    assert "1 jobs wait or run" in status["message"]
+    assert "1 job waits or runs" in status["message"]
     assert "Draining" in status["remedy"]
 
 

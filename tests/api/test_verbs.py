@@ -274,7 +274,7 @@ async def test_a_queue_in_use_is_not_deleted(alice: Caller, operator: Caller, su
     await operator("POST", "/queues", json={"metadata": {"name": "busy"}, "spec": {}}, expect=201)
     await submit(alice, queue="busy")
     status = await operator.refused("DELETE", "/queues/busy", 409)
-    assert status["message"] == "1 jobs wait or run in the queue 'busy'; it can't be deleted."
+    assert status["message"] == "1 job waits or runs in the queue 'busy'; it can't be deleted."
 
 
 @pytest.mark.parametrize(

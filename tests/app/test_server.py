@@ -124,7 +124,7 @@ def test_a_graceful_stop_says_what_goes_on_and_what_waits(tmp_path: Path) -> Non
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(20)
         log = server.log_text()
-        assert "1 running jobs go on by themselves; 1 queued jobs wait for the next start." in log
+        assert "Without the server 1 running job goes on; 1 queued job waits for the next start." in log
     with running_server(data) as again, again.http() as http:
         assert wait_for(http, path, is_final)["status"]["phase"] == "Succeeded"
         assert text_of(http, path) == "done\n"
