@@ -99,7 +99,8 @@ class Submission:
         )
         short = old.metadata.labels.get(names.NAME_LABEL, "")
         draft.metadata.generate_name = short if names.is_name(short, names.SHORT_NAME_MAX) else "again"
-        draft.metadata.labels = {**old.metadata.labels, names.RETRY_OF_LABEL: old.metadata.name}
+        labels = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
+        draft.metadata.labels = {**labels, names.RETRY_OF_LABEL: old.metadata.name}
         draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
         return await self._queue(identity, draft, dry_run=False)
 

@@ -173,7 +173,7 @@ def parse(model: type[R], data: Any, what: str | None = None) -> R:
 
 @lru_cache
 def _places(model: type[Resource]) -> dict[str, str]:
-    """The names of all fields that a person may write, at any depth → the shortest path of one. Status is not theirs."""
+    """The names of all fields that a person may write (not the status), at any depth → the shortest path of one."""
     schema = model.model_json_schema(by_alias=True)
     level = [("", schema)]
     found: dict[str, str] = {}

@@ -69,9 +69,13 @@ async def test_retry_makes_a_new_job_of_the_same_spec(alice: Caller, submit: Sub
     job = await submit(alice, code="print(lr)", parameters={"lr": 2}, priority=-3, resources={"cpu": "500m"})
     status = await alice.refused("POST", at(job, "retry"), 409)
     assert status["message"].endswith("is Queued; only one that has ended can be retried.")
+    labels = {"course": "ml", "jupyter-trainjob/keep": "true"}
+    await alice("PATCH", at(job), json={"metadata": {"labels": labels}}, expect=200)
     await alice("POST", at(job, "cancel"), expect=200)
     await run(job, Phase.CANCELLED)
     new = (await alice("POST", at(job, "retry"), expect=201)).json()
+    assert new["metadata"]["labels"]["course"] == "ml"
+    assert "jupyter-trainjob/keep" not in new["metadata"]["labels"], "what was to be kept is the old one"
     assert new["metadata"]["uid"] != job["metadata"]["uid"]
     assert new["metadata"]["labels"]["jupyter-trainjob/retry-of"] == job["metadata"]["name"]
     assert new["metadata"]["labels"]["jupyter-trainjob/name"] == "digits"

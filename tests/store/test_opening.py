@@ -184,6 +184,12 @@ def test_a_newer_record_is_refused_by_name(url: str, newer: Path, monkeypatch: p
         f"this is version {__version__}, which knows revisions up to '0001'. "
         "Install jupyter_trainjob 9.8.7 or newer, or go back to the backup that was made before the migration."
     )
+    _know(monkeypatch, ("0001", "0002"))
+    with Store.open(url) as store:
+        store.write(lambda writer: writer._connection.execute(sa.text("DELETE FROM trainjob_schema_history")) and None)
+    _know(monkeypatch, ("0001",))
+    with pytest.raises(Unavailable, match="Install a newer jupyter_trainjob, or go back to the backup"):
+        Store.open(url)
 
 
 def test_a_server_whose_record_was_migrated_under_its_feet_writes_no_more(
