@@ -62,11 +62,14 @@ class Logs:
         self._objects = services.objects
         self._waiting = 0
 
-    async def read(self, job: TrainJob, number: int | None, offset: int, limit: int, patience: Patience) -> LogPiece:
+    async def read(
+        self, job: TrainJob, number: int | None, offset: int, limit: int, patience: Patience, folder: str = ""
+    ) -> LogPiece:
         """Bytes of an attempt's log (None: the latest) from ``offset`` on.
 
         Where there are none yet, waits for the first as long as ``patience`` lasts; also for the attempt itself, if
-        the latest is wanted and the job still waits. Raises :class:`NotFound` for an attempt that never was.
+        the latest is wanted and the job still waits. ``folder``: of another text that is kept as logs are. Raises
+        :class:`NotFound` for an attempt that never was.
         """
         attempt = pick_attempt(job, number)
         version = int(job.metadata.resource_version)
@@ -76,10 +79,13 @@ class Logs:
             attempt = pick_attempt(job, number)
         if attempt is None:
             return LogPiece(b"", offset, offset, 0, job.status.phase.final, None, 0)
-        return await self._follow(job, attempt, offset, min(limit, self._services.config.log_chunk_bytes), patience)
+        limit = min(limit, self._services.config.log_chunk_bytes)
+        return await self._follow(job, attempt, folder, offset, limit, patience)
 
-    async def _follow(self, job: TrainJob, attempt: Attempt, offset: int, limit: int, patience: Patience) -> LogPiece:
-        reader = LogReader(self._objects, names.attempt_prefix(job.metadata.uid, attempt.number))
+    async def _follow(
+        self, job: TrainJob, attempt: Attempt, folder: str, offset: int, limit: int, patience: Patience
+    ) -> LogPiece:
+        reader = LogReader(self._objects, names.attempt_prefix(job.metadata.uid, attempt.number) + folder)
         loop = asyncio.get_running_loop()
         looked = loop.time()
         over = attempt.end is not None or job.status.phase.final  # looked at before the bytes: then none come after

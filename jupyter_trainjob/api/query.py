@@ -164,6 +164,13 @@ class AttemptQuery(Query):
     attempt: AttemptNumber | None = Field(None, description="The latest, if left out.")
 
 
+class SeriesQuery(AttemptQuery):
+    """Logged metrics for a plot."""
+
+    max_points: int = Field(500, ge=10, le=10_000, description="Of each metric.")
+    metric: list[str] = Field(default_factory=list, max_length=50, description="Only these; may be repeated.")
+
+
 class StreamQuery(Query):
     """The feed, as it comes."""
 

@@ -41,7 +41,7 @@ def interrupt(*_):
 signal.signal(signal.SIGTERM, interrupt)
 tell(type="hello", runnerProtocol=1, python="3")
 os.chdir(job["work"])
-os.environ.update(job["environment"])
+os.environ.update(job["environment"], TRAINJOB_METRICS=f"{job['out']}/metrics.tsv")
 linecache_of = __import__("linecache").cache  # so that a traceback shows the lines, as a kernel's does
 cell = json.loads(pathlib.Path(job["notebook"]).read_text())["cells"][0]
 linecache_of["cell"] = (len(cell["source"]), None, cell["source"].splitlines(True), "cell")

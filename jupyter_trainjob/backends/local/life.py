@@ -25,6 +25,7 @@ from .finish import Finisher, evidence
 from .folder import Folder
 from .limits import Limits, Outside, memory_message, processes_message, size, verdict
 from .meter import Meter
+from .points import PointsPump, remark
 from .pump import Pump
 from .spawn import Drop, Spawned, adopt_orphans
 from .tree import Tree
@@ -65,6 +66,7 @@ class Life:
             self.store, orders["prefix"], cap_bytes=self.limits.log_bytes, spool=Path(folder.file("log.spool"))
         )
         self.uploader = Uploader(self.store, folder, orders)
+        self.points = PointsPump(self.store, orders["prefix"], folder)
         self.events = EventReader()
         self.meter = Meter(folder, self.limits, self.outside, cgroup)
         self.stderr = bytearray()
@@ -234,6 +236,7 @@ class Life:
             self._look_at_counters()
             self._look_at_limits()
             self._tell_usage(now)
+            self.points.look(now)
         if self.kill_at is not None and now >= self.kill_at:
             self._kill()
 
@@ -313,6 +316,7 @@ class Life:
             self.outside.strike("BackendError", "The job's runner could not be started.")
         limit, message = verdict(self.outside, self.limits, self.end)
         facts = evidence(self.status, self.end, limit, message, self.cancelled, bytes(self.stderr))
+        self.report.condition(remark(self.points.finish()))
         parts = (self.folder, self.orders, self.store, self.log, self.report, self.uploader)
         Finisher(*parts, usage=self.meter.samples.to_json(self.began_text)).finish(facts, self.events)
         if self.cgroup is not None:

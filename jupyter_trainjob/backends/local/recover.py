@@ -19,6 +19,7 @@ from .events import EventReader
 from .finish import Finisher
 from .folder import Folder, try_lock
 from .openup import open_all
+from .points import PointsPump, remark
 from .report import Report, now_text
 from .sandbox import MARK
 from .uploads import Uploader
@@ -89,6 +90,7 @@ def _finish(folder: Folder, orders: dict[str, Any], rebooted: bool) -> None:
         facts.update(hostRestarted=True, message="The machine restarted while the job ran.")
     else:
         facts.update(limit="RunnerLost", message=_why(folder))
+    report.condition(remark(PointsPump(store, orders["prefix"], folder).finish()))
     Finisher(folder, orders, store, log, report, Uploader(store, folder, orders)).finish(facts, EventReader())
     report.flush(now=True)
 

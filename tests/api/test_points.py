@@ -1,0 +1,126 @@
+"""Logged metrics: read whatever way they come, thinned without losing peaks or ends, whatever else is in the text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_trainjob.api.points import Series
+from jupyter_trainjob.resources.trainjob import Phase
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.storage.logs import LogWriter
+
+from .conftest import Caller, Run, Submit
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+def lines(values: list[float], name: str = "loss") -> bytes:
+    return b"".join(f"{name}\t{step}\t{value!r}\t1700000000.5\n".encode() for step, value in enumerate(values))
+
+
+def read(data: bytes, cuts: list[int]) -> Series:
+    """Feed the text in pieces, each from where the reader says it stands."""
+    series = Series()
+    for cut in [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]:
+        series.feed(data[series.offset : cut], series.offset, ended=cut == len(data))
+    return series
+
+
+@given(st.lists(FINITE, max_size=60), st.lists(st.integers(0, 10**6), max_size=8))
+def test_however_the_text_is_cut_every_point_is_read_once(values: list[float], cuts: list[int]) -> None:
+    series = read(lines(values), cuts)
+    assert series.points == len(values) and series.left_out == 0
+    told = series.to_dict(1000)["metrics"].get("loss", {"points": []})
+    assert [point[:2] for point in told["points"]] == [[float(step), value] for step, value in enumerate(values)]
+
+
+@given(st.lists(st.floats(), min_size=1, max_size=3000), st.integers(10, 100))
+def test_thinning_keeps_the_extremes_the_ends_and_the_order(values: list[float], maximum: int) -> None:
+    told = read(lines(values), []).to_dict(maximum)["metrics"]["loss"]
+    points = told["points"]
+    assert told["count"] == len(values) and 1 <= len(points) <= maximum
+    steps = [point[0] for point in points]
+    assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == len(values) - 1
+    finite = [value for value in values if math.isfinite(value)]
+    shown = [point[1] for point in points if point[1] is not None]
+    assert max(shown, default=None) == max(finite, default=None) == told["maximum"]
+    assert min(shown, default=None) == min(finite, default=None) == told["minimum"]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"\n",
+        b"loss\n",
+        b"loss\t1\tx\t1\n",
+        b"\t1\t1\t1\n",
+        b"l\xffoss\t1\t1\t1\n",
+        b"a\x1bb\t1\t1\t1\n",
+        b"x" * 300 + b"\t1\t1\t1\n",
+        b"loss\tnan\t1\t1\n",
+        b"loss\t1\t1\tinf\n",
+        b"\x00" * 1000 + b"\n",
+        b"loss\t1\t1\t1\t1\n",
+    ],
+)
+def test_what_is_no_point_is_left_out(junk: bytes) -> None:
+    series = read(lines([1.0]) + junk + lines([2.0]), [5, 30])
+    assert series.points == 2 and list(series.metrics) == ["loss"]
+
+
+def test_a_line_without_end_does_not_hold_the_rest_up() -> None:
+    series = Series()
+    series.feed(b"x" * 100_000, 0)
+    assert series.offset == 100_000
+    series.feed(b"yyy\n" + lines([1.0]), 100_000)
+    assert series.points == 1 and series.left_out == 2, "the long line's two parts"
+
+
+def test_more_metrics_than_anyone_plots_are_counted_only() -> None:
+    series = read(b"".join(lines([1.0], f"m{number}") for number in range(300)), [])
+    assert len(series.metrics) == 200 and series.left_out == 100
+
+
+def test_points_without_steps_are_numbered() -> None:
+    series = read(b"loss\t\t1.0\t0\nloss\t\t2.0\t0\n", [])
+    assert [point[0] for point in series.to_dict(10)["metrics"]["loss"]["points"]] == [0.0, 1.0]
+
+
+@pytest.mark.asyncio
+async def test_series_grow_with_the_job_and_can_be_chosen(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    path = f"/namespaces/alice/trainjobs/{job['metadata']['name']}/metrics"
+
+    async def told(**query: Any) -> Any:
+        return (await alice("GET", f"{path}/series", params=query, expect=200)).json()
+
+    assert (await told())["attempt"] is None
+    await run(job)
+    assert (await told())["metrics"] == {}
+    writer = LogWriter(objects, f"jobs/{job['metadata']['uid']}/1/metrics/")
+    writer.write(lines([3.0, 2.0]) + b"accuracy\t1\t0.5\t1700000000\nloss\t2\t1.")
+    while (now := await told())["points"] < 3:
+        pass
+    assert now["metrics"]["loss"]["last"] == 2.0 and now["complete"] is False
+    writer.write(b"5\t1700000001\n")
+    writer.close()
+    await run(job, Phase.SUCCEEDED)
+    after = await told(metric="loss", maxPoints=10)
+    assert list(after["metrics"]) == ["loss"] and after["complete"] is True
+    assert after["metrics"]["loss"]["points"][-1] == [2.0, 1.5, 1700000001.0]
+    raw = await alice("GET", path, params={"offset": 0}, expect=200)
+    assert raw.text.splitlines()[0] == "loss\t0\t3.0\t1700000000.5" and raw.headers["X-Log-Complete"] == "true"
+
+
+@pytest.mark.asyncio
+async def test_anothers_metrics_are_not_there(bob: Caller, alice: Caller, submit: Submit) -> None:
+    job = await submit(alice)
+    for rest in ("metrics", "metrics/series", "usage", "advice"):
+        await bob.refused("GET", f"/namespaces/alice/trainjobs/{job['metadata']['name']}/{rest}", 404)
