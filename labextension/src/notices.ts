@@ -38,7 +38,10 @@ export function endWords(job: ITrainJob, trans: TranslationBundle): string {
   return [`${job.metadata.name}: ${ended}.`, note(job, trans)].filter(Boolean).join(' ');
 }
 
-/** Keeps what is waited for in Lab's state, which outlives a reload; without one, only as long as the page. */
+/**
+ * Keeps what is waited for in Lab's state, which lies on the server and outlives the page. Notebook 7 has no lasting state:
+ * there an end is told by any page that is open then, and by none later.
+ */
 export function memoryIn(state: IStateDB | null): IWatchMemory {
   return {
     load: async () => {

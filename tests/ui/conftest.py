@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, WebSocket, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -74,10 +74,17 @@ def page(browser: Browser) -> Iterator[Page]:
     """A tab; the test fails if a script on it failed."""
     page = browser.new_page(viewport={"width": 1100, "height": 1000})
     failures: list[str] = []
-    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("pageerror", lambda error: None if notebooks_own(error) else failures.append(error.stack or str(error)))
     yield page
     page.close()
     assert not failures, failures
+
+
+def notebooks_own(error: Error) -> bool:
+    """Notebook 7.6 fails so on every page, also where our extension is disabled."""
+    stack = error.stack or ""
+    ours = "jupyter-trainjob" in stack
+    return "reading 'schema'" in error.message and "/notebook_core." in stack and not ours
 
 
 @pytest.fixture

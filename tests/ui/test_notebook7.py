@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import CARD, FIRST_START_MS, run_cell
+from .conftest import CARD, FIRST_START_MS, run_cell, until
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
@@ -20,6 +20,14 @@ pytestmark = [pytest.mark.ui, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def classic(jupyter_servers: Callable[..., Any]) -> Any:
     return jupyter_servers(application="notebook")
+
+
+def write(server: Any, name: str, code: str) -> None:
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(code)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, server.root / name)
 
 
 def open_notebook(page: Page, server: Any, name: str) -> None:
@@ -35,24 +43,20 @@ def test_a_card_is_live_there_and_after_a_reload(classic: Any, page: Page, tmp_p
         "%%trainjob --name seven --notify\nimport time\n"
         "for step in range(1, 7):\n    print(f'step {step}')\n    time.sleep(1)"
     )
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(code)],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    nbformat.write(notebook, classic.root / "seven.ipynb")
+    write(classic, "seven.ipynb", code)
     open_notebook(page, classic, "seven.ipynb")
     run_cell(page)
     card = page.locator(CARD)
     state = card.locator(".jp-TrainJobCard-state")
-    expect(card.get_by_role("log")).to_contain_text("step 2")
+    expect(card.get_by_role("log")).to_contain_text("step 2", timeout=FIRST_START_MS)
     expect(state).to_have_text("Running")
     page.screenshot(path=pictures / "notebook7.png")
     expect(state).to_have_text("Succeeded", timeout=30_000)
     expect(card.get_by_role("log")).to_contain_text("step 6")
     expect(page.locator(".Toastify__toast")).to_contain_text(re.compile(r"seven-\w+: Succeeded, after \d+ s\."))
 
-    page.keyboard.press("Control+s")
-    page.wait_for_function("() => document.querySelector('.jp-NotebookCheckpoint')?.textContent.includes('second')")
+    page.locator("[data-command='docmanager:save']").first.click()
+    until(page, lambda: "step 6" in (classic.root / "seven.ipynb").read_text("utf-8"), "the notebook is saved")
     open_notebook(page, classic, "seven.ipynb")
     expect(state).to_have_text("Succeeded")
     expect(card.get_by_role("log")).to_contain_text("step 6")
@@ -62,3 +66,14 @@ def test_a_card_is_live_there_and_after_a_reload(classic: Any, page: Page, tmp_p
     expect(other.value.locator(".jp-Notebook")).to_contain_text("step 6", timeout=FIRST_START_MS)
     assert (classic.root / f"{name}.ipynb").exists()
     other.value.close()
+
+
+def test_an_end_is_told_on_the_page_of_files(classic: Any, page: Page) -> None:
+    write(classic, "left.ipynb", "%%trainjob --name left --notify\nimport time\ntime.sleep(9)")
+    open_notebook(page, classic, "left.ipynb")
+    run_cell(page)
+    expect(page.locator(CARD).locator(".jp-TrainJobCard-state")).to_have_text("Running")
+    page.goto(f"{classic.url}tree?token={classic.token}")
+    expect(page.locator(".Toastify__toast")).to_contain_text(
+        re.compile(r"left-\w+: Succeeded, after \d+ s\."), timeout=FIRST_START_MS
+    )
