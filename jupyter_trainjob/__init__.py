@@ -19,6 +19,10 @@ def __getattr__(name: str) -> Any:
         from . import client
 
         return getattr(client, name)
+    if name in ("log_metric", "log_metrics", "progress"):
+        from .runner.injob import jupyter_trainjob as injob
+
+        return getattr(injob, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

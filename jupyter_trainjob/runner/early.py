@@ -148,6 +148,8 @@ def environment(job: Job, folder: Path) -> dict[str, str]:
     found.update({name: value for name, value in job.environment.items() if not name.startswith("JUPYTER_TRAINJOB_")})
     found["TRAINJOB_JOB_UID"] = job.uid
     found["TRAINJOB_METRICS"] = str(job.out / "metrics.tsv")
+    ours = str(Path(__file__).parent / "injob")  # before all else: it is what ``import jupyter_trainjob`` means here
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, found.get("PYTHONPATH", "")]))
     found["JPY_PARENT_PID"] = str(os.getpid())
     return found
 
