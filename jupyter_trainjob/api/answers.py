@@ -14,6 +14,7 @@ STRING: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 BOOLEAN: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+DIGEST: Schema = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 ANY_OBJECT: Schema = {"type": "object"}
 
@@ -83,6 +84,22 @@ ANSWERS: dict[str, Schema] = {
             "spec": record({"priority": {"type": "integer"}}),
         }
     ),
+    "MetricSeries": record(
+        attempt=or_null(COUNT),
+        metrics={
+            "type": "object",
+            "additionalProperties": record(
+                count=COUNT,
+                last=or_null(NUMBER),
+                minimum=or_null(NUMBER),
+                maximum=or_null(NUMBER),
+                points=array(array(or_null(NUMBER))),
+            ),
+        },
+        points=COUNT,
+        leftOut=COUNT,
+        complete=BOOLEAN,
+    ),
     "UsageReport": record(
         attempt=or_null(COUNT),
         requested=ANY_OBJECT,
@@ -139,6 +156,12 @@ ANSWERS: dict[str, Schema] = {
         bytesTotal=COUNT,
     ),
     "Upload": record(digest=STRING, size=COUNT),
+    "Bundle": record(count=COUNT, size=COUNT),
+    "Digests": {
+        **record(digests={"type": "array", "items": DIGEST, "maxItems": 20_000}),
+        "description": "Uploads that one may have.",
+    },
+    "Missing": record(missing=array(STRING)),
     "Change": record(
         type={"type": "string", "enum": ["ADDED", "MODIFIED", "DELETED"]},
         version=COUNT,

@@ -12,6 +12,7 @@ import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..resources import names
@@ -98,7 +99,7 @@ class Blobs:
         left = None
         if self._config.stored_bytes_per_owner:
             left = self._config.stored_bytes_per_owner - stored + (known.size if known else 0)
-        file: IO[bytes] = await self._services.io(_temporary, self._config.upload_dir)
+        file: IO[bytes] = await self._services.io(temporary_file, self._config.upload_dir)
         upload = Upload(identity.username, digest, file, length, left)
         upload.limit = self._limit(upload)  # nothing is awaited from here to the next line: no two take the same room
         if length is not None and length > upload.limit:
@@ -155,7 +156,7 @@ class Blobs:
         try:
             new = await self._store.awrite(lambda writer: self._note(writer, upload))
         except TooMany:
-            await self._services.io(self._objects.delete, key)
+            await self._store.awrite(lambda writer: self._forget(writer, upload, key))
             raise
         with suppress(KeyTaken):  # gone only where the row had been dropped as unused a moment before
             await self._services.io(_put, self._objects, key, upload.file)
@@ -169,10 +170,15 @@ class Blobs:
         writer.put_blob(upload.owner, upload.digest, upload.size)
         return new
 
+    def _forget(self, writer: Writer, upload: Upload, key: str) -> None:
+        """Within a write transaction, so that nobody notes it meanwhile."""
+        if writer.blob(upload.owner, upload.digest) is None:
+            self._objects.delete(key)
+
     async def _flush(self, upload: Upload) -> None:
         data, upload.buffer = bytes(upload.buffer), bytearray()
         if data:
-            await self._services.io(_write, upload, data)
+            await self._services.io(_take, upload, data)
 
     def _too_large(self, upload: Upload, size: int) -> TooLarge | TooMany:
         limit = self._config.max_blob_bytes
@@ -181,28 +187,38 @@ class Blobs:
                 f"The upload has {size} bytes, the limit is {format_bytes(limit)}.",
                 remedy="Send it in parts, or let the job fetch it from where it lies.",
             )
-        return TooMany(
-            f"{size} more bytes would be more than the {format_bytes(self._config.stored_bytes_per_owner)} "
-            f"of uploads that {upload.owner} may keep.",
-            remedy="Delete jobs whose inputs you no longer need; uploads that none uses go after a while.",
-            retry_after_seconds=3600,
-            data={"limit": self._config.stored_bytes_per_owner, "requested": size},
-        )
+        return quota_error(upload.owner, size, self._config.stored_bytes_per_owner)
 
 
-def _temporary(folder: Any) -> IO[bytes]:
+def quota_error(owner: str, size: int, limit: int) -> TooMany:
+    """That ``size`` more bytes of uploads are more than ``owner`` may keep."""
+    return TooMany(
+        f"{size} more bytes would be more than the {format_bytes(limit)} of uploads that {owner} may keep.",
+        remedy="Delete jobs whose inputs you no longer need; uploads that none uses go after a while.",
+        retry_after_seconds=3600,
+        data={"limit": limit, "requested": size},
+    )
+
+
+def temporary_file(folder: Path | None) -> IO[bytes]:
+    """A file without a name in ``folder``, or in the system's temporary folder. Raises :class:`Unavailable`."""
     try:
         return tempfile.TemporaryFile(dir=folder, buffering=0)
     except OSError as error:
         raise _unkept(error) from error
 
 
-def _write(upload: Upload, data: bytes) -> None:
+def _take(upload: Upload, data: bytes) -> None:
     upload.hash.update(data)
+    write_all(upload.file, data)
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """All of ``data``, at the file's end. Raises :class:`Unavailable`."""
     view = memoryview(data)
     try:
         while view:
-            view = view[upload.file.write(view) :]
+            view = view[file.write(view) :]
     except OSError as error:
         raise _unkept(error) from error
 

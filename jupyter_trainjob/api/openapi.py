@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 from ..resources.registry import KINDS
 from .answers import ANSWERS, BOOLEAN, COUNT, STRING, Schema, ref
 from .base import query_model
+from .handlers.download import TAR
 from .handlers.routes import JOB, ROUTES
 from .metrics import CONTENT_TYPE as METRICS_TYPE
 from .query import Query
@@ -32,6 +33,7 @@ FILE_HEADERS: dict[str, Schema] = {
     "Content-Disposition": STRING,
     "Content-Range": {**STRING, "description": "Of a 206."},
 }
+ARCHIVE_HEADERS: dict[str, Schema] = {"Content-Disposition": STRING}
 LOG_HEADERS: dict[str, Schema] = {
     "X-Log-Offset": {**COUNT, "description": "Of the first byte of the body."},
     "X-Log-Next-Offset": {**COUNT, "description": "Where to ask on."},
@@ -80,6 +82,8 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     (f"{JOB}/{{verb}}", "post"): _job(body=ref("Message"), body_needed=False, errors=(404, 409, 413, 422)),
     (f"{JOB}/retry", "post"): _job(201, body=ref("Message"), body_needed=False, errors=(404, 409, 413, 422, 429)),
     (f"{JOB}/why", "get"): Answer(ref("Explanation"), headers=RESOLVED, errors=(404,)),
+    (f"{JOB}/metrics", "get"): Answer({}, media=BYTES, headers=LOG_HEADERS | RESOLVED, errors=(404,)),
+    (f"{JOB}/metrics/series", "get"): Answer(ref("MetricSeries"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/usage", "get"): Answer(ref("UsageReport"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/advice", "get"): Answer(ref("Advice"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/log", "get"): Answer({}, media=BYTES, headers=LOG_HEADERS | RESOLVED, errors=(404,)),
@@ -88,6 +92,9 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     (f"{JOB}/outputs/notebook", "head"): JOB_FILE,
     (f"{JOB}/outputs/{{part}}/{{path}}", "get"): JOB_FILE,
     (f"{JOB}/outputs/{{part}}/{{path}}", "head"): JOB_FILE,
+    (f"{JOB}/outputs/archive", "get"): Answer({}, media=TAR, errors=(404,), headers=ARCHIVE_HEADERS | RESOLVED),
+    ("/blobs", "put"): Answer(ref("Bundle"), body={}, body_media=TAR, body_needed=False, errors=(413, 422, 429)),
+    ("/blobs/missing", "post"): Answer(ref("Missing"), body=ref("Digests"), errors=(413,)),
     ("/blobs/{digest}", "get"): FILE,
     ("/blobs/{digest}", "head"): FILE,
     ("/blobs/{digest}", "put"): Answer(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..resources import names
 from ..resources.errors import NotFound
 from ..resources.trainjob import Attempt, TrainJob
 from ..storage.base import KeyMissing, check_key
+from . import archive
 from .logs import pick_attempt
 
 if TYPE_CHECKING:
@@ -28,6 +30,14 @@ class Download:
     key: str
     size: int
     name: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Several objects to be sent as one tar: the name it is saved under, its bytes."""
+
+    name: str
+    pieces: AsyncGenerator[bytes, None]
 
 
 class Outputs:
@@ -60,6 +70,22 @@ class Outputs:
         except (KeyMissing, ValueError):
             raise problem from None
         return Download(key, info.size, f"{job.metadata.name}.ipynb" if part == "notebook" else name)
+
+    async def archive(self, job: TrainJob, number: int | None) -> Archive:
+        """All that an attempt left, to be sent. Raises :class:`NotFound` where it has not begun."""
+        attempt = pick_attempt(job, number)
+        if attempt is None:
+            raise NotFound(f"The job {job.metadata.name} has left nothing.", remedy="It has not begun yet.")
+        made = attempt.end or attempt.start or attempt.admitted or job.metadata.creation_timestamp
+        prefix = names.attempt_prefix(job.metadata.uid, attempt.number)
+        pieces = archive.pieces(self._objects, prefix, made or datetime.now(timezone.utc))
+        return Archive(f"{job.metadata.name}-{attempt.number}.tar", self._counted(pieces))
+
+    async def _counted(self, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Each piece is made when the one before was taken."""
+        while (piece := await self._services.io(_next, pieces)) is not None:
+            self._services.metrics.output_bytes.inc(len(piece))
+            yield piece
 
     async def chunks(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes ``[start, end)`` of an object, piece by piece: each is read when the one before was taken."""

@@ -23,10 +23,12 @@ from .verbs import Verbs
 if TYPE_CHECKING:
     from .about import About
     from .blobs import Blobs
+    from .bundles import Bundles
     from .feed import Feed
     from .logs import Logs
     from .outputs import Outputs
     from .records import Records
+    from .series import MetricSeries
     from .usage import UsageReports
     from .views import Views
 
@@ -123,6 +125,13 @@ class Services:
         return Outputs(self)
 
     @cached_property
+    def series(self) -> MetricSeries:
+        """What the code of jobs logged."""
+        from .series import MetricSeries
+
+        return MetricSeries(self)
+
+    @cached_property
     def usage(self) -> UsageReports:
         """What jobs used."""
         from .usage import UsageReports
@@ -135,6 +144,13 @@ class Services:
         from .blobs import Blobs
 
         return Blobs(self)
+
+    @cached_property
+    def bundles(self) -> Bundles:
+        """Many small uploads at once."""
+        from .bundles import Bundles
+
+        return Bundles(self)
 
     @cached_property
     def feed(self) -> Feed:

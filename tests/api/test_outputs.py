@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import io
 import os
+import tarfile
 from typing import Any
 from urllib.parse import quote, unquote
 
+import httpx
 import psutil
 import pytest
 
@@ -252,3 +255,77 @@ def test_a_range_of_nothing() -> None:
 def test_a_name_of_nothing() -> None:
     assert attachment("a/") == "attachment; filename=\"file\"; filename*=UTF-8''file"
     assert "\n" not in attachment("a\nb") and '"a_b"' in attachment("a\nb")
+
+
+@pytest.mark.asyncio
+async def test_all_at_once_as_a_tar_with_plain_names(
+    alice: Caller, bob: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await finished(submit, run, alice, objects)
+    long = "/".join(["folder" * 10] * 5) + "/file"
+    objects.put(f"jobs/{job['metadata']['uid']}/1/files/{long}", b"x" * 2_000_000)
+    ended = await run(job, Phase.SUCCEEDED)
+    response = await alice("GET", path_of(job, "/archive"), expect=200)
+    assert response.headers["Content-Disposition"].startswith(f'attachment; filename="{job["metadata"]["name"]}-1.tar"')
+    with tarfile.open(fileobj=io.BytesIO(response.content)) as archive:
+        contents = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
+        made = {entry.mtime for entry in archive}
+    assert contents == {
+        "notebook.ipynb": b'{"cells": []}',
+        "results/score": b"pickled",
+        "files/model.bin": bytes(range(100)),
+        "files/empty": b"",
+        f"files/{ODD}": b"odd",
+        f"files/{long}": b"x" * 2_000_000,
+    }
+    assert ended.status.attempts[-1].end is not None
+    assert made == {int(ended.status.attempts[-1].end.timestamp())}
+    await bob.refused("GET", path_of(job, "/archive"), 404)
+    await alice.refused("GET", path_of(job, "/archive?attempt=2"), 404)
+    waiting = await submit(alice)
+    assert "has left nothing" in (await alice.refused("GET", path_of(waiting, "/archive"), 404))["message"]
+
+
+@pytest.mark.asyncio
+async def test_an_archive_of_nothing_is_an_empty_one(alice: Caller, submit: Submit, run: Run) -> None:
+    job = await submit(alice)
+    await run(job)
+    with tarfile.open(
+        fileobj=io.BytesIO((await alice("GET", path_of(job, "/archive"), expect=200)).content)
+    ) as archive:
+        assert archive.getnames() == []
+
+
+@pytest.mark.asyncio
+async def test_an_archive_that_can_not_be_finished_breaks_off(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    await run(job)
+    prefix = f"jobs/{job['metadata']['uid']}/1/"
+    objects.put(f"{prefix}files/big", bytes(40_000_000))
+    place = objects.root / "objects" / prefix / "files" / "big"
+    with pytest.raises(httpx.RemoteProtocolError):
+        async with alice.http.stream("GET", path_of(job, "/archive")) as response:
+            async for _ in response.aiter_bytes():
+                os.truncate(place, 20_000_000)
+
+
+@pytest.mark.asyncio
+async def test_an_archive_takes_no_memory_however_large_and_slow(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore, server: Server
+) -> None:
+    job = await submit(alice)
+    await run(job)
+    prefix = f"jobs/{job['metadata']['uid']}/1/"
+    for number in range(6):
+        objects.put(f"{prefix}files/{number}", bytes(40_000_000))
+    process = psutil.Process()
+    gc.collect()
+    before, most, size = process.memory_info().rss, 0, 0
+    async with alice.http.stream("GET", path_of(job, "/archive")) as response:
+        async for piece in response.aiter_bytes(1_000_000):
+            size += len(piece)
+            most = max(most, process.memory_info().rss - before)
+    assert size > 240_000_000
+    assert most < 60_000_000

@@ -6,9 +6,10 @@ from typing import ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
 
-from ...resources.errors import TrainJobError
-from ..base import DRAIN_BYTES, authorized
+from ...resources.errors import BadRequest, TrainJobError
+from ..base import DRAIN_BYTES, TrainJobHandler, authorized
 from ..blobs import Upload
+from ..bundles import MAX_BUNDLE_BYTES, Bundle
 from .download import DownloadHandler
 
 
@@ -68,3 +69,66 @@ class BlobHandler(DownloadHandler):
         if self.upload is not None:
             self.services.blobs.abandon(self.upload)
             self.upload = None
+
+
+class BundleHandler(TrainJobHandler):
+    """Many small blobs at once."""
+
+    LONG: ClassVar[bool] = True
+    bundle: Bundle | None = None
+
+    async def admit(self) -> None:
+        """Before the first byte of a body: may it come."""
+        await super().admit()
+        if self.request.method == "PUT":
+            connection = cast(HTTP1Connection, self.request.connection)
+            connection.set_max_body_size(max(MAX_BUNDLE_BYTES, DRAIN_BYTES))
+            self.bundle = await self.services.bundles.begin(self.identity, self.announced or None)
+
+    async def data_received(self, chunk: bytes) -> None:
+        """Some of the body, as for one blob."""
+        if self.bundle is None or self.refusal is not None:
+            return
+        try:
+            await self.services.bundles.add(self.bundle, chunk)
+        except TrainJobError as error:
+            self.refusal = error
+
+    @authorized("write")
+    async def put(self) -> None:
+        """Keep every member of the body: a plain tar, each file named by the 64 digits of its SHA-256."""
+        assert self.bundle is not None  # prepare() made it
+        bundle, self.bundle = self.bundle, None
+        try:
+            members = await self.services.bundles.finish(bundle)
+        finally:
+            await self.services.bundles.drop(bundle)
+        self.write_json({"count": len(members), "size": sum(member.size for member in members)})
+
+    def on_connection_close(self) -> None:
+        """The client went away in the middle."""
+        super().on_connection_close()
+        self._let_go()
+
+    def on_finish(self) -> None:
+        """The answer was sent, perhaps before the whole body came."""
+        super().on_finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.bundle is not None:
+            self.services.bundles.abandon(self.bundle)
+            self.bundle = None
+
+
+class MissingHandler(TrainJobHandler):
+    """What is worth sending."""
+
+    @authorized("read")
+    async def post(self) -> None:
+        """Those of the ``digests`` in the body that one has not uploaded."""
+        data = self.read_json()
+        unknown = sorted(set(data) - {"digests"})
+        if unknown:
+            raise BadRequest(f"The body holds {unknown[0][:80]!r}.", remedy='Send {"digests": ["sha256:…", …]}.')
+        self.write_json({"missing": await self.services.bundles.missing(self.identity, data.get("digests"))})

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from typing import cast
 
 from tornado import iostream
+from tornado.http1connection import HTTP1Connection
 
+from ...storage.base import StoreError
 from ..base import TrainJobHandler
-from ..outputs import Download
+from ..outputs import Archive, Download
 from ..ranges import attachment, parse_range
+
+TAR = "application/x-tar"
 
 
 class DownloadHandler(TrainJobHandler):
@@ -34,6 +39,26 @@ class DownloadHandler(TrainJobHandler):
         if self.request.method != "HEAD":
             await self._stream(download.key, start, end)
         self.finish(set_content_type="application/octet-stream")
+
+    async def send_archive(self, archive: Archive) -> None:
+        """A tar of unknown length. One that can't be finished is broken off, so that nobody takes it for whole."""
+        self.set_header("Content-Disposition", attachment(archive.name))
+        self.set_header("Content-Type", TAR)
+        self.set_header("Cache-Control", "private, no-store")
+        try:
+            async with aclosing(archive.pieces) as pieces:
+                async for piece in pieces:
+                    self.write(piece)
+                    await self.flush()
+        except iostream.StreamClosedError:
+            return
+        except StoreError as error:
+            if not self._headers_written:
+                raise
+            self.log.warning("An archive was broken off: %s", error)
+            cast(HTTP1Connection, self.request.connection).stream.close()
+            return
+        self.finish(set_content_type=TAR)
 
     def requested(self, size: int) -> tuple[int, int] | None:
         """The range; None: all. Raises :class:`RangeNotSatisfiable`."""

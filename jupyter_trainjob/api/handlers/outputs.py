@@ -19,6 +19,17 @@ class OutputsHandler(JobHandlerBase):
         self.write_json(await self.services.outputs.list(job, query.attempt))
 
 
+class ArchiveHandler(DownloadHandler, JobHandlerBase):
+    """All of them at once."""
+
+    @authorized("read")
+    @takes(AttemptQuery)
+    async def get(self, query: AttemptQuery, namespace: str, name: str) -> None:
+        """A tar of notebook.ipynb, results/ and files/, as far as the attempt has them."""
+        job = await self.job("outputs", namespace, name)
+        await self.send_archive(await self.services.outputs.archive(job, query.attempt))
+
+
 class OutputHandler(DownloadHandler, JobHandlerBase):
     """One of them."""
 
