@@ -12,6 +12,7 @@ from ..scheduling.decide import decide
 from ..scheduling.model import Decision, Snapshot
 from ..store import Store, Writer
 from .metrics import ControllerMetrics
+from .snapshot import pending
 from .source import SnapshotSource
 
 
@@ -84,4 +85,5 @@ def _may_start(job: TrainJob) -> bool:
         and job.spec.cancel is None
         and job.metadata.deletion_timestamp is None
         and not job.spec.scheduling_gates
+        and not pending(job)
     )

@@ -54,7 +54,8 @@ def ending(spec: TrainJobSpec, seen: Observation) -> Ending:
     if outcome == "ok" and exit_code in (0, None):
         return Ending(Phase.SUCCEEDED, Reason.COMPLETED, "")
     if outcome == "error":
-        return Ending(Phase.FAILED, Reason.CODE_ERROR, _code_message(error), error)
+        words = ". ".join(filter(None, [_code_message(error), _missing_package(spec, error)]))
+        return Ending(Phase.FAILED, Reason.CODE_ERROR, words, error)
     if outcome == "kernelDied":
         return Ending(
             Phase.FAILED,
@@ -117,6 +118,28 @@ def _code_message(error: CodeError | None) -> str:
     if error.line is not None:
         where = f" (line {error.line}" + (f" of cell {error.cell_index + 1})" if error.cell_index else ")")
     return f"{error.ename}: {error.evalue}"[:1000] + where
+
+
+_MISSING_R_PACKAGE = "there is no package called"
+
+
+def _missing_package(spec: TrainJobSpec, error: CodeError | None) -> str:
+    """For code that did not find a package: which environment it had, and what to do."""
+    python = error is not None and error.ename == "ModuleNotFoundError"
+    if error is None or not (python or _MISSING_R_PACKAGE in error.evalue):
+        return ""
+    asked = spec.environment.requirements
+    profile = f"profile {spec.profile!r}, " if spec.profile else ""
+    file = "requirements.txt" if python else "renv.lock"
+    if asked is None:
+        return (
+            f"The environment of this job: {profile}no requirements of its own. Send a list with what is missing: "
+            f"--requirements {file} (or --files, if it is a file of yours)."
+        )
+    return (
+        f"The environment of this job: {profile}{asked.format} {asked.digest[:15]}…. Add what is missing to that list "
+        f"(--requirements {asked.format}), or send it with --files if it is a file of yours."
+    )
 
 
 _REMEDIES = {

@@ -19,6 +19,7 @@ from ..resources.trainjob import TrainJob
 from ..storage.base import ObjectStore
 from ..store import Change, Reader, Store
 from .admission import AdmissionController
+from .environments import EnvironmentController
 from .leader import LeaderElection
 from .metrics import ControllerMetrics
 from .retention import Retention, RetentionController
@@ -61,7 +62,8 @@ class ControllerManager:
         self._log = log
         self._source = SnapshotSource(store, backends)
         self.ranking = Ranking(self._source)
-        self._jobs = TrainJobController(store, objects, backends, clock, log, self._metrics)
+        self._environments = EnvironmentController(store, objects, backends, clock, log)
+        self._jobs = TrainJobController(store, objects, backends, clock, log, self._metrics, self._environments)
         self._admission = AdmissionController(store, self._source, clock, log, self._metrics)
         rules = retention or Retention()
         self._retention = RetentionController(store, rules)
@@ -259,6 +261,8 @@ class ControllerManager:
                     self._log.info("%d old jobs are to be deleted", marked)
                 if self._uploads is not None and (gone := await self._uploads.reconcile(self._clock())):
                     self._log.info("%d uploads that no job used are gone", gone)
+                if gone := await self._environments.collect():
+                    self._log.info("%d environments that no job used are gone", gone)
             except Exception as error:  # told, and tried again at the next round
                 mishaps.tell(self._log, "retention failed", error)
             await asyncio.sleep(RETENTION_SECONDS)

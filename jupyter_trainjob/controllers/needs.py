@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..resources.trainjob import OutputInput, TrainJob
+from ..resources.trainjob import OutputInput, Requirements, TrainJob
 from ..store import Reader
 from .snapshot import LIVE
 
@@ -14,6 +14,13 @@ PAGE = 1000
 def uploads(reader: Reader) -> set[tuple[str, str]]:
     """Owner and digest of every upload that is needed."""
     return {(job.metadata.owner, digest) for job in _live(reader) for _, digest in job.spec.uploads()}
+
+
+def requirements(reader: Reader) -> Iterator[Requirements]:
+    """The lists of requirements that are needed, some of them several times."""
+    for job in _live(reader, '"requirements"'):
+        if job.spec.environment.requirements is not None:
+            yield job.spec.environment.requirements
 
 
 def jobs(reader: Reader) -> set[str]:

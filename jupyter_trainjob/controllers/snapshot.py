@@ -16,6 +16,8 @@ from ..store import Reader
 
 LIVE = (Phase.QUEUED.value, Phase.ADMITTED.value, Phase.RUNNING.value)
 PAGE = 1000
+BUILDING = "EnvironmentBuilding"
+"""``status.reason`` of a queued job whose environment is not ready."""
 
 
 def need_of(job: TrainJob) -> Amount:
@@ -55,6 +57,19 @@ def gate_text(gates: list[Gate]) -> str:
     if gate.type == "dependency":
         return f"it waits until job {gate.job} has {gate.condition}"
     return f"it waits for {gate.type}"
+
+
+def pending(job: TrainJob) -> bool:
+    """Whether the job waits for its environment."""
+    return job.spec.environment.requirements is not None and not job.status.environment_lock
+
+
+def environment_text(job: TrainJob) -> str:
+    """In words, what it waits for; empty where it doesn't."""
+    if not pending(job):
+        return ""
+    told = job.status.message if job.status.reason == BUILDING else ""
+    return told or "its environment is being built"
 
 
 @dataclass
@@ -144,7 +159,7 @@ class RecordCache:
                 since.timestamp() if since else 0.0,
                 job.spec.priority,
                 limit,
-                gate_text(job.spec.scheduling_gates),
+                gate_text(job.spec.scheduling_gates) or environment_text(job),
             )
         elif attempt is not None and attempt.admitted is not None:
             began = attempt.start or attempt.admitted

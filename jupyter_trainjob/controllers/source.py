@@ -13,7 +13,7 @@ from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.explain import Explanation, explain_all, explain_one, position_of
 from ..scheduling.model import Amount, NodeView, QueuedView, Snapshot
 from ..store import Reader, Store
-from .snapshot import RecordCache, gate_text, need_of
+from .snapshot import RecordCache, environment_text, gate_text, need_of
 
 CAPACITY_SECONDS = 10.0
 OLD_SECONDS = 5.0
@@ -137,5 +137,5 @@ def _view(job: TrainJob) -> QueuedView:
         since.timestamp() if since else time.time(),
         job.spec.priority,
         job.spec.time_limit_seconds or 3600,
-        gate_text(job.spec.scheduling_gates),
+        gate_text(job.spec.scheduling_gates) or environment_text(job),
     )

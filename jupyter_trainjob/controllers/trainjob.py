@@ -18,7 +18,9 @@ from ..storage.base import ObjectStore
 from ..store import Store, Writer
 from . import gates, needs, report
 from .ending import Ending, cancelled, ending
+from .environments import EnvironmentController
 from .metrics import ControllerMetrics
+from .snapshot import pending
 
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
@@ -43,6 +45,7 @@ class TrainJobController:
         clock: Callable[[], datetime],
         log: logging.Logger,
         metrics: ControllerMetrics | None = None,
+        environments: EnvironmentController | None = None,
     ) -> None:
         self._metrics = metrics or ControllerMetrics()
         self._store = store
@@ -50,6 +53,7 @@ class TrainJobController:
         self._backends = backends
         self._clock = clock
         self._log = log
+        self._environments = environments or EnvironmentController(store, objects, backends, clock, log)
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
 
@@ -76,8 +80,11 @@ class TrainJobController:
     async def _queued(self, job: TrainJob) -> float | None:
         if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
             await self._change(job, self._cancel_before_start)
-        elif any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
+            return None
+        if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
             await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
+        if pending(job):  # also behind a gate: what takes minutes begins at once
+            return await self._environments.wait(job)
         return None
 
     def _cancel_before_start(self, job: TrainJob) -> bool:
@@ -113,6 +120,11 @@ class TrainJobController:
             message = cancelled(job.spec, " before it started", job.spec.cancel.message)
             await self._finish(job, Ending(Phase.CANCELLED, Reason.CANCELLED_BY_USER, message))
             return None
+        missing = await self._environments.ensure(job, backend)
+        if missing is not None and missing.state == "failed":
+            await self._finish(job, Ending(Phase.FAILED, Reason.ENVIRONMENT_ERROR, missing.message))
+        if missing is not None:
+            return PROGRESS_SECONDS
         profile = parse(Profile, job.status.profile_snapshot) if job.status.profile_snapshot else Profile()
         request = AttemptRequest(ref, job, profile, blob_prefix(job.metadata.owner))
         try:

@@ -40,6 +40,7 @@ class Reason(str, Enum):
     KERNEL_DIED = "KernelDied"
     RUNNER_LOST = "RunnerLost"
     IMAGE_ERROR = "ImageError"
+    ENVIRONMENT_ERROR = "EnvironmentError"
     STARTUP_TIMEOUT = "StartupTimeout"
     UNSCHEDULABLE = "Unschedulable"
     EVICTED = "Evicted"

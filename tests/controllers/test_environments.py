@@ -1,0 +1,192 @@
+"""Jobs with requirements: not before their environment is there, and with a reason where it can't be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection
+
+import pytest
+
+from jupyter_trainjob.backends.base import AttemptRef, EnvironmentState, Observation
+from jupyter_trainjob.controllers.ending import ending
+from jupyter_trainjob.controllers.environments import EnvironmentController
+from jupyter_trainjob.controllers.manager import utc_now
+from jupyter_trainjob.resources.names import requirements_key
+from jupyter_trainjob.resources.profile import Profile
+from jupyter_trainjob.resources.trainjob import Cancel, Environment, Gate, Phase, Requirements, TrainJob
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.store import Store
+
+from .conftest import job_of, make_job, running, until, until_phase
+from .instant import InstantBackend
+
+Submit = Callable[..., TrainJob]
+
+
+class BuildingBackend(InstantBackend):
+    """One whose environments are as far as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = EnvironmentState("building", "pip installs requirements.txt sha256:ab12… since 40 s")
+        self.asked: list[str] = []
+        self.kept: list[Requirements] = []
+
+    def becomes(self, state: EnvironmentState) -> None:
+        self.state = state
+        for uid in set(self.asked):
+            self._changed(AttemptRef(uid, 0))
+
+    async def environment(self, uid: str, requirements: Requirements) -> EnvironmentState:
+        self.asked.append(uid)
+        return self.state
+
+    async def collect_environments(self, needed: Collection[Requirements]) -> int:
+        self.kept = list(needed)
+        return 0
+
+
+def requirements(text: str = "numpy") -> Requirements:
+    return Requirements(format="requirements.txt", digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+
+
+def environment() -> Environment:
+    return Environment(requirements=requirements())
+
+
+READY = EnvironmentState("ready", lock="sha256:" + "7" * 64)
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_not_admitted_before_its_environment_is_there(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = BuildingBackend()
+    async with running(store, objects, backend) as manager:
+        uid = submit("needs", environment=environment()).metadata.uid
+        other = submit("plain").metadata.uid
+        await until_phase(store, other, Phase.SUCCEEDED)
+        await until(lambda: job_of(store, uid).status.reason == "EnvironmentBuilding")
+        waiting = job_of(store, uid)
+        assert waiting.status.phase is Phase.QUEUED
+        assert (
+            waiting.status.message
+            == "its environment is being built: pip installs requirements.txt sha256:ab12… since 40 s"
+        )
+        told = await manager.ranking.explain(waiting)
+        assert told.waiting_for == (
+            "Its environment is being built: pip installs requirements.txt sha256:ab12… since 40 s."
+        )
+        assert told.position is None
+        backend.becomes(READY)
+        done = await until_phase(store, uid, Phase.SUCCEEDED)
+    assert done.status.environment_lock == READY.lock
+    assert done.status.reason == "Completed" and done.status.message == ""
+    assert [ref.uid for ref in backend.created] == [other, uid]
+
+
+@pytest.mark.asyncio
+async def test_a_build_that_fails_ends_the_job_before_any_attempt(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = BuildingBackend()
+    backend.state = EnvironmentState("failed", "The environment can't be built: ERROR: No matching distribution found")
+    async with running(store, objects, backend):
+        uid = submit(environment=environment()).metadata.uid
+        done = await until_phase(store, uid, Phase.FAILED)
+    assert done.status.reason == "EnvironmentError"
+    assert "No matching distribution found" in done.status.message
+    assert done.status.attempts == [] and backend.created == []
+
+
+@pytest.mark.asyncio
+async def test_a_waiting_job_can_be_cancelled(store: Store, objects: FilesystemStore, submit: Submit) -> None:
+    backend = BuildingBackend()
+    async with running(store, objects, backend):
+        uid = submit(environment=environment()).metadata.uid
+        await until(lambda: job_of(store, uid).status.reason == "EnvironmentBuilding")
+        job = job_of(store, uid)
+        job.spec.cancel = Cancel(requested_at=utc_now(), by="ada")
+        store.write(lambda writer: writer.update(job, check=False))
+        done = await until_phase(store, uid, Phase.CANCELLED)
+    assert done.status.reason == "CancelledByUser"
+
+
+@pytest.mark.asyncio
+async def test_it_is_built_behind_a_dependency_but_not_on_hold(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = BuildingBackend()
+    backend.auto = False
+    async with running(store, objects, backend):
+        parent = submit("parent").metadata.uid
+        gate = Gate(type="dependency", job=parent)
+        child = submit("child", environment=environment(), scheduling_gates=[gate]).metadata.uid
+        held = submit("held", environment=environment(), scheduling_gates=[Gate(type="hold")]).metadata.uid
+        await until(lambda: child in backend.asked)
+        backend.becomes(READY)
+        await until(lambda: job_of(store, child).status.environment_lock == READY.lock)
+        assert job_of(store, child).status.phase is Phase.QUEUED, "the other one still runs"
+        assert held not in backend.asked
+
+
+@pytest.mark.asyncio
+async def test_an_environment_that_vanished_is_built_again_before_the_start(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = BuildingBackend()
+    job = make_job(environment=environment())
+    job.status.environment_lock = "sha256:" + "6" * 64
+    uid = store.write(lambda writer: writer.create(job)).metadata.uid
+    async with running(store, objects, backend):
+        await until(lambda: uid in backend.asked)
+        assert job_of(store, uid).status.phase is Phase.ADMITTED
+        assert backend.created == []
+        backend.becomes(READY)
+        done = await until_phase(store, uid, Phase.SUCCEEDED)
+    assert done.status.environment_lock == READY.lock, "it says what it ran with"
+
+
+@pytest.mark.asyncio
+async def test_what_live_jobs_and_profiles_name_stays(store: Store, objects: FilesystemStore, submit: Submit) -> None:
+    import logging
+
+    live, profiles, old = requirements("live"), requirements("profile's"), requirements("old")
+    for one in (live, profiles, old):
+        objects.put(requirements_key(one.digest), b"x")
+    submit(environment=Environment(requirements=live))
+    profile = Profile.model_validate({"metadata": {"name": "gpu"}})
+    profile.spec.environment.requirements = profiles
+    store.write(lambda writer: writer.create(profile))
+    backend = BuildingBackend()
+    controller = EnvironmentController(store, objects, {"local": backend}, utc_now, logging.getLogger("test"))
+    await controller.collect()
+    assert {one.digest for one in backend.kept} == {live.digest, profiles.digest}
+    assert objects.exists(requirements_key(old.digest)), "a job may be about to name it"
+    await controller.collect()
+    left = {info.key for info in objects.list("environments/requirements/")}
+    assert left == {requirements_key(live.digest), requirements_key(profiles.digest)}
+
+
+def missing(job: TrainJob, ename: str, evalue: str) -> str:
+    error = {"ename": ename, "evalue": evalue, "line": 1}
+    seen = Observation(
+        AttemptRef("u", 1), "ended", evidence={"exitCode": 0}, claims={"end": {"outcome": "error", "error": error}}
+    )
+    return ending(job.spec, seen).message
+
+
+def test_a_missing_module_says_which_environment_it_was_and_what_to_do() -> None:
+    job = make_job(profile="default")
+    assert missing(job, "ModuleNotFoundError", "No module named 'xgboost'") == (
+        "ModuleNotFoundError: No module named 'xgboost' (line 1). The environment of this job: profile 'default', no "
+        "requirements of its own. Send a list with what is missing: --requirements requirements.txt (or --files, if it "
+        "is a file of yours)."
+    )
+    asked = make_job(profile="default", environment=environment())
+    words = missing(asked, "ModuleNotFoundError", "No module named 'xgboost'")
+    assert (
+        f"profile 'default', requirements.txt {requirements().digest[:15]}…. Add what is missing to that list" in words
+    )
+    assert "--requirements renv.lock" in missing(job, "Error", "there is no package called ‘dplyr’")
+    assert "environment" not in missing(job, "ImportError", "cannot import name 'x'")
