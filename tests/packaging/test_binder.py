@@ -18,7 +18,8 @@ else:
     from pip._vendor import tomli as tomllib
 
 TOP = Path(__file__).parents[2]
-PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
+PROJECT = PYPROJECT["project"]
 POST_BUILD = TOP / "binder" / "postBuild"
 INSTALLED = re.compile(r"pip install .*'(\.\[[\w,]+\])'")
 
