@@ -25,10 +25,13 @@ def check_listed(name: str, outputs: Mapping[str, Any], phase: str) -> None:
     """Say why ``name`` is not among the job's results."""
     results = {item.get("name"): item for item in outputs.get("results") or []}
     if name in results:
-        if results[name].get("error"):
+        error = str(results[name].get("error") or "")
+        if error:
+            unset = "did not set" in error
             raise ResultError(
-                f"The job could not bring back {name!r}: {results[name]['error']}.",
-                remedy="Bring back what it is made of, or write it to a file.",
+                f"The job could not bring back {name!r}: {error}.",
+                remedy="Check the name in --out." if unset else "Bring back what it is made of, or write it to a file.",
+                data={"why": error},
             )
         return
     there = ", ".join(sorted(str(key) for key in results)) or "none"

@@ -42,8 +42,15 @@ def bring_back(shell: Any, job: Job, names: list[str]) -> None:
     if len(missing) == 1:
         raise next(iter(missing.values()))
     if missing:
-        reasons = "".join(f"\n  {plain(name)}: {plain(error)}" for name, error in missing.items())
-        raise ResultError(f"{len(missing)} of {len(names)} variables of {job.name} did not come back:{reasons}")
+        reasons = [f"  {name}: {plain(_reason(error))}" for name, error in missing.items()]
+        head = f"{len(missing)} of {len(names)} variables of {job.name} did not come back:"
+        raise ResultError("\n".join([head, *reasons]))
+
+
+def _reason(error: ResultError) -> str:
+    """Without what the heading says already."""
+    why = str(error.data.get("why") or error.message.rstrip("."))
+    return f"{why}. {error.remedy}"
 
 
 def stream(job: Job) -> None:

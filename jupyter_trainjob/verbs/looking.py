@@ -29,7 +29,7 @@ def list_jobs(context: Context, arguments: argparse.Namespace) -> Show:
         context.tell(f"(the newest {arguments.limit}; --limit 0 shows all)")
     if not found and not arguments.all_namespaces:
         where = f"the namespace {arguments.namespace}" if arguments.namespace else "your own namespace"
-        context.tell(f"(in {where}; -n NAMESPACE looks in another, -A in all)")
+        context.tell(f"Looked in {where}; -n NAMESPACE looks in another, -A in all.")
     return Show(
         "TrainJobs" if arguments.all_namespaces else "TrainJob", [job.resource for job in found], arguments.output
     )

@@ -113,8 +113,8 @@ def test_jobs_of_another_namespace(trainjob: Trainjob, client: Client) -> None:
     assert everywhere.startswith("NAMESPACE") and re.search(rf"course +\S+ +{there.name}", everywhere)
     none = trainjob("list", "no-such-name")
     assert none.out == "No jobs.\n"
-    assert none.err == "(in your own namespace; -n NAMESPACE looks in another, -A in all)\n"
-    assert "(in the namespace course; " in trainjob("list", "no-such-name", "-n", "course").err
+    assert none.err == "Looked in your own namespace; -n NAMESPACE looks in another, -A in all.\n"
+    assert "Looked in the namespace course; " in trainjob("list", "no-such-name", "-n", "course").err
     lost = trainjob("logs", "abroad")
     assert lost.status == 1 and f"{there.name} is in the namespace 'course': say -n course" in lost.err
     assert trainjob("logs", "abroad", "-n", "course").status == 0

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from jupyter_trainjob.client import InputError
 from jupyter_trainjob.client.typed import TAG, decode, encode, from_yaml, shown
+from jupyter_trainjob.resources import parameters
 
 _KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.sampled_from(["$type", "value"])
 _OFFSETS = st.integers(-1439, 1439).map(lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes)))
@@ -54,6 +55,11 @@ def test_every_value_survives_json(value: Any) -> None:
     text = json.dumps(encode(value, "p"), allow_nan=False)
     assert same(decode(json.loads(text)), value)
     assert isinstance(shown(json.loads(text)), str)
+
+
+@given(_VALUES)
+def test_the_server_takes_what_is_sent(value: Any) -> None:
+    parameters.check("p", encode(value, "p"))
 
 
 @given(_VALUES)

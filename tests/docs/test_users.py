@@ -61,7 +61,13 @@ def test_applying_makes_a_new_job_or_finds_the_one_of_that_name(served: Served, 
     file = tmp_path / "job.yaml"
     file.write_text(text)
     said = [terminal(served, tmp_path, "apply", "-f", "job.yaml").stdout for _ in range(2)]
-    assert all(re.fullmatch(r"TrainJob/squares-\w{5} created\n", line) for line in said) and said[0] != said[1]
+    assert (
+        all(
+            re.fullmatch(r"TrainJob/squares-\w{5} created \(generateName: a new job each time\)\n", line)
+            for line in said
+        )
+        and said[0] != said[1]
+    )
     assert client.job("squares").wait(60).logs() == "[0, 1, 4, 9]\n"
 
     file.write_text(text.replace("generateName: squares", "name: squares"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -107,8 +108,10 @@ def test_all_variables_that_did_not_come_back_are_named_and_the_others_are_there
     lines = plain(ran.traceback).splitlines()
     assert lines[0].startswith("ResultError: 2 of 3 variables of parts-")
     assert lines[0].endswith(" did not come back:") and len(lines) == 3
-    assert lines[1].startswith("  a: The job could not bring back 'a': ")
-    assert lines[2].startswith("  b: The job could not bring back 'b': ") and "pickle" in lines[2]
+    assert lines[1] == "  a: the code did not set a variable 'a'. Check the name in --out."
+    assert re.fullmatch(
+        r"  b: 'b' can't be pickled: .*lock.*\. Bring back what it is made of, or write it to a file\.", lines[2]
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,12 @@ def test_errors_of_the_client_are_one_message_in_a_cell_and_a_traceback_in_plain
 def test_a_number_that_no_float_holds_is_refused(kernel: Kernel) -> None:
     for options, said in (("--param x=1e999", "no float holds 1e999"), ("--param x=[-1e999]", "no float holds -1e999")):
         assert said in refused(kernel, f"%%trainjob {options}\nx")
+
+
+def test_parameters_keep_their_types_up_to_the_job(kernel: Kernel) -> None:
+    options = '--param lr=NaN --param day=2026-11-22 --param \'text="2026-11-22"\' --param \'tag={"$type": "own"}\''
+    ran = kernel.run(f"%%trainjob --block {options}\nprint(repr([lr, day, text, tag]))")
+    assert ran.stdout == "[nan, datetime.date(2026, 11, 22), '2026-11-22', {'$type': 'own'}]\n", ran
 
 
 def test_an_open_file_is_not_sent(kernel: Kernel) -> None:
