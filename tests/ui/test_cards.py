@@ -108,8 +108,54 @@ def test_a_failure_says_where(opened: Callable[..., Page]) -> None:
     expect(state(page)).to_have_text("Failed: error in the code")
     card = page.locator(CARD)
     expect(card.locator(".jp-TrainJobCard-note")).to_contain_text("ZeroDivisionError: division by zero")
+    expect(card.get_by_label("Traceback")).to_be_hidden()
     card.locator("summary").click()
     expect(card.get_by_label("Traceback")).to_contain_text("1 / 0")
+
+
+def test_the_log_is_not_shown_twice_where_it_is_printed_below(opened: Callable[..., Page]) -> None:
+    again = """from IPython.display import display
+from jupyter_trainjob import Client
+job = Client().job("once")
+reference = {"uid": job.uid, "namespace": job.namespace, "name": job.name, "log": "below"}
+display({"application/vnd.trainjob+json": reference}, raw=True)"""
+    page = opened("%%trainjob --name once\nfor n in range(20):\n    print('what was printed')", again)
+    run_cell(page, 0)
+    expect(state(page)).to_have_text("Succeeded", timeout=30_000)
+    expect(page.locator(CARD).first.get_by_role("log")).to_contain_text("what was printed")
+    run_cell(page, 1)
+    expect(state(page, 1)).to_have_text("Succeeded")
+    page.wait_for_timeout(1500)
+    below = page.locator(CARD).nth(1)
+    expect(below.locator("[role=log]")).to_be_hidden()
+    expect(below).not_to_contain_text("what was printed")
+    expect(below.get_by_role("button", name="Show more of the log")).to_have_count(0)
+
+
+def test_the_executed_notebook_is_offered_once_there_is_one(opened: Callable[..., Page], lab: Any) -> None:
+    inner = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("print('first')"), nbformat.v4.new_code_cell("import time\ntime.sleep(90)")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(inner, lab.root / "inner.ipynb")
+    page = opened(
+        "from jupyter_trainjob import Client\njob = Client().submit_notebook('inner.ipynb', name='steps')\njob",
+        "%%trainjob --name single\nimport time\nprint('begun')\ntime.sleep(90)",
+        name="outer.ipynb",
+    )
+    offer = {"name": "Open executed notebook"}
+    run_cell(page, 0)
+    expect(page.locator(CARD).first).to_contain_text("1 of 2 cells", timeout=30_000)
+    run_cell(page, 1)
+    expect(page.locator(CARD).nth(1).get_by_role("log")).to_contain_text("begun")
+    expect(page.locator(CARD).nth(1).get_by_role("button", **offer)).to_have_count(0)
+    cancel(page, 1)
+    page.locator(CARD).first.get_by_role("button", **offer).click()
+    expect(page.get_by_role("tab", name=re.compile("steps-"))).to_be_visible()
+    expect(page.locator(".jp-Notebook:visible")).to_contain_text("first")
+    page.get_by_role("tab", name="outer.ipynb").click()
+    cancel(page, 0)
+    expect(state(page)).to_have_text("Cancelled")
 
 
 def test_what_a_job_prints_stays_text(opened: Callable[..., Page]) -> None:
@@ -179,25 +225,39 @@ def test_the_keyboard_reaches_all(opened: Callable[..., Page]) -> None:
 
 @pytest.mark.parametrize(("theme", "word"), [("JupyterLab Light", "light"), ("JupyterLab Dark", "dark")])
 def test_it_can_be_read_by_all(opened: Callable[..., Page], tmp_path: Path, theme: str, word: str) -> None:
-    """axe finds nothing, in either theme. With TRAINJOB_PICTURES set, the pictures of the docs are made anew."""
+    """axe finds nothing, in either theme, wide or narrow. TRAINJOB_PICTURES: a folder for the docs' pictures."""
     pictures = Path(os.environ.get("TRAINJOB_PICTURES", tmp_path))
     code = """%%trainjob --name digits --cpu 1 --memory 1Gi --time-limit 5m
 import time
 for epoch in range(1, 40):
     print(f"epoch {epoch:2} of 39   \\033[32maccuracy {1 - 0.6 / epoch:.1%}\\033[0m")
     time.sleep(0.5 if epoch < 8 else 2)"""
-    page = opened(code, "%%trainjob --name broken\n{}['colour']", theme=theme)
+    done = "%%trainjob --name done --out score\nfrom pathlib import Path\nscore = 1\nPath('report.txt').write_text('1')"
+    page = opened(code, "%%trainjob --name broken\n{}['colour']", done, theme=theme)
     run_cell(page, 0)
     expect(page.locator(CARD).first.get_by_role("log")).to_contain_text("epoch  8", timeout=30_000)
     page.locator(CARD).first.screenshot(path=pictures / f"card-running-{word}.png")
     run_cell(page, 1)
     expect(state(page, 1)).to_have_text("Failed: error in the code")
-    page.locator(CARD).nth(1).locator("summary").click()
     page.screenshot(path=pictures / f"notebook-{word}.png")
+    page.locator(CARD).nth(1).locator("summary").click()
+    run_cell(page, 2)
+    expect(state(page, 2)).to_have_text("Succeeded", timeout=30_000)
+    page.locator(CARD).nth(2).get_by_role("button", name="Outputs").click()
+    expect(page.get_by_role("link", name="report.txt")).to_be_visible()
     page.evaluate((TOP / "labextension" / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
-    found = page.evaluate("() => axe.run('.jp-TrainJobCard')")
-    assert found["passes"], "axe has looked at nothing"
-    assert not found["violations"], json.dumps(found["violations"], indent=1)[:4000]
+    for width in (1100, 420):
+        page.set_viewport_size({"width": width, "height": 1000})
+        if width < 600:
+            page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
+        page.wait_for_timeout(500)
+        page.screenshot(path=tmp_path / f"notebook-{word}-{width}.png")
+        for card in page.locator(CARD).all():
+            sizes = card.evaluate("node => [node.scrollWidth, node.clientWidth]")
+            assert sizes[0] <= sizes[1], f"in {width} pixels the card does not fit: {sizes}"
+        found = page.evaluate("() => axe.run('.jp-TrainJobCard')")
+        assert found["passes"], "axe has looked at nothing"
+        assert not found["violations"], json.dumps(found["violations"], indent=1)[:4000]
     cancel(page, 0)
     expect(state(page, 0)).to_have_text("Cancelled")
 
