@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -37,8 +36,6 @@ def open_notebook(page: Page, server: Any, name: str) -> None:
 
 
 def test_a_card_is_live_there_and_after_a_reload(classic: Any, page: Page, tmp_path: Path) -> None:
-    """With TRAINJOB_PICTURES set, leaves a picture."""
-    pictures = Path(os.environ.get("TRAINJOB_PICTURES", tmp_path))
     code = (
         "%%trainjob --name seven --notify\nimport time\n"
         "for step in range(1, 7):\n    print(f'step {step}')\n    time.sleep(1)"
@@ -50,7 +47,7 @@ def test_a_card_is_live_there_and_after_a_reload(classic: Any, page: Page, tmp_p
     state = card.locator(".jp-TrainJobCard-state")
     expect(card.get_by_role("log")).to_contain_text("step 2", timeout=FIRST_START_MS)
     expect(state).to_have_text("Running")
-    page.screenshot(path=pictures / "notebook7.png")
+    page.screenshot(path=tmp_path / "notebook7.png")
     expect(state).to_have_text("Succeeded", timeout=30_000)
     expect(card.get_by_role("log")).to_contain_text("step 6")
     expect(page.locator(".Toastify__toast")).to_contain_text(re.compile(r"seven-\w+: Succeeded, after \d+ s\."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def reopen(page: Page, server: Any) -> None:
 
 
 def test_it_is_told_though_the_notebook_is_closed(
-    opened: Callable[..., Page], lab: Any, sockets: list[WebSocket]
+    opened: Callable[..., Page], lab: Any, sockets: list[WebSocket], tmp_path: Path
 ) -> None:
     page = opened("%%trainjob --name told --notify\nimport time\ntime.sleep(5)\n1 / 0", name="told.ipynb")
     assert not sockets, "nothing is followed, and yet there is a connection"
@@ -39,6 +40,7 @@ def test_it_is_told_though_the_notebook_is_closed(
     toast = page.locator(TOAST)
     expect(toast).to_contain_text(re.compile(r"told-\w+: Failed: error in the code, after \d+ s\. ZeroDivisionError"))
     expect(toast).to_have_class(re.compile("error"))
+    page.screenshot(path=tmp_path / "notice.png")
     until(page, lambda: sockets and all(socket.is_closed() for socket in sockets), "nothing waits, no connection")
     assert len(sockets) == 1
 
