@@ -130,6 +130,7 @@ class AsyncJob(JobView):
     result = _of_async_job(on_job.result)
     files = _of_async_job(on_job.files)
     download = _of_async_job(on_job.fetch)
+    download_all = _of_async_job(on_job.fetch_all)
     notebook = _of_async_job(on_job.notebook)
     logs = _of_async_job(on_job.log)
 

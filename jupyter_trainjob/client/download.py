@@ -97,14 +97,15 @@ def _create(path: Path) -> BinaryIO:
     return path.open("wb")
 
 
-def _fill(session: Session, url: str, sink: _Sink) -> Steps[None]:
+def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str], ...] = ()) -> Steps[None]:
     for attempt in range(_TRIES):
         headers = {"accept-encoding": "identity"}
         if sink.size:
             headers["range"] = f"bytes={sink.size}-"
         before = sink.size
         try:
-            answer = yield from session.call(Request("GET", url, headers=headers, sink=sink.take, timeout_seconds=60))
+            request = Request("GET", url, params, headers=headers, sink=sink.take, timeout_seconds=60)
+            answer = yield from session.call(request)
         except ConnectionLost:
             if attempt + 1 == _TRIES and sink.size == before:
                 raise
@@ -141,7 +142,7 @@ def files(session: Session, namespace: str, uid: str, pattern: str | None, to: s
         what = "all of them" if pattern is None else f"those of {pattern!r}"
         raise InputError(
             f"The job has {total} files and the server names only {len(names)} of them, so {what} can't be found.",
-            remedy="Download single files by their full paths, or let the job put its files into an archive.",
+            remedy="Download all with job.download_all(folder), or single files by their full paths.",
         )
     if pattern is not None and not chosen:
         there = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
@@ -188,11 +189,13 @@ def notebook(session: Session, namespace: str, uid: str, to: str | Path | None, 
     return (yield from fetch(session, ops.job_path(namespace, uid, "outputs", "notebook"), goal))
 
 
-def temporary(session: Session, url: str) -> Steps[BinaryIO]:
-    """The object at ``url`` in an anonymous file, at its start. The caller closes it."""
-    file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+def temporary(
+    session: Session, url: str, params: tuple[tuple[str, str], ...] = (), folder: Path | None = None
+) -> Steps[BinaryIO]:
+    """The object at ``url`` in an anonymous file (of ``folder``), at its start. The caller closes it."""
+    file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
     try:
-        yield from _fill(session, url, _Sink(file))
+        yield from _fill(session, url, _Sink(file), params)
         file.seek(0)
     except BaseException:
         file.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import download, logs, ops, results
+from . import archive, download, logs, ops, results
 from .effects import Steps, offload
 from .errors import Conflict, JobFailed
 from .logs import LogText
@@ -116,6 +116,14 @@ def fetch(session: Session, job: JobView, path: str | None = None, to: str | Pat
     Streamed and continued after a break; nothing is ever written outside ``to``. The files written are returned.
     """
     return (yield from download.files(session, job.namespace, job.uid, path, to))
+
+
+def fetch_all(session: Session, job: JobView, to: str | Path, attempt: int | None = None) -> Steps[Path]:
+    """Download all that an attempt left into the folder ``to``: ``notebook.ipynb``, ``results/``, ``files/``.
+
+    One request, however many files there are; nothing is ever written outside ``to``, which is returned.
+    """
+    return (yield from archive.everything(session, job.namespace, job.uid, to, attempt))
 
 
 def notebook(session: Session, job: JobView, to: str | Path | None = None) -> Steps[Path]:

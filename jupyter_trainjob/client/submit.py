@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, ops, spec
+from . import inputs, ops, spec, uploads
 from .effects import Steps, offload
 from .errors import InputError
 from .session import Session
@@ -89,8 +89,9 @@ def _inputs(session: Session, options: JobOptions) -> Steps[list[dict[str, Any]]
     if patterns:
         folder = Path(options.get("folder") or ".").absolute()
         found = yield from offload(lambda: inputs.expand(folder, patterns))
-        for path, file in found:
-            sent.append({"type": "upload", "digest": (yield from ops.upload_file(session, file)), "path": path})
+        digests = yield from uploads.upload_files(session, [file for _, file in found])
+        for (path, _), digest in zip(found, digests, strict=True):
+            sent.append({"type": "upload", "digest": digest, "path": path})
     return sent
 
 

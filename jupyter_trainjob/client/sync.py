@@ -139,6 +139,7 @@ class Job(JobView):
     result = _of_job(on_job.result)
     files = _of_job(on_job.files)
     download = _of_job(on_job.fetch)
+    download_all = _of_job(on_job.fetch_all)
     notebook = _of_job(on_job.notebook)
 
     def wait(self, timeout: float | None = None, *, check: bool = False) -> Job:
