@@ -12,7 +12,9 @@ from ..resources.profile import Profile
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Phase, TrainJob
 from ..resources.words import counted
+from ..storage.base import ObjectStore
 from ..store import Store, Writer
+from . import requirements
 from .checks import network_errors
 from .identity import Identity
 from .ports import Backends
@@ -31,8 +33,9 @@ _NOT_FINAL = [phase.value for phase in Phase if not phase.final]
 class Catalogue:
     """Cluster-wide resources. All methods raise as :meth:`.Roles.require` does, and :class:`Invalid`."""
 
-    def __init__(self, *, store: Store, roles: Roles, backends: Backends) -> None:
+    def __init__(self, *, store: Store, objects: ObjectStore, roles: Roles, backends: Backends) -> None:
         self._store = store
+        self._objects = objects
         self._backends = backends
         self._roles = roles
 
@@ -42,12 +45,19 @@ class Catalogue:
         self._roles.require(identity, "create", kind)
         new = self._read(model, data, None)
         new.metadata.owner = identity.username
-        return await self._store.awrite(lambda writer: writer.create(new))
+        await self._check_list(identity, new)
+
+        def run(writer: Writer) -> C:
+            self._keep_list(identity, new)
+            return writer.create(new)
+
+        return await self._store.awrite(run)
 
     async def replace(self, identity: Identity, model: type[C], name: str, data: Any) -> C:
         """Put ``data`` in its place; ``metadata.resourceVersion`` is checked when given (:class:`Conflict`)."""
         kind = model.__name__
         new = self._read(model, data, name)
+        await self._check_list(identity, new)
 
         def run(writer: Writer) -> C:
             old = writer.get(model, "", name)
@@ -55,6 +65,7 @@ class Catalogue:
             if OPERATOR not in self._roles.held(identity, resource=old):
                 _only_limits(identity, new, old)
             checked = new.metadata.resource_version != ""
+            self._keep_list(identity, new)
             fresh = old.model_copy(deep=True)
             fresh.spec = new.spec
             fresh.metadata.labels = new.metadata.labels
@@ -86,6 +97,18 @@ class Catalogue:
 
     def _read(self, model: type[C], data: Any, name: str | None) -> C:
         return _read(model, data, name, self._backends.backend_names)
+
+    async def _check_list(self, identity: Identity, new: Resource) -> None:
+        if isinstance(new, Profile):
+            errors = await requirements.look(self._objects, identity.username, new.spec.environment.requirements)
+            if errors:
+                raise invalid(errors, "The Profile")
+
+    def _keep_list(self, identity: Identity, new: Resource) -> None:
+        if isinstance(new, Profile):
+            lost = requirements.keep(self._objects, identity.username, new.spec.environment.requirements)
+            if lost:
+                raise invalid(lost, "The Profile")
 
 
 def tightens(new: Queue, old: Queue) -> bool:

@@ -10,6 +10,7 @@ from ..resources.errors import FieldError, NotFound
 from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
 from ..resources.trainjob import Gate, Network, Phase, TrainJob, VariablesInput
 from ..store import Reader
+from .requirements import is_profiles
 
 SUPPORTED_SOURCES = ("cell", "notebook", "script", "folder")
 SUPPORTED_INPUTS = ("upload", "variables", "output", "uri")
@@ -48,7 +49,7 @@ def blob_errors(reader: Reader, job: TrainJob) -> list[FieldError]:
     errors = []
     for where, digest in job.spec.uploads():
         if digest not in known:
-            known[digest] = reader.blob(job.metadata.owner, digest) is not None
+            known[digest] = reader.blob(job.metadata.owner, digest) is not None or is_profiles(reader, digest)
         if not known[digest]:
             errors.append(
                 FieldError(
@@ -170,8 +171,6 @@ def unsupported(job: TrainJob) -> list[FieldError]:
             refuse(
                 f"spec.schedulingGates[{index}].type", f"a gate of type {gate.type!r} is", gate.type, SUPPORTED_GATES
             )
-    if spec.environment.requirements is not None:
-        refuse("spec.environment.requirements", "requirements are", spec.environment.requirements.format, ())
     if spec.environment.image:
         refuse("spec.environment.image", "choosing an image is", spec.environment.image, ())
     errors += network_errors(spec.network)

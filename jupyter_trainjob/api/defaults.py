@@ -7,6 +7,7 @@ from ..resources.quantity import byte_count
 from ..resources.queue import Queue
 from ..resources.trainjob import Environment, Resources, TrainJobSpec
 from .kernels import Choice
+from .requirements import fits
 
 
 def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, kernel: Choice) -> TrainJobSpec:
@@ -49,10 +50,11 @@ def _resources(asked: Resources, defaults: Resources) -> Resources:
 
 def _environment(asked: Environment, profile: Environment, kernel: Choice) -> Environment:
     env = {variable.name: variable for variable in (*profile.env, *asked.env)}
+    ready = profile.requirements if fits(profile.requirements, kernel.language) else None
     return Environment(
         language=kernel.language,
         kernel=kernel.kernel,
         image=asked.image or profile.image,
-        requirements=asked.requirements or profile.requirements,
+        requirements=asked.requirements or ready,
         env=list(env.values()),
     )

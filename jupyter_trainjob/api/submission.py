@@ -18,7 +18,7 @@ from ..resources.trainjob import (
 )
 from ..storage.base import ObjectStore
 from ..store import Reader, Store, Writer
-from . import checks, inputs, kernels, sources
+from . import checks, inputs, kernels, requirements, sources
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
@@ -69,7 +69,7 @@ class Submission:
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
-        self._objects = objects
+        self._objects = self.objects = objects
         self._roles = roles
         self._ranking = ranking
         self._default_queue = default_queue
@@ -125,6 +125,8 @@ class Submission:
     async def _examine(self, identity: Identity, draft: TrainJob) -> _Examined:
         found = await self._store.aread(lambda reader: self._look(reader, identity, draft))
         found.errors += await inputs.look(self._objects, draft)
+        asked_for = draft.spec.environment.requirements
+        found.errors += await requirements.look(self._objects, draft.metadata.owner, asked_for)
         profile, queue = found.profile or Profile(), found.queue or Queue()  # blank ones refuse nothing
         nodes: Sequence[Node] = ()
         there: Sequence[Kernel] | None = None
@@ -144,6 +146,7 @@ class Submission:
         found, findings, errors = seen.found, seen.findings, seen.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
+        errors += requirements.language_errors(draft)
         refused = refusals(draft.spec, profile, queue, seen.nodes)
         errors += [refusal.error() for refusal in refused]
         if errors or found.profile is None or found.queue is None:
@@ -154,7 +157,7 @@ class Submission:
         if dry_run:
             await self._store.aread(lambda reader: _check_room(reader, draft))
             return await self._explained(draft)
-        return await self._store.awrite(lambda writer: _create(writer, draft))
+        return await self._store.awrite(lambda writer: _create(writer, draft, self._objects))
 
     def _stamp(self, job: TrainJob, profile: Profile, findings: sources.Findings) -> None:
         job.metadata.finalizers = [names.OBJECTS_FINALIZER]
@@ -266,10 +269,11 @@ def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> 
     return priority_error(job.spec, queue, steers=not held.isdisjoint({INSTRUCTOR, OPERATOR}))
 
 
-def _create(writer: Writer, job: TrainJob) -> TrainJob:
+def _create(writer: Writer, job: TrainJob, objects: ObjectStore) -> TrainJob:
     """In one transaction with the checks that another's job could make untrue."""
     _check_room(writer, job)
     lost = checks.blob_errors(writer, job) + inputs.gone_outputs(writer, job)
+    lost = lost or requirements.keep(objects, job.metadata.owner, job.spec.environment.requirements)
     if lost:
         raise invalid(lost, "The TrainJob")
     for _, digest in job.spec.uploads():

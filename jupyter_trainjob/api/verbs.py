@@ -42,7 +42,7 @@ class Verbs:
         self._roles = roles
         self._submission = submission
         self._clock = clock or (lambda: datetime.now(timezone.utc))
-        self.catalogue = Catalogue(store=store, roles=roles, backends=backends)
+        self.catalogue = Catalogue(store=store, objects=submission.objects, roles=roles, backends=backends)
 
     async def cancel(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """Ask it to end. A second time changes nothing. :class:`Conflict` where it has ended already."""

@@ -1,0 +1,95 @@
+"""Lists of requirements at submit: read, judged, and kept apart from the uploads for as long as a job names them.
+
+A job may name a list that its owner uploaded, or that of a profile. Either is copied to a place of its own, by its
+digest alone: what an environment is built from does not hang on whose upload it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..resources.errors import FieldError, Unavailable
+from ..resources.names import blob_key, requirements_key
+from ..resources.profile import Profile
+from ..resources.requirements import MAX_BYTES, check_requirements
+from ..resources.trainjob import Requirements, TrainJob
+from ..storage.base import KeyMissing, ObjectStore, StoreError
+from ..store import Reader
+
+LANGUAGES = {"requirements.txt": "python", "renv.lock": "r", "ivy": "scala"}
+MAX_TOLD = 20
+_WHERE = "spec.environment.requirements"
+
+
+def fits(requirements: Requirements | None, language: str) -> bool:
+    """Whether a list is for jobs in ``language``; one that is none fits all."""
+    return requirements is None or LANGUAGES[requirements.format] == language
+
+
+def language_errors(job: TrainJob) -> list[FieldError]:
+    """A list that the job's kernel has no use for."""
+    asked, language = job.spec.environment.requirements, job.spec.environment.language
+    if asked is None or fits(asked, language):
+        return []
+    wanted = next((name for name, one in LANGUAGES.items() if one == language), "")
+    remedy = f"Send a {wanted}." if wanted else "Leave it out."
+    problem = f"a {asked.format} is for jobs in {LANGUAGES[asked.format]}, and this one is in {language or 'none'}"
+    return [FieldError(f"{_WHERE}.format", problem, asked.format, remedy)]
+
+
+def is_profiles(reader: Reader, digest: str) -> bool:
+    """Whether a profile names this list: then every job may."""
+    lists = [profile.spec.environment.requirements for profile in reader.list(Profile, limit=1000).items]
+    return any(one is not None and one.digest == digest for one in lists)
+
+
+def keep(objects: ObjectStore, owner: str, requirements: Requirements | None) -> list[FieldError]:
+    """Copy ``owner``'s upload to where environments are built from, unless it is there. Blocks for one small file.
+
+    To be called in the transaction that writes who names it: lists that nobody names are removed in one.
+    """
+    if requirements is None:
+        return []
+    key = requirements_key(requirements.digest)
+    try:
+        if not objects.exists(key):
+            objects.put(key, objects.get(blob_key(owner, requirements.digest)))
+    except KeyMissing:
+        return [_missing(owner, requirements)]
+    except StoreError as error:
+        raise Unavailable(f"The {requirements.format} can't be kept now: {error}", remedy="Send it again.") from error
+    return []
+
+
+async def look(objects: ObjectStore, owner: str, requirements: Requirements | None) -> list[FieldError]:
+    """What is wrong with a list that ``owner`` uploaded. One that isn't there is told by others."""
+    if requirements is None:
+        return []
+    return await asyncio.to_thread(_look, objects, owner, requirements)
+
+
+def _look(objects: ObjectStore, owner: str, requirements: Requirements) -> list[FieldError]:
+    key = blob_key(owner, requirements.digest)
+    try:
+        if objects.stat(key).size > MAX_BYTES:
+            problem = f"the {requirements.format} is larger than {MAX_BYTES // 1024} KiB"
+            return [FieldError(f"{_WHERE}.digest", problem, None, "A list of requirements is a few lines.")]
+        text = objects.get(key).decode("utf-8")
+    except KeyMissing:
+        return []
+    except UnicodeDecodeError:
+        problem = f"the {requirements.format} is no text in UTF-8"
+        return [FieldError(f"{_WHERE}.digest", problem, None, "Save it as UTF-8.")]
+    except StoreError as error:
+        raise Unavailable(f"The {requirements.format} can't be read now: {error}", remedy="Send it again.") from error
+    problems = check_requirements(requirements.format, text)
+    remedy = "Correct the list and send it again."
+    return [
+        FieldError(f"{_WHERE}.digest", f"{requirements.format}: {problem}", None, remedy)
+        for problem in problems[:MAX_TOLD]
+    ]
+
+
+def _missing(owner: str, requirements: Requirements) -> FieldError:
+    problem = f"{owner} has uploaded nothing with the digest {requirements.digest[:19]}…"
+    return FieldError(f"{_WHERE}.digest", problem, requirements.digest, "Upload it first: PUT /blobs/<digest>.")
