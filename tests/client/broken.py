@@ -62,7 +62,8 @@ class Broken(ThreadingHTTPServer):
         """A finished job; its path."""
         path = "/namespaces/bob/trainjobs/u1"
         meta = {"uid": "u1", "name": "j-1", "namespace": "bob", "owner": owner}
-        job = {"kind": "TrainJob", "metadata": meta, "spec": {}, "status": {"phase": "Succeeded"}}
+        ended = {"phase": "Succeeded", "attempts": [{"number": 1}]}
+        job = {"kind": "TrainJob", "metadata": meta, "spec": {}, "status": ended}
         self.answers["GET", path] = lambda handler: handler.send(job)
         self.answers["GET", "/namespaces/bob/trainjobs/j"] = lambda handler: handler.send(job)
         self.answers["GET", f"{path}/outputs"] = lambda handler: handler.send(outputs)
