@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from .findings import Complaint, ParameterInfo
 
+MAX_CODE_CHARACTERS = 256 * 1024
+"""Of a text whose parameters and names are looked at."""
+
 _OWN_MAGIC = re.compile(r"\s*%%trainjob\b[^\n]*(\n|\Z)")
 _MARKER = re.compile(r"%%|parameters\W*\Z|type:", re.IGNORECASE)
 """Comments that are for programs."""

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from .language import Comments
 
-MAX_CODE_CHARACTERS = 256 * 1024
-"""Of a text whose tokens are looked at."""
 MAX_DEPTH = 32
 """Of a literal that is told."""
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from .findings import Complaint, ParameterInfo, shorten
-from .language import Comments, Language, Uses, without_own_magic
+from .language import MAX_CODE_CHARACTERS, Comments, Language, Uses, without_own_magic
 
 MAX_TRANSFORM_WORK = 2 * 1024 * 1024
 """Code bytes × IPython-syntax lines beyond which syntax is not checked: each such line costs a pass over the code."""
@@ -33,6 +33,8 @@ class Python(Language):
 
     def declared(self, code: str) -> list[ParameterInfo] | None:
         """What plain assignments at the top of the cell set."""
+        if len(code) > MAX_CODE_CHARACTERS:
+            return None
         tree, _ = _read(code)
         if tree is None:
             return None
@@ -40,12 +42,13 @@ class Python(Language):
         comments = _comments(code)
         for statement in tree.body:
             for name in _assigned(statement):
-                found.setdefault(name, _parameter(name, statement, comments))
+                if name not in found:
+                    found[name] = _parameter(name, statement, comments)
         return list(found.values())
 
     def uses(self, code: str, wanted: Collection[str]) -> Uses | None:
         """The names it uses."""
-        tree, _ = _read(code)
+        tree, _ = _read(code) if len(code) <= MAX_CODE_CHARACTERS else (None, None)
         if tree is None:
             return None
         used = frozenset(_names(tree))

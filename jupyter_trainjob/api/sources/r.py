@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from .findings import Complaint, ParameterInfo, shorten
-from .language import Language, Uses, without_own_magic
+from .language import MAX_CODE_CHARACTERS, Language, Uses, without_own_magic
 from .lexing import (
-    MAX_CODE_CHARACTERS,
     MAX_DEPTH,
     NotLiteral,
     Token,
@@ -92,7 +91,8 @@ class R(Language):
         for statement in tokens.statements(_goes_on):
             for name, value in _assigned(statement):
                 help_ = tokens.comments.help(statement[0].line, statement[-1].last_line)
-                found.setdefault(name, _parameter(name, value, code, help_))
+                if name not in found:
+                    found[name] = _parameter(name, value, code, help_)
         return list(found.values())
 
     def uses(self, code: str, wanted: Collection[str]) -> Uses | None:

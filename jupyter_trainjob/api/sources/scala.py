@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from .findings import Complaint, ParameterInfo, shorten
-from .language import Language, Uses, without_own_magic
+from .language import MAX_CODE_CHARACTERS, Language, Uses, without_own_magic
 from .lexing import (
-    MAX_CODE_CHARACTERS,
     MAX_DEPTH,
     NotLiteral,
     Token,
@@ -73,7 +72,8 @@ class Scala(Language):
         for statement in tokens.statements(_goes_on):
             help_ = tokens.comments.help(statement[0].line, statement[-1].last_line)
             for name, type_, value in _assigned(statement):
-                found.setdefault(name, _parameter(name, source(code, type_), value, code, help_))
+                if name not in found:
+                    found[name] = _parameter(name, source(code, type_), value, code, help_)
         return list(found.values())
 
     def uses(self, code: str, wanted: Collection[str]) -> Uses | None:
@@ -172,6 +172,8 @@ def _parameter(name: str, type_: str, value: Sequence[Token], code: str, help_: 
 
 def _type_of(value: Sequence[Token], default: Any) -> str:
     """As Scala infers it, of simple literals; empty else."""
+    if len(value) > 2:
+        return value[0].text if value[0].text in ("BigInt", "BigDecimal", "Double", "Float") else ""
     if isinstance(default, bool):
         return "Boolean"
     if isinstance(default, str):

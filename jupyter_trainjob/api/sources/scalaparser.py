@@ -73,7 +73,9 @@ class ScalaParser:
     def complaints(self, texts: Sequence[str]) -> list[Complaint | None]:
         """What the compiler says of each text; None where it can't be asked in time."""
         told = self._ask(texts)
-        magic = [index for index, answer in enumerate(told) if answer != "ok" and _MAGIC_LINE.search(texts[index])]
+        magic = [
+            index for index, answer in enumerate(told) if answer not in ("", "ok") and _MAGIC_LINE.search(texts[index])
+        ]
         if magic:  # Toree's and Almond's magics: whole cells, or lines
             plain = [_without_magics(texts[index]) for index in magic]
             for index, answer in zip(magic, self._ask(plain), strict=True):
@@ -131,9 +133,12 @@ class ScalaParser:
                     break
                 answers.append(answer.decode("utf-8", "replace").rstrip("\n"))
         except (OSError, ValueError):
-            pass  # it is gone, and the next to ask starts another
+            pass  # it is gone
         finally:
             alarm.cancel()
+        if len(answers) < len(texts):  # the next to ask starts another
+            process.kill()
+            process.wait()
         self._rest_later()
         return answers
 
