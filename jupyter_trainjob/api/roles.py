@@ -226,15 +226,11 @@ class Roles:
                     _add(found, kind, {role}, {"queue": place.removeprefix(QUEUE_PREFIX)})
         return found
 
-    def present(self, identity: Identity, resource: Resource) -> dict[str, Any]:
-        """``resource`` as ``identity`` may read it: environment values are masked for all but the owner."""
-        data = resource.to_dict()
-        if isinstance(resource, TrainJob) and resource.metadata.owner != identity.username:
-            mask_environment(data["spec"])
-            mask_environment(data.get("status", {}).get("profileSnapshot", {}).get("spec", {}))
-        if resource.kind == "Profile" and not identity.operator:
-            mask_environment(data["spec"])
-        return data
+    def masks(self, identity: Identity, resource: Resource) -> bool:
+        """Whether ``identity`` may not read the environment values of ``resource``."""
+        if isinstance(resource, TrainJob):
+            return resource.metadata.owner != identity.username
+        return resource.kind == "Profile" and not identity.operator
 
     def _has_place(self, identity: Identity, namespace: str) -> bool:
         return identity.operator or namespace == identity.namespace or namespace in identity.roles
@@ -244,6 +240,14 @@ class Roles:
             f"There is no namespace {namespace!r} that {identity.username} may use.",
             remedy="You may use: " + ", ".join(self.places(identity)) + ".",
         )
+
+
+def mask(resource: Resource) -> dict[str, Any]:
+    """The wire form of a job or a profile without its environment values."""
+    data = resource.to_dict()
+    mask_environment(data["spec"])
+    mask_environment(data.get("status", {}).get("profileSnapshot", {}).get("spec", {}))
+    return data
 
 
 def mask_environment(spec: dict[str, Any]) -> None:

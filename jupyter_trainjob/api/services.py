@@ -170,4 +170,6 @@ class Services:
         """Let go of the threads. Requests that still need them are told that the server stops."""
         self._closed = True
         self.submission.close()
+        if "feed" in self.__dict__:  # made by whoever asked for it first
+            self.feed.close()
         self.pool.shutdown(wait=False, cancel_futures=True)

@@ -123,7 +123,7 @@ class ChangesStreamHandler(WebSocketMixin, StatusErrors, TrainJobAuth, WebSocket
             self.close(1011, f"failed; request {self.request_id}")
 
     async def _send_all(self) -> None:
-        feed, config, store = self.services.feed, self.services.config, self.services.store
+        feed, config = self.services.feed, self.services.config
         version = await feed.now() if self.query.since is None else self.query.since
         told = -1  # the first message always comes: it says where the reader stands
         asked = time.monotonic()
@@ -138,5 +138,5 @@ class ChangesStreamHandler(WebSocketMixin, StatusErrors, TrainJobAuth, WebSocket
                 told = page.version
                 await asyncio.sleep(config.feed_interval_seconds)
             if page.version == version:
-                await store.await_change(version, IDLE_SECONDS)
+                await feed.wait(version, IDLE_SECONDS)
             version = page.version
