@@ -7,7 +7,10 @@ without bytes.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
+import os
 import re
 import tempfile
 from contextlib import suppress
@@ -56,6 +59,8 @@ class Upload:
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
     buffer: bytearray = field(default_factory=bytearray)
+    writing: asyncio.Future[None] | None = None
+    """What was gathered before, on its way to the disk while more is gathered."""
 
     @property
     def claim(self) -> int:
@@ -124,6 +129,7 @@ class Blobs:
         if upload.size > upload.limit:
             raise self._too_large(upload, upload.size)
         await self._flush(upload)
+        await self._written(upload)
         found = f"sha256:{upload.hash.hexdigest()}"
         if found != upload.digest:
             problem = FieldError(
@@ -135,12 +141,17 @@ class Blobs:
     async def drop(self, upload: Upload) -> None:
         """Let go of the temporary file and of the room in the quota. Done once, however the upload ended."""
         self._under_way.discard(upload)
+        with suppress(Unavailable):  # told to whom it concerned, or nobody is there any more
+            await self._written(upload)
         await self._services.io(upload.file.close)
 
     def abandon(self, upload: Upload) -> None:
         """:meth:`drop` for who can't wait."""
         self._under_way.discard(upload)
-        self._services.pool.submit(upload.file.close)
+        if upload.writing is None:
+            self._services.pool.submit(upload.file.close)
+        else:
+            upload.writing.add_done_callback(lambda writing: _close(writing, upload.file))
 
     def _limit(self, upload: Upload) -> int:
         """Bytes that the upload may have beside the others of its owner that are under way."""
@@ -176,9 +187,17 @@ class Blobs:
             self._objects.delete(key)
 
     async def _flush(self, upload: Upload) -> None:
-        data, upload.buffer = bytes(upload.buffer), bytearray()
+        """Begin to write what was gathered, once what came before it is written."""
+        data, upload.buffer = upload.buffer, bytearray()
+        await self._written(upload)
         if data:
-            await self._services.io(_take, upload, data)
+            upload.writing = asyncio.ensure_future(self._services.io(_take, upload, data))
+
+    async def _written(self, upload: Upload) -> None:
+        """Wait for what is being written. Raises what went wrong with it."""
+        writing, upload.writing = upload.writing, None
+        if writing is not None:
+            await writing
 
     def _too_large(self, upload: Upload, size: int) -> TooLarge | TooMany:
         limit = self._config.max_blob_bytes
@@ -203,17 +222,29 @@ def quota_error(owner: str, size: int, limit: int) -> TooMany:
 def temporary_file(folder: Path | None) -> IO[bytes]:
     """A file without a name in ``folder``, or in the system's temporary folder. Raises :class:`Unavailable`."""
     try:
+        place = str(folder) if folder is not None else tempfile.gettempdir()
+        return os.fdopen(os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b", buffering=0)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise _unkept(error) from error
+    try:  # a filesystem without nameless files
         return tempfile.TemporaryFile(dir=folder, buffering=0)
     except OSError as error:
         raise _unkept(error) from error
 
 
-def _take(upload: Upload, data: bytes) -> None:
+def _close(writing: asyncio.Future[None], file: IO[bytes]) -> None:
+    if not writing.cancelled():
+        writing.exception()  # of an upload that nobody waits for: heard, so that asyncio does not complain
+    file.close()
+
+
+def _take(upload: Upload, data: bytes | bytearray) -> None:
     upload.hash.update(data)
     write_all(upload.file, data)
 
 
-def write_all(file: IO[bytes], data: bytes) -> None:
+def write_all(file: IO[bytes], data: bytes | bytearray) -> None:
     """All of ``data``, at the file's end. Raises :class:`Unavailable`."""
     view = memoryview(data)
     try:
@@ -232,8 +263,7 @@ def _unkept(error: OSError) -> Unavailable:
 
 
 def _put(objects: Any, key: str, file: IO[bytes]) -> None:
-    file.seek(0)
-    objects.put(key, file, if_absent=True)
+    objects.put_file(key, file, if_absent=True)
 
 
 def _missing(digest: str) -> NotFound:

@@ -81,6 +81,15 @@ class ObjectStore(ABC):
         Raises :class:`KeyTaken` (only with ``if_absent``) and :class:`StoreError`.
         """
 
+    def put_file(self, key: str, file: IO[bytes], *, if_absent: bool = False) -> ObjectInfo:
+        """Store all of ``file``, durably, as :meth:`put` does. Nobody may write into it afterwards.
+
+        A store may make the file itself the object instead of copying it (a filesystem, where it lies on the same
+        one and has no name).
+        """
+        file.seek(0)
+        return self.put(key, file, if_absent=if_absent)
+
     def append(self, key: str, data: bytes, at: int) -> None:
         """Write ``data`` into an object from byte ``at`` on, which is where it ends (0: the object is made).
 

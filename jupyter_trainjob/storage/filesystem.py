@@ -63,6 +63,22 @@ class FilesystemStore(ObjectStore):
                 temporary.unlink(missing_ok=True)
         return ObjectInfo(key, size)
 
+    def put_file(self, key: str, file: IO[bytes], *, if_absent: bool = False) -> ObjectInfo:
+        """Give a nameless file of this filesystem a name; copy any other. See :meth:`ObjectStore.put_file`."""
+        folders, name = _split(key)
+        temporary = self._incoming / secrets.token_hex(12)
+        with _explained(f"store {key!r}", self.root):
+            if not _link_nameless(file, self._incoming, temporary.name):
+                return super().put_file(key, file, if_absent=if_absent)
+            try:
+                os.fsync(file.fileno())
+                self._place(temporary, folders, name, if_absent, durable=True)
+            except FileExistsError:
+                raise KeyTaken(key) from None
+            finally:
+                temporary.unlink(missing_ok=True)
+        return ObjectInfo(key, os.fstat(file.fileno()).st_size)
+
     def append(self, key: str, data: bytes, at: int) -> None:
         """Grow an object in place. See :meth:`ObjectStore.append`."""
         folders, name = _split(key)
@@ -265,6 +281,21 @@ def _write_file(path: Path, data: bytes | IO[bytes], durable: bool) -> int:
         if durable:
             os.fsync(file.fileno())
     return size
+
+
+def _link_nameless(file: IO[bytes], folder: Path, name: str) -> bool:
+    """Whether the file, which has no name yet, got this one (``open(2)``, O_TMPFILE)."""
+    try:
+        here = os.open(folder, _FOLDER)
+        try:
+            if os.fstat(file.fileno()).st_nlink:
+                return False
+            os.link(f"/proc/self/fd/{file.fileno()}", name, dst_dir_fd=here)
+        finally:
+            os.close(here)
+    except OSError:  # another filesystem, one without such files, opened so that it can't be: it is copied
+        return False
+    return True
 
 
 def _missing(error: OSError, key: str) -> Exception:

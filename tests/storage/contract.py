@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import threading
 from typing import Any
 
@@ -42,6 +43,22 @@ BAD_KEYS = [
 
 
 class StoreContract:
+    def test_a_whole_file_is_put_wherever_it_is_read_or_named(self, store: Any, tmp_path: Any) -> None:
+        named = (tmp_path / "named").open("w+b")
+        with named, tempfile.TemporaryFile() as nameless:
+            for key, file in (("a/named", named), ("a/nameless", nameless)):
+                file.write(key.encode() * 100_000)
+                file.flush()
+                info = store.put_file(key, file, if_absent=True)
+                assert (info.key, info.size) == (key, len(key) * 100_000)
+                with pytest.raises(KeyTaken):
+                    store.put_file(key, file, if_absent=True)
+                assert store.get(key) == key.encode() * 100_000
+                store.delete(key)
+                store.put_file(key, file, if_absent=True)
+                store.put_file(key, file)
+                assert store.get(key) == key.encode() * 100_000
+
     """Subclass it, and give a fixture ``store`` with an empty store for each test."""
 
     def test_what_was_put_is_got_back_whole_and_in_ranges(self, store: Any) -> None:

@@ -146,3 +146,12 @@ def test_the_store_is_private(store):
     store.put("a/b", b"x")
     for path in (store.root, store.root / "objects", store.root / "objects" / "a"):
         assert Path(path).stat().st_mode & 0o077 == 0
+
+
+def test_a_nameless_file_of_the_same_filesystem_becomes_the_object(store, tmp_path):
+    with os.fdopen(os.open(tmp_path, os.O_TMPFILE | os.O_RDWR, 0o600), "w+b", buffering=0) as file:
+        file.write(b"not copied")
+        store.put_file("a/b", file)
+        assert (store.root / "objects/a/b").stat().st_ino == os.fstat(file.fileno()).st_ino
+    assert store.get("a/b") == b"not copied"
+    assert list((store.root / "incoming").iterdir()) == []
