@@ -221,3 +221,25 @@ def open_notebook(path: Path) -> bytes:
         raise InputError(f"{path} is a folder.", remedy="Name the notebook in it.") from None
     check_notebook(data, str(path))
     return data
+
+
+def requirements_format(name: str) -> str:
+    """What a list of requirements is, by its file's name. Raises :class:`InputError`."""
+    if name.endswith(".lock"):
+        return "renv.lock"
+    if name.endswith(".ivy") or name == "ivy.txt":
+        return "ivy"
+    if name.endswith(".txt"):
+        return "requirements.txt"
+    raise InputError(
+        f"--requirements {name}: what this is can't be told by its name.",
+        remedy="Call it requirements.txt (pip), renv.lock (R) or NAME.ivy (group:artifact:version lines).",
+    )
+
+
+def read_requirements(file: Path) -> bytes:
+    """A list of requirements as it is sent. Raises :class:`InputError`."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"--requirements {file}: {error.strerror}.", remedy="Name a file that is there.") from error

@@ -56,6 +56,9 @@ class JobOptions(TypedDict, total=False):
     labels: Mapping[str, str]
     depends_on: Iterable[str]
     """Jobs that must succeed first; ``"digits:finished"`` or ``":failed"`` waits for another end."""
+    requirements: str
+    """A ``requirements.txt``, ``renv.lock`` or list of jars (``group:artifact:version``, named ``….ivy``): what the job
+    needs. It is built once, outside the job, and kept."""
     retries: int
     """How often to try again when the machinery, not the code, failed."""
     notify: bool

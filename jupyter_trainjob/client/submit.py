@@ -52,11 +52,23 @@ def _submit(session: Session, source: dict[str, Any], options: JobOptions, defau
     sent = yield from _inputs(session, options)
     resource = spec.job(source, options, inputs=sent, gates=gates, default_name=default_name)
     resource["metadata"]["namespace"] = space
+    requirements = yield from _requirements(session, options)
+    if requirements:
+        resource["spec"].setdefault("environment", {})["requirements"] = requirements
     dry_run = bool(options.get("dry_run"))
     made = yield from ops.create_job(session, resource, dry_run)
     if options.get("block") and not dry_run:
         return (yield from ops.wait(session, space, made["metadata"]["uid"]))
     return made
+
+
+def _requirements(session: Session, options: JobOptions) -> Steps[dict[str, str]]:
+    path = options.get("requirements")
+    if not path:
+        return {}
+    file = Path(options.get("folder") or ".", path)
+    data = yield from offload(lambda: inputs.read_requirements(file))
+    return {"format": inputs.requirements_format(file.name), "digest": (yield from ops.upload_bytes(session, data))}
 
 
 def _dependency(session: Session, namespace: str, text: str) -> Steps[dict[str, str]]:

@@ -74,6 +74,11 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         "--keep", metavar="GLOBS", action="append", default=[], help="Files to keep of what it writes; all by default."
     ),
     argument(
+        "--requirements",
+        metavar="FILE",
+        help="What it needs: requirements.txt, renv.lock, or a list of jars (NAME.ivy). Built once, kept for all.",
+    ),
+    argument(
         "--env", metavar="NAME=VALUE", action="append", default=[], help="An environment variable; again for more."
     ),
     argument(
@@ -118,6 +123,7 @@ _PLAIN = (
     "priority",
     "retries",
     "kernel",
+    "requirements",
     "hold",
     "notify",
     "dry_run",
