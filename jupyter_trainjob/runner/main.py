@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from . import early
 from .events import Events
+from .languages import find
 
 _UNUSED_BY_US = ("rfc3987_syntax", "rfc3986_validator", "rfc3987", "isoduration", "webcolors", "uri_template", "fqdn")
 """What jsonschema takes along for checks of formats, if it is there: a second of imports that no notebook needs."""
@@ -28,11 +29,11 @@ def main(arguments: list[str]) -> int:
         job = early.load(Path(arguments[0]))
         early.confine(job)
         if job.language == "python" and not job.kernel:
-            kernel, python = early.start_python(job), True
+            kernel, language = early.start_python(job), find("python")
         else:
             from .kernelspecs import start_named
 
-            kernel, python = start_named(job)
+            kernel, language = start_named(job)
     except early.JobFileError as error:
         events.send("failed", ename=type(error).__name__, message=str(error))
         sys.stderr.write(f"{error}\n")
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     from .run import Run
 
     async def execute() -> None:
-        await Run(job, events, kernel, python=python).execute()
+        await Run(job, events, kernel, language).execute()
 
     asyncio.run(execute())
     return 0

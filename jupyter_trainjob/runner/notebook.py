@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import keyword
-import math
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+
+from .languages import Language, ParameterError, find
 
 _nbformat: Any = nbformat  # it has no types
 from_dict: Callable[[dict[str, Any]], NotebookNode] = _nbformat.from_dict
@@ -66,39 +66,21 @@ def _complete(cell: NotebookNode) -> None:
         cell["execution_count"] = None
 
 
-def literal(value: Any) -> str:
-    """A JSON value as Python source that evaluates to the same value."""
-    if value is None or isinstance(value, bool):
-        return repr(value)
-    if isinstance(value, int):
-        return repr(value) if abs(value) < 10**4000 else hex(value)
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else f"float({str(value)!r})"
-    if isinstance(value, str):
-        return repr(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(literal(one) for one in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(str(key))}: {literal(one)}" for key, one in value.items()) + "}"
-    raise NotebookError(f"A parameter can't be of type {type(value).__name__}.")
-
-
-def inject(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
+def inject(notebook: NotebookNode, parameters: dict[str, Any], language: Language | None = None) -> None:
     """Put a cell with the parameters behind the one tagged ``parameters``, else before the first code cell.
 
-    Raises :class:`NotebookError` for a name that is no variable.
+    Raises :class:`NotebookError` for a name that is no variable and a value that the language can't hold.
     """
     if not parameters:
         return
-    lines = ["# Parameters"]
-    for name, value in parameters.items():
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise NotebookError(f"The parameter {name!r} is no variable name; rename it.")
-        lines.append(f"{name} = {literal(value)}")
-    cell = _nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
     cells = notebook.cells
     cells[:] = [one for one in cells if "injected-parameters" not in tags(one)]
     tagged = [index for index, one in enumerate(cells) if "parameters" in tags(one)]
+    try:
+        source = (language or find("python")).parameters(parameters, cells[tagged[0]].source if tagged else "")
+    except ParameterError as error:
+        raise NotebookError(str(error)) from error
+    cell = _nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
     code = [index for index, one in enumerate(cells) if one.cell_type == "code"]
     cells.insert(tagged[0] + 1 if tagged else code[0] if code else len(cells), cell)
 
@@ -173,6 +155,12 @@ def _joined(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
         else:
             outputs.append((name, [text]))
     return [(name, "".join(texts)) for name, texts in outputs]
+
+
+def error_output(error: dict[str, Any]) -> NotebookNode:
+    """An error (``ename``, ``evalue``, ``traceback``) as an output."""
+    told = {key: error[key] for key in ("ename", "evalue", "traceback")}
+    return _new_output("error", **told)
 
 
 def add_stream(outputs: list[NotebookNode], name: str, text: str) -> None:

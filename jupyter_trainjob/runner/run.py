@@ -16,6 +16,7 @@ from . import notebook as documents
 from .early import Job, Kernel, signal_kernel
 from .events import Events
 from .inputs import InputError, link_inputs
+from .languages import Language
 from .session import KernelGone, Session
 from .stream import Log
 
@@ -26,7 +27,6 @@ LEAVE_SECONDS = 3.0
 TRACEBACK_BYTES = 64 * 1024
 EVALUE_CHARACTERS = 4000
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_LINE = re.compile(r"^(?:Cell In\[\d+\], )?line (\d+)", re.M)
 _SAVE_SHARE = 10  # at most every tenth second goes into saving the notebook
 
 
@@ -45,8 +45,9 @@ class Stopped(Exception):
 class Run:
     """One job, from its kernel's start to the ``end`` event."""
 
-    def __init__(self, job: Job, events: Events, kernel: Kernel, *, python: bool) -> None:
-        self.job, self.events, self.kernel, self.python = job, events, kernel, python
+    def __init__(self, job: Job, events: Events, kernel: Kernel, language: Language) -> None:
+        self.job, self.events, self.kernel, self.language = job, events, kernel, language
+        self.python = language.name == "python"
         self.log = Log()
         self.session: Session | None = None
         self.results = [result_error(name, "the code did not finish") for name in job.results]
@@ -84,17 +85,17 @@ class Run:
 
     async def _lead(self) -> None:
         notebook = documents.load(self.job.notebook)
-        documents.inject(notebook, self.job.parameters)
+        documents.inject(notebook, self.job.parameters, self.language)
         link_inputs(self.job.work, self.job.inputs)
-        session = self.session = Session(notebook, self.kernel, self.log, self._said)
+        session = self.session = Session(notebook, self.kernel, self.language, self.log, self._said)
         if self._dead.is_set():
             session.died()
         try:
             await session.connect(START_SECONDS)
         except asyncio.TimeoutError:
             raise KernelGone from None
+        await session.take_over()
         if self.python:
-            await session.take_over()
             await self._receive(session)
         self.events.send("started")
         session.started = True
@@ -139,8 +140,7 @@ class Run:
         text = _ANSI.sub("", "\n".join(reply.get("traceback") or []))
         error = plain_error(reply.get("ename") or "Aborted", reply.get("evalue") or "", text)
         error.update(cellId=cell_id, cellIndex=index)
-        found = _LINE.findall(text)
-        error["line"] = int(found[-1]) if found else None
+        error["line"] = reply.get("line") or self.language.line(text)
         if self.python:
             with suppress(RuntimeError, OSError, ValueError):
                 error["line"] = (await session.call("where"))["line"] or error["line"]

@@ -16,9 +16,9 @@ from nbclient.client import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
 
-from . import inkernel, inplace
 from .early import Kernel
-from .notebook import CellOutputs, add_stream, from_dict
+from .languages import Language
+from .notebook import CellOutputs, add_stream, error_output, from_dict
 from .stream import Log, Parser, Pipe, Token
 
 PROGRESS_TYPE = "application/vnd.trainjob.progress+json"
@@ -28,11 +28,8 @@ _SHOWN = frozenset(
         *("clear_output", "comm_open", "comm_msg", "comm_close"),
     ]
 )
-_IN_KERNEL = Path(inkernel.__file__).read_text(encoding="utf-8")
-_IN_PLACE = Path(inplace.__file__).read_text(encoding="utf-8")
 HOLD_SECONDS = 5.0
 """How long text waits for a displayed object that stands before it but does not come."""
-NO_INPUT = "input() has nobody to answer it in a job. Pass the value as a parameter (--param name=value)."
 
 
 class KernelGone(Exception):
@@ -46,12 +43,17 @@ class Session(NotebookClient):
     """
 
     def __init__(
-        self, notebook: NotebookNode, kernel: Kernel, log: Log, progress: Callable[[dict[str, Any]], None]
+        self,
+        notebook: NotebookNode,
+        kernel: Kernel,
+        language: Language,
+        log: Log,
+        progress: Callable[[dict[str, Any]], None],
     ) -> None:
         super().__init__(notebook)
-        self.kernel, self._log, self._progress = kernel, log, progress
-        self.started = self._subscribed = self._closed = False
-        self.mark = b"\0tj" + os.urandom(12).hex().encode()
+        self.kernel, self.language, self._log, self._progress = kernel, language, log, progress
+        self.started = self.taken_over = self._subscribed = self._closed = False
+        self.mark = b"\x1etj" + os.urandom(12).hex().encode()  # printable in every language, but printed in none
         self._pipe, self._parser = Pipe(kernel.output), Parser(self.mark)
         self._tokens: list[Token] = []
         self._reached = self._released = 0
@@ -170,27 +172,36 @@ class Session(NotebookClient):
                 await asyncio.gather(task, return_exceptions=True)
 
     async def take_over(self) -> None:
-        """Lay our streams into a Python kernel. What it said before is kept in ``early``, not in the log."""
-        code = (
-            "import sys as _s, types as _t\n"
-            "_m = _s.modules['_trainjob_inkernel'] = _t.ModuleType('_trainjob_inkernel')\n"
-            f"exec(compile({_IN_KERNEL!r}, '<trainjob>', 'exec'), _m.__dict__)\n"
-            f"_m.install({self.mark!r}, {NO_INPUT!r})\n"
-            "_p = _t.ModuleType('_trainjob_inplace')\n"
-            f"exec(compile({_IN_PLACE!r}, '<trainjob>', 'exec'), _p.__dict__)\n"
-            "_p.install(get_ipython())\n"
-            "del _s, _t, _m, _p"
-        )
-        await self._silently(code)
+        """Prepare the kernel for our way of running cells. What it said before is kept in ``early``, not in the log.
+
+        A kernel that does not let itself be taken over, an unknown one of R or Scala, is used as it is.
+        """
+        code = self.language.take_over(self.mark)
+        if not code:
+            return
+        try:
+            await self._silently(code)
+        except RuntimeError as error:
+            if not self.language.cell("", ""):
+                raise
+            self.early += f"[{error}]\n".encode("utf-8", "backslashreplace")
+        else:
+            self.taken_over = True
 
     async def call(self, function: str, *args: Any) -> dict[str, Any]:
-        """Call a function of :mod:`.inkernel` in the kernel; its answer. Raises ``RuntimeError`` with its error."""
-        path = self.kernel.folder / "answer.json"
-        path.unlink(missing_ok=True)
-        module = "__import__('sys').modules['_trainjob_inkernel']"
-        await self._silently(f"{module}.answer({str(path)!r}, {module}.{function}(*{args!r}) or {{}})")
+        """Call a function that we brought into the kernel; its answer. Raises ``RuntimeError`` with its error."""
+        path = self._answer_file()
+        code = self.language.call(str(path), function, args) if self.taken_over else ""
+        if not code:
+            raise RuntimeError(f"a kernel of {self.language.name!r} can't do this")
+        await self._silently(code)
         answer: dict[str, Any] = json.loads(path.read_bytes())
         return answer
+
+    def _answer_file(self) -> Path:
+        path = self.kernel.folder / "answer.json"
+        path.unlink(missing_ok=True)
+        return path
 
     async def _silently(self, code: str) -> None:
         assert self.kc is not None
@@ -206,16 +217,36 @@ class Session(NotebookClient):
         outputs = CellOutputs(cell)
         self._here = (cell, index, outputs)
         self.clear_before_next_output = False
+        code, answer = self._code(cell)
         try:
             reply: dict[str, Any] = await self.request(
-                self.kc.execute, cell.source, silent=False, store_history=True, allow_stdin=False, stop_on_error=False
+                self.kc.execute, code, silent=False, store_history=True, allow_stdin=False, stop_on_error=False
             )
             cell["execution_count"] = reply.get("execution_count")
+            if answer is not None and answer.exists():
+                reply = json.loads(answer.read_bytes())
+                await self._show_error(cell, reply)
             return reply
         finally:
             if self._gone.done():
                 await self.close()
             outputs.finish()
+
+    def _code(self, cell: NotebookNode) -> tuple[str, Path | None]:
+        """What to send for a cell, and the file in which its end will be told, where it is not in the reply."""
+        path = self.kernel.folder / "cell"
+        code = self.language.cell(str(path), str(self.kernel.folder / "answer.json")) if self.taken_over else ""
+        if not code:
+            return cell.source, None
+        path.write_text(cell.source, encoding="utf-8", errors="backslashreplace")
+        return code, self._answer_file()
+
+    async def _show_error(self, cell: NotebookNode, answer: dict[str, Any]) -> None:
+        """An error that did not come as a message is shown as one."""
+        if answer["status"] != "error" or not answer["traceback"]:
+            return
+        cell.outputs.append(error_output(answer))
+        await self._log.line("\n".join(answer["traceback"]))
 
     # What comes back
 
@@ -290,7 +321,7 @@ class Session(NotebookClient):
             message = await self.kc.iopub_channel.get_msg(timeout=None)
             self._subscribed = True
             async with self._turn:
-                number = message["metadata"].get("trainjob_mark")
+                number = _mark(message)
                 if isinstance(number, int):
                     await self._until_mark(number)
                 await self._handle_message(message)
@@ -328,6 +359,14 @@ class Session(NotebookClient):
         if isinstance(data, dict):
             self._progress(data)
         return PROGRESS_TYPE in content["data"]
+
+
+def _mark(message: dict[str, Any]) -> Any:
+    """The number of the mark that stands before what this message shows, where there is one."""
+    shown = message["content"].get("metadata")
+    if isinstance(shown, dict) and "trainjob_mark" in shown:
+        return shown.pop("trainjob_mark")
+    return message["metadata"].get("trainjob_mark")
 
 
 def _size(content: dict[str, Any]) -> int:
