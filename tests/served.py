@@ -82,6 +82,7 @@ class Served:
             except httpx.TransportError:
                 pass
             if self.process.poll() is not None or time.monotonic() > end:
+                self.kill()  # its fixture never got as far as to stop it
                 raise RuntimeError((self.folder / "server.log").read_text()[-4000:])
             time.sleep(0.1)
 
