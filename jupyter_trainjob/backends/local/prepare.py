@@ -110,6 +110,7 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         "results": job.spec.outputs.names,
         "environment": environment,
         "threads": max(1, -(-job.spec.resources.cpu_millis // 1000)),
+        "memoryBytes": limits.memory_bytes,
         "drop": None,
         "rlimits": rlimits,
         "graceSeconds": RUNNER_GRACE_SECONDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import subprocess
@@ -36,6 +37,20 @@ class Runtime:
     """JUPYTER_PATH of jobs, so that the kernels that lie in the folders shown to them are found."""
 
 
+def _homes(kernel_folders: list[str]) -> list[str]:
+    """What kernels need besides their own folder: the folders that variables of theirs such as SPARK_HOME name."""
+    found = []
+    for path in (name for folder in kernel_folders for name in glob.glob(f"{glob.escape(folder)}/*/kernel.json")):
+        try:
+            with open(path, "rb") as file:
+                environment = json.load(file).get("env") or {}
+            homes = [str(value) for name, value in environment.items() if name.endswith("_HOME")]
+        except (OSError, ValueError, AttributeError):
+            continue  # no kernelspec: Jupyter passes it over, too
+        found += [home for home in homes if os.path.isabs(home) and os.path.isdir(home)]
+    return [home for home in map(os.path.normpath, found) if home != os.path.expanduser("~")]
+
+
 def package_folder() -> str:
     """The folder of this very package."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -68,6 +83,7 @@ def inspect(python: str, kernel_folders: list[str]) -> Runtime:
             continue
         candidates.append(path)
     candidates += [path for path in kernel_folders if os.path.isdir(path)]
+    candidates += [*_homes(kernel_folders), *glob.glob("/etc/java-*")]  # the JVM's own settings lie there in Debian
     shared = [path for path in candidates if path not in _NO_SHARING]
     return Runtime(
         python=told["executable"],
