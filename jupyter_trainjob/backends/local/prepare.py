@@ -168,6 +168,8 @@ def _orders(
         "LOGNAME": "job",
         "JUPYTER_PATH": runtime.jupyter_path,
         MARK: request.ref.name,
+        **({"R_LIBS": os.pathsep.join(found.libraries)} if found.libraries else {}),
+        **({"TRAINJOB_JARS": os.pathsep.join(found.jars)} if found.jars else {}),
     }
     argv = command
     if offer.bwrap is not None:
