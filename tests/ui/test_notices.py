@@ -40,6 +40,7 @@ def test_it_is_told_though_the_notebook_is_closed(
     toast = page.locator(TOAST)
     expect(toast).to_contain_text(re.compile(r"told-\w+: Failed: error in the code, after \d+ s\. ZeroDivisionError"))
     expect(toast).to_have_class(re.compile("error"))
+    page.wait_for_timeout(1000)  # it slides in
     page.screenshot(path=tmp_path / "notice.png")
     until(page, lambda: sockets and all(socket.is_closed() for socket in sockets), "nothing waits, no connection")
     assert len(sockets) == 1
