@@ -8,7 +8,7 @@ from typing import Any
 
 from ..resources.errors import FieldError, NotFound
 from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
-from ..resources.trainjob import Gate, Network, Phase, TrainJob, VariablesInput
+from ..resources.trainjob import Gate, Network, TrainJob, VariablesInput
 from ..store import Reader
 from .requirements import is_profiles
 
@@ -136,9 +136,7 @@ def reference_errors(reader: Reader, job: TrainJob) -> list[FieldError]:
 def never(gate: Gate, parent: TrainJob) -> str:
     """Why the dependency can't be fulfilled any more; empty where it can."""
     phase = parent.status.phase
-    if not phase.final or gate.condition == "finished":
-        return ""
-    if (gate.condition == "succeeded") == (phase is Phase.SUCCEEDED):
+    if gate.fulfilled_by(phase) is not False:
         return ""
     return f"the job would wait until {parent.metadata.name} has {gate.condition}, but that one ended as {phase.value}"
 

@@ -62,9 +62,8 @@ def judge(gate: Gate, reader: Reader) -> tuple[bool, str]:
     except NotFound:
         return False, f"The job it waits for ({gate.job}) no longer exists."
     phase = parent.status.phase
-    if not phase.final:
-        return False, ""
-    if gate.condition == "finished" or (gate.condition == "succeeded") == (phase is Phase.SUCCEEDED):
-        return True, ""
+    fulfilled = gate.fulfilled_by(phase)
+    if fulfilled is not False:
+        return bool(fulfilled), ""
     name = parent.metadata.name
     return False, f"It waits until {name} has {gate.condition}, but that job has ended as {phase.value}."

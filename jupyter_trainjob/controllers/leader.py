@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from ..backends.local.process import boot_id, start_ticks
 from ..resources import mishaps
 from ..store import Store, Writer
 
@@ -32,7 +33,7 @@ class LeaderElection:
         self._lead = lead
         self._follow = follow
         self._log = log
-        self._holder = f"{boot_id()}:{os.getpid()}:{start_ticks(os.getpid())}:{secrets.token_hex(4)}"
+        self._holder = f"{boot_id()}:{os.getpid()}:{start_ticks(os.getpid()) or 0}:{secrets.token_hex(4)}"
         self._task: asyncio.Task[None] | None = None
         self._renewed = 0.0
         self.leading = False
@@ -97,26 +98,9 @@ class LeaderElection:
         return writer.acquire_lease(LEASE, self._holder, LEASE_SECONDS)
 
 
-def boot_id() -> str:
-    """This boot of this machine, or the host's name where the kernel doesn't tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return os.uname().nodename
-
-
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot (0 where the kernel doesn't tell); pids are used again."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return int(text.rpartition(")")[2].split()[19])
-
-
 def holder_is_dead(holder: str) -> bool:
     """Whether the holder ran on this boot of this machine and is no more; False where that can't be told."""
     parts = holder.split(":")
     if len(parts) != 4 or parts[0] != boot_id() or not parts[1].isdigit() or not Path("/proc/self/stat").exists():
         return False
-    return start_ticks(int(parts[1])) != int(parts[2] or 0)
+    return (start_ticks(int(parts[1])) or 0) != int(parts[2] or 0)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .base import Model, Resource, Status
+from .isolation import Isolation
 from .trainjob import Environment, Network, Resources
 
 
@@ -39,7 +40,7 @@ class ProfileSpec(Model):
     time_limit_seconds: int = Field(default=3600, ge=1)
     max_time_limit_seconds: int | None = Field(default=None, ge=1)
     network: Network = Field(default_factory=Network)
-    minimum_isolation: Literal["", "process", "landlock+seccomp", "namespaces", "namespaces+cgroups"] = ""
+    minimum_isolation: Literal[""] | Isolation = ""
 
 
 class ProfileStatus(Status):

@@ -120,6 +120,12 @@ class Gate(Model):
     condition: Literal["succeeded", "finished", "failed"] = "succeeded"
     message: str = Field(default="", max_length=500)
 
+    def fulfilled_by(self, phase: Phase) -> bool | None:
+        """Whether a job in ``phase`` is what a dependency waits for; None while that may still come."""
+        if not phase.final:
+            return None
+        return self.condition == "finished" or (self.condition == "succeeded") == (phase is Phase.SUCCEEDED)
+
 
 class Volume(Model):
     """A volume that the profile allows."""
@@ -177,8 +183,8 @@ class TrainJobSpec(Model):
     source: Source
     parameters: dict[str, Any] = Field(
         default_factory=dict,
-        description="Variables set before the code runs. JSON values, and what JSON lacks as {$type, value}: float (NaN, "
-        "Infinity, -Infinity), date, datetime, map.",
+        description="Variables set before the code runs. JSON values, and what JSON lacks as {$type, value}: float "
+        "(NaN, Infinity, -Infinity), date, datetime, map.",
     )
     inputs: list[Input] = Field(default_factory=list, max_length=20_000)
     outputs: Outputs = Field(default_factory=Outputs)

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 
 
 def boot_id() -> str:
-    """This boot of this machine."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    """This boot of this machine, or the host's name where the kernel doesn't tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return os.uname().nodename
 
 
 def start_ticks(pid: int) -> int | None:

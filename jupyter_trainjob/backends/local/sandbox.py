@@ -18,6 +18,8 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ...resources.isolation import LEVELS
+
 LAUNCH_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 """All that bwrap, and so PID 1 of the sandbox, has in its environment."""
 
@@ -29,9 +31,6 @@ RUNNER = "/run/trainjob/jupyter_trainjob/runner"
 
 INFO_FD = 4
 """Where bwrap tells the pid of the sandbox's first process. The runner has 0, 1, 2 and 3."""
-
-LEVELS = ("process", "landlock+seccomp", "namespaces", "namespaces+cgroups")
-"""From weak to strong."""
 
 _SYSTEM = ("/usr", "/nix/store", "/gnu/store")
 _SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -90,7 +89,7 @@ def places(binds: list[str]) -> Inside:
 
 def rank(level: str) -> int:
     """Where ``level`` stands in :data:`LEVELS`; the empty level is below all."""
-    return LEVELS.index(level) if level else -1
+    return list[str](LEVELS).index(level) if level else -1
 
 
 def outermost(paths: list[str]) -> list[str]:
