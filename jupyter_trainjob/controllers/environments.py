@@ -109,7 +109,8 @@ def _needed(reader: Reader) -> tuple[list[Requirements], list[Requirements]]:
     """What live jobs name, and what profiles name."""
     profiles = reader.list(Profile, limit=1000).items
     named = [profile.spec.environment.requirements for profile in profiles]
-    return list(needs.requirements(reader)), [one for one in named if one is not None]
+    live = {(one.format, one.digest): one for one in needs.requirements(reader)}
+    return list(live.values()), [one for one in named if one is not None]
 
 
 def _queued(writer: Writer, uid: str) -> TrainJob | None:

@@ -137,7 +137,7 @@ class Environments:
                 return str(ready["lock"])
             return self._build(key, requirements.format, text)
         except OSError as error:
-            raise BuildFailed(f"its folder can't be written: {error.strerror or error}") from error
+            raise BuildFailed(f"this machine can't do it now: {error.strerror or error}") from error
         finally:
             os.close(lock)
 
