@@ -23,6 +23,7 @@ from .api.broken import handlers_for_broken
 from .api.disk import DiskCheck
 from .api.identity import IdentityService
 from .api.metrics import Metrics
+from .api.quota import NamespaceQuota
 from .api.roles import Roles
 from .api.services import ApiConfig, Services
 from .api.sources import Inspector
@@ -34,6 +35,7 @@ from .controllers.bootstrap import ensure_defaults
 from .controllers.manager import ControllerManager, utc_now
 from .controllers.retention import Retention
 from .resources.errors import TrainJobError
+from .resources.uris import UriError, read_uri
 from .resources.words import counted
 from .storage.base import ObjectStore
 from .storage.filesystem import FilesystemStore
@@ -94,6 +96,18 @@ class TrainJobExtension(ExtensionApp):
     stored_bytes_per_user = Integer(20 * 2**30, min=0, help="Bytes of uploads one user may keep; 0 for no limit.").tag(
         config=True
     )
+    stored_bytes_per_namespace = Integer(
+        0,
+        min=0,
+        help="Bytes of uploads, logs and outputs that one namespace may keep. Beyond it outputs are still kept, but "
+        "new uploads and jobs are refused until something is deleted; 0 for no limit.",
+    ).tag(config=True)
+    input_uris = List(
+        Unicode(),
+        help="URI prefixes below which jobs may name files as inputs, such as https://data.example.org/sets/ or "
+        "file:///srv/course/. The server fetches them with its own rights. Default: none.",
+    ).tag(config=True)
+    input_uri_bytes = Integer(4 * 2**30, min=1, help="Largest input in bytes that is fetched by URI.").tag(config=True)
     max_upload_bytes = Integer(4 * 2**30, min=1, help="Largest single upload in bytes.").tag(config=True)
     max_body_bytes = Integer(8 * 2**20, min=1024, help="Largest JSON body in bytes.").tag(config=True)
     json_logs = Bool(
@@ -198,6 +212,8 @@ class TrainJobExtension(ExtensionApp):
             default_profile=self.default_profile,
             inspector=Inspector(Path(self.data_dir) / "parsers"),
             backends=manager,
+            input_uris=self.input_uris,
+            quota=NamespaceQuota(self.stored_bytes_per_namespace),
         )
         return Services(
             store=store,
@@ -232,13 +248,16 @@ class TrainJobExtension(ExtensionApp):
         return frozenset(tell()) if tell is not None else frozenset()
 
     def _make_backends(self) -> dict[str, Backend]:
+        from .backends.local.fetch import FetchRules
+
+        fetching = FetchRules(tuple(map(_uri_prefix, self.input_uris)), self.input_uri_bytes)
         made: dict[str, Backend] = {}
         for name, options in self.backends.items():
             kind = options.get("type", "local")
             rest = {key: value for key, value in options.items() if key != "type"}
             if kind == "local":
                 settings = LocalBackendSettings(parent=self)
-                made[name] = settings.make(name, Path(self.data_dir), rest)
+                made[name] = settings.make(name, Path(self.data_dir), rest, fetching)
                 continue
             found = {point.name: point for point in entry_points(group=BACKENDS_GROUP)}
             if kind not in found:
@@ -334,6 +353,15 @@ class TrainJobExtension(ExtensionApp):
                 counted(standing["running"], "running job goes on", "running jobs go on"),
                 counted(standing["queued"], "queued job waits", "queued jobs wait"),
             )
+
+
+def _uri_prefix(text: str) -> str:
+    """``text`` if it is a prefix that a URI can be compared with; ``ValueError`` if not."""
+    try:
+        read_uri(text)
+    except UriError as error:
+        raise ValueError(f"TrainJobExtension.input_uris: {error}") from None
+    return text
 
 
 def _local_url(serverapp: ServerApp) -> str:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_core.paths import jupyter_path
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from .backends.base import Backend
+from .resources.isolation import LEVELS
 from .resources.quantity import byte_count, cpu_millis
 
-ISOLATION_LEVELS = ("", "process", "landlock+seccomp", "namespaces", "namespaces+cgroups")
+if TYPE_CHECKING:
+    from .backends.local.fetch import FetchRules
 
 
 class LocalBackendSettings(Configurable):
     """Jobs on the server's own machine, each in the strongest sandbox that the machine offers."""
 
     minimum_isolation = CaselessStrEnum(
-        ISOLATION_LEVELS,
+        ("", *LEVELS),
         "",
         help="Refuse to run jobs where the machine offers less: process < landlock+seccomp < namespaces < "
         "namespaces+cgroups. Empty takes what there is, with a standing warning at level process.",
@@ -75,7 +77,7 @@ class LocalBackendSettings(Configurable):
         config=True
     )
 
-    def make(self, name: str, data_dir: Path, options: dict[str, Any]) -> Backend:
+    def make(self, name: str, data_dir: Path, options: dict[str, Any], fetching: FetchRules | None = None) -> Backend:
         """The backend called ``name``; ``options`` replace traits for this one. Raises :class:`TraitError`."""
         from .backends.local.backend import LocalBackend
         from .backends.local.environments.box import Bounds
@@ -109,5 +111,6 @@ class LocalBackendSettings(Configurable):
             kernelspec_dirs=tuple(self.kernelspec_dirs or jupyter_path("kernels")),
             startup_seconds=self.startup_seconds,
             grace_seconds=self.grace_seconds,
+            fetching=fetching,
             keeping=Keeping(site, bounds, byte_count(self.environments_disk), self.environments_days * 86400),
         )

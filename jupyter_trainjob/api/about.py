@@ -35,9 +35,11 @@ class About:
         """Who is it, what may they do, what are their limits, what do they use."""
         roles, config = self._services.roles, self._services.config
         roles.require(identity, "get", "Me")
-        stored, queues = await self._store.aread(
+        quota = self._services.quota
+        stored, kept, queues = await self._store.aread(
             lambda reader: (
                 reader.stored_bytes(identity.username),
+                quota.used(reader, identity, identity.namespace) if quota.limit_bytes else None,
                 reader.list(Queue, namespaces=None, owner=None, queue=None, limit=ALL_QUEUES).items,
             )
         )
@@ -52,6 +54,7 @@ class About:
             "limits": {
                 "storedBytes": config.stored_bytes_per_owner,
                 "uploadBytes": config.max_blob_bytes,
+                "namespaceStoredBytes": quota.limit_bytes,
                 "queues": [
                     {
                         "queue": queue.metadata.name,
@@ -67,6 +70,7 @@ class About:
                 for queue, one in zip(queues, use, strict=True)
             ],
             "storedBytes": stored,
+            "namespaceStoredBytes": kept,
         }
 
     async def kernels(self, identity: Identity) -> dict[str, Any]:

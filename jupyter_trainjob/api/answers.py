@@ -177,6 +177,7 @@ ANSWERS: dict[str, Schema] = {
         permissions=array(record({"namespace": STRING, "queue": STRING}, kind=STRING, verbs=array(STRING))),
         limits=record(
             storedBytes={**COUNT, "description": "0 means no limit."},
+            namespaceStoredBytes={**COUNT, "description": "Of uploads, logs and outputs; 0 means no limit."},
             uploadBytes=COUNT,
             queues=array(
                 record(
@@ -189,6 +190,7 @@ ANSWERS: dict[str, Schema] = {
         ),
         use=array(record(queue=STRING, runningJobs=COUNT, queuedJobs=COUNT, cpu=STRING, memory=STRING, gpu=COUNT)),
         storedBytes=COUNT,
+        namespaceStoredBytes={**or_null(COUNT), "description": "Of one's own namespace; null where none limits it."},
     ),
     "KernelList": record(
         kernels=array(

@@ -22,7 +22,7 @@ from ..resources import names
 from ..resources.errors import BadRequest, FieldError, NotFound, TooLarge, TooMany, Unavailable, invalid
 from ..resources.quantity import format_bytes
 from ..storage.base import KeyMissing, KeyTaken
-from ..store import Writer
+from ..store import Reader, Writer
 from .identity import Identity
 from .outputs import Download
 
@@ -47,7 +47,7 @@ def check_digest(digest: str) -> str:
 class Upload:
     """One upload on its way."""
 
-    owner: str
+    identity: Identity
     digest: str
     file: IO[bytes]
     announced: int | None
@@ -63,6 +63,11 @@ class Upload:
     """What was gathered before, on its way to the disk while more is gathered."""
 
     @property
+    def owner(self) -> str:
+        """Whose it will be."""
+        return self.identity.username
+
+    @property
     def claim(self) -> int:
         """Bytes of the quota that are its while it is under way."""
         return min(self.size, self.limit) if self.announced is None else self.announced
@@ -76,6 +81,7 @@ class Blobs:
         self._store = services.store
         self._objects = services.objects
         self._config = services.config
+        self._quota = services.quota
         self._under_way: set[Upload] = set()
 
     async def find(self, identity: Identity, digest: str) -> Download:
@@ -98,18 +104,13 @@ class Blobs:
         """
         self._services.roles.require(identity, "create", "Blob")
         check_digest(digest)
-        known, stored = await self._store.aread(
-            lambda reader: (reader.blob(identity.username, digest), reader.stored_bytes(identity.username))
-        )
-        left = None
-        if self._config.stored_bytes_per_owner:
-            left = self._config.stored_bytes_per_owner - stored + (known.size if known else 0)
+        left = await self._store.aread(lambda reader: self._left(reader, identity, digest))
         file: IO[bytes] = await self._services.io(temporary_file, self._config.upload_dir)
-        upload = Upload(identity.username, digest, file, length, left)
+        upload = Upload(identity, digest, file, length, left)
         upload.limit = self._limit(upload)  # nothing is awaited from here to the next line: no two take the same room
         if length is not None and length > upload.limit:
             await self.drop(upload)
-            raise self._too_large(upload, length)
+            raise await self._too_large(upload, length)
         self._under_way.add(upload)
         return upload
 
@@ -127,7 +128,7 @@ class Blobs:
     async def finish(self, upload: Upload) -> bool:
         """Keep it. True if it is new, False if it was there. The digest, the size and the quota are checked."""
         if upload.size > upload.limit:
-            raise self._too_large(upload, upload.size)
+            raise await self._too_large(upload, upload.size)
         await self._flush(upload)
         await self._written(upload)
         found = f"sha256:{upload.hash.hexdigest()}"
@@ -153,6 +154,15 @@ class Blobs:
         else:
             upload.writing.add_done_callback(lambda writing: _close(writing, upload.file))
 
+    def _left(self, reader: Reader, identity: Identity, digest: str) -> int | None:
+        """Bytes that nothing in the record takes, of the person's quota and of their namespace's; None without one."""
+        known = reader.blob(identity.username, digest)
+        again = known.size if known else 0
+        quota = self._config.stored_bytes_per_owner
+        lefts = [quota - reader.stored_bytes(identity.username) if quota else None, self._quota.left(reader, identity)]
+        room = min((left for left in lefts if left is not None), default=None)
+        return None if room is None else max(room, 0) + again  # what is there already needs no room
+
     def _limit(self, upload: Upload) -> int:
         """Bytes that the upload may have beside the others of its owner that are under way."""
         if upload.left is None:
@@ -175,9 +185,11 @@ class Blobs:
 
     def _note(self, writer: Writer, upload: Upload) -> bool:
         new = writer.blob(upload.owner, upload.digest) is None
+        if new:
+            self._quota.check(writer, upload.identity, upload.identity.namespace, upload.size)
         quota = self._config.stored_bytes_per_owner
         if new and quota and writer.stored_bytes(upload.owner) + upload.size > quota:
-            raise self._too_large(upload, upload.size)  # other uploads came in meanwhile
+            raise quota_error(upload.owner, upload.size, quota)  # other uploads came in meanwhile
         writer.put_blob(upload.owner, upload.digest, upload.size)
         return new
 
@@ -199,13 +211,16 @@ class Blobs:
         if writing is not None:
             await writing
 
-    def _too_large(self, upload: Upload, size: int) -> TooLarge | TooMany:
+    async def _too_large(self, upload: Upload, size: int) -> TooLarge | TooMany:
         limit = self._config.max_blob_bytes
         if size > limit:
             return TooLarge(
                 f"The upload has {size} bytes, the limit is {format_bytes(limit)}.",
                 remedy="Send it in parts, or let the job fetch it from where it lies.",
             )
+        left = await self._store.aread(lambda reader: self._quota.left(reader, upload.identity))
+        if left is not None and size > left:
+            return self._quota.error(upload.identity.namespace, self._quota.limit_bytes - left, size)
         return quota_error(upload.owner, size, self._config.stored_bytes_per_owner)
 
 

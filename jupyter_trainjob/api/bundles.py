@@ -40,10 +40,15 @@ _HEX = re.compile(r"[0-9a-f]{64}\Z")
 class Bundle:
     """One bundle on its way."""
 
-    owner: str
+    identity: Identity
     file: IO[bytes]
     buffer: bytearray
     size: int = 0
+
+    @property
+    def owner(self) -> str:
+        """Whose its members will be."""
+        return self.identity.username
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Bundles:
         if length is not None and length > MAX_BUNDLE_BYTES:
             raise _too_large(length)
         file = await self._services.io(temporary_file, self._services.config.upload_dir)
-        return Bundle(identity.username, file, bytearray())
+        return Bundle(identity, file, bytearray())
 
     async def add(self, bundle: Bundle, data: bytes) -> None:
         """More of the body. What is beyond the limit is counted and dropped."""
@@ -102,7 +107,7 @@ class Bundles:
                 raise TooLarge(f"{member.digest} has {member.size} bytes, the limit is {format_bytes(largest)}.")
         await self._put(bundle, members)
         try:
-            await self._store.awrite(lambda writer: self._note(writer, bundle.owner, members))
+            await self._store.awrite(lambda writer: self._note(writer, bundle.identity, members))
         except TooMany:
             await self._store.awrite(lambda writer: self._forget(writer, bundle.owner, members))
             raise
@@ -124,8 +129,11 @@ class Bundles:
             *(self._services.io(_put, self._objects, bundle.owner, bundle.file, share, again) for share in shares)
         )
 
-    def _note(self, writer: Writer, owner: str, members: Sequence[Member]) -> None:
+    def _note(self, writer: Writer, identity: Identity, members: Sequence[Member]) -> None:
+        owner = identity.username
         new = sum(member.size for member in members if writer.blob(owner, member.digest) is None)
+        if new:
+            self._services.quota.check(writer, identity, identity.namespace, new)
         quota = self._services.config.stored_bytes_per_owner
         if new and quota and writer.stored_bytes(owner) + new > quota:
             raise quota_error(owner, new, quota)

@@ -16,6 +16,7 @@ from ..store import Store
 from .identity import IdentityService
 from .metrics import Metrics
 from .ports import Backends, Ranking
+from .quota import NamespaceQuota
 from .roles import Roles
 from .submission import Submission
 from .verbs import Verbs
@@ -144,6 +145,11 @@ class Services:
         from .blobs import Blobs
 
         return Blobs(self)
+
+    @cached_property
+    def quota(self) -> NamespaceQuota:
+        """What namespaces keep; the submission's, so that both know the same."""
+        return self.submission.quota
 
     @cached_property
     def bundles(self) -> Bundles:

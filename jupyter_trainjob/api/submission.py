@@ -26,6 +26,7 @@ from .inspection import Inspection
 from .kernels import Choice
 from .limits import Node, may_use, priority_error, refusals
 from .ports import Backends, Kernel, Ranking
+from .quota import NamespaceQuota
 from .roles import INSTRUCTOR, OPERATOR, Roles
 
 RETRY_AFTER_SECONDS = 30.0
@@ -66,6 +67,7 @@ class Submission:
         default_profile: str = "default",
         inspector: sources.Inspector | None = None,
         input_uris: Collection[str] = (),
+        quota: NamespaceQuota | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
@@ -76,6 +78,7 @@ class Submission:
         self._default_profile = default_profile
         self._backends = backends
         self._input_uris = tuple(input_uris)
+        self.quota = quota or NamespaceQuota()
         self._inspection = Inspection(store, objects, inspector or sources.Inspector())
         self._clock = clock or (lambda: datetime.now(timezone.utc))
 
@@ -155,9 +158,17 @@ class Submission:
             raise error
         self._stamp(draft, found.profile, findings)
         if dry_run:
-            await self._store.aread(lambda reader: _check_room(reader, draft))
+            await self._store.aread(lambda reader: self._check_room(reader, identity, draft))
             return await self._explained(draft)
-        return await self._store.awrite(lambda writer: _create(writer, draft, self._objects))
+        return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+
+    def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
+        self._check_room(writer, identity, draft)
+        return _create(writer, draft, self._objects)
+
+    def _check_room(self, reader: Reader, identity: Identity, draft: TrainJob) -> None:
+        self.quota.check(reader, identity, draft.metadata.namespace)
+        _check_room(reader, draft)
 
     def _stamp(self, job: TrainJob, profile: Profile, findings: sources.Findings) -> None:
         job.metadata.finalizers = [names.OBJECTS_FINALIZER]
@@ -271,7 +282,6 @@ def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> 
 
 def _create(writer: Writer, job: TrainJob, objects: ObjectStore) -> TrainJob:
     """In one transaction with the checks that another's job could make untrue."""
-    _check_room(writer, job)
     lost = checks.blob_errors(writer, job) + inputs.gone_outputs(writer, job)
     lost = lost or requirements.keep(objects, job.metadata.owner, job.spec.environment.requirements)
     if lost:

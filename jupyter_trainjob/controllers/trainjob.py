@@ -11,10 +11,10 @@ from datetime import datetime
 from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, Observation
 from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
-from ..resources.names import OBJECTS_FINALIZER, blob_prefix
+from ..resources.names import OBJECTS_FINALIZER, attempt_prefix, blob_prefix
 from ..resources.profile import Profile
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
-from ..storage.base import ObjectStore
+from ..storage.base import ObjectStore, StoreError
 from ..store import Store, Writer
 from . import gates, needs, report
 from .ending import Ending, cancelled, ending
@@ -154,16 +154,26 @@ class TrainJobController:
         return LOOK_SECONDS
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
-        await self._finish(job, ending(job.spec, seen), seen)
+        stored = await asyncio.to_thread(self._stored_bytes, seen.ref)
+        await self._finish(job, ending(job.spec, seen), seen, stored)
         # Only now, that the end is in the record, may what tells of it go.
         await backend.delete(seen.ref)
         return None
 
-    async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None) -> None:
+    def _stored_bytes(self, ref: AttemptRef) -> int:
+        try:
+            return sum(info.size for info in self._objects.list(attempt_prefix(ref.uid, ref.attempt)))
+        except StoreError as error:  # the end matters more than its size
+            self._log.warning("What %s left can't be measured: %s", ref.name, error)
+            return 0
+
+    async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None, stored_bytes: int = 0) -> None:
         def change(fresh: TrainJob) -> bool:
             if fresh.status.phase.final or fresh.status.phase is Phase.QUEUED:
                 return False
             report.finish(fresh, end, seen, self._clock())
+            if fresh.status.attempt is not None:
+                fresh.status.attempt.stored_bytes = stored_bytes
             return True
 
         done = await self._change(job, change)

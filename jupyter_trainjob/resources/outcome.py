@@ -113,6 +113,7 @@ class Attempt(Model):
     node: str = ""
     exit_code: int | None = None
     isolation: str = ""
+    stored_bytes: int = Field(default=0, description="Log and outputs in the object store, when it ended.")
     usage: Usage | None = None
     error: CodeError | None = None
 

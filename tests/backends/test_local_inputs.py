@@ -225,7 +225,7 @@ async def test_what_the_operator_allows_is_fetched_and_its_digest_told(
 ) -> None:
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "a b.txt").write_text("from a file")
-    place = await make_place(runner=(), input_uris=(f"{site}/open/", f"file://{tmp_path}/sets"))
+    place = await make_place(runner=(), fetching=FetchRules((f"{site}/open/", f"file://{tmp_path}/sets")))
     inputs = [
         {"type": "uri", "uri": f"{site}/open/jump", "path": "a.csv"},
         {"type": "uri", "uri": f"file://{tmp_path}/sets/a%20b.txt", "path": "d/b.txt"},

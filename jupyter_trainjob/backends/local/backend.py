@@ -53,7 +53,7 @@ class LocalBackend(Backend):
     ``uid_first`` … ``uid_last``: the user ids that a server that is root gives to its jobs, one each;
     ``uid_last`` below ``uid_first``: they run as root. ``cpu_millis``, ``memory_bytes``: what jobs may use together,
     else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
-    ``input_uris``: prefixes of what jobs may name as inputs by URI; ``input_uri_bytes``: the most that one may have.
+    ``fetching``: what jobs may name as inputs by URI; nothing, unless given.
     ``keeping``: how environments are built, and kept below ``environments/``.
     """
 
@@ -76,8 +76,7 @@ class LocalBackend(Backend):
         startup_seconds: float = 120.0,
         grace_seconds: float = 10.0,
         runner: tuple[str, ...] = (),
-        input_uris: tuple[str, ...] = (),
-        input_uri_bytes: int = 4 * 1024**3,
+        fetching: FetchRules | None = None,
         keeping: Keeping | None = None,
     ) -> None:
         self.name = name
@@ -91,7 +90,7 @@ class LocalBackend(Backend):
         self._kernelspec_dirs = list(kernelspec_dirs)
         self._startup_seconds, self._grace_seconds = startup_seconds, grace_seconds
         self._runner = runner
-        self._fetching = FetchRules(input_uris, input_uri_bytes)
+        self._fetching = fetching or FetchRules()
         self._keeping = keeping or Keeping()
         self._builds: Builds | None = None
         self._settings: Settings | None = None
