@@ -1,0 +1,51 @@
+"""R and Scala in the sandbox, with the real runner: a job sees their kernels and what these need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_path
+
+from .conftest import MakePlace
+
+LANGUAGES = {spec["spec"]["language"].lower() for spec in KernelSpecManager().get_all_specs().values()}
+needs_r = pytest.mark.skipif("r" not in LANGUAGES, reason="no R kernel is installed (r-cran-irkernel)")
+needs_scala = pytest.mark.skipif("scala" not in LANGUAGES, reason="no Scala kernel is installed; see scripts/kernels")
+FILES = {"openFiles": 1024}
+"""R refuses to start with fewer than 256."""
+OPTIONS: dict[str, Any] = {"runner": (), "kernelspec_dirs": tuple(jupyter_path("kernels"))}
+
+
+@needs_r
+@pytest.mark.asyncio
+async def test_an_r_cell_runs_in_the_sandbox_and_its_plot_is_kept(make_place: MakePlace) -> None:
+    place = await make_place(**OPTIONS)
+    code = "cat('sum', sum(1:lr), Sys.getenv('HOME'), '\\n')\nplot(1:3)\nwriteLines('kept', 'kept.txt')"
+    ref = await place.begin(code, environment={"language": "r"}, parameters={"lr": 4}, resources=FILES)
+    seen = await place.until(ref, "ended", seconds=60)
+    log = (await place.log(ref)).decode()
+    assert log.startswith("sum 10 /tmp/home"), (log, seen.evidence, seen.claims)
+    notebook = nbformat.reads(place.store.get(f"jobs/{ref.uid}/1/notebook.ipynb").decode(), as_version=4)
+    assert any("image/png" in one.get("data", {}) for cell in notebook.cells for one in cell.get("outputs", []))
+
+
+@needs_scala
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_scala_cell_runs_in_the_sandbox(make_place: MakePlace) -> None:
+    place = await make_place(**OPTIONS)
+    code = 'println("sum " + (1 to n).sum)\nprintln(Runtime.getRuntime.availableProcessors)\nspark.range(5).count()'
+    ref = await place.begin(
+        code,
+        environment={"language": "scala"},
+        parameters={"n": 4},
+        resources={"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"},
+        timeLimitSeconds=120,
+    )
+    ended = await place.until(ref, "ended", seconds=200)
+    log = (await place.log(ref)).decode()
+    assert log.startswith("sum 10\n1\n"), (log[-3000:], ended)
+    assert log.endswith("\n5\n")
