@@ -25,7 +25,6 @@ CODE = "spec.source.code"
 MAX_SCRIPT_BYTES = 8 * 1024 * 1024
 THREADS = 2
 """For each language: one that is slow to start keeps nobody else waiting."""
-NAMES = (".py", ".R", ".scala")
 SUFFIXES = {".py": "python", ".r": "r", ".scala": "scala"}
 
 
@@ -72,7 +71,7 @@ class Inspector:
     ) -> Findings:
         """Findings about a file of code. ``language`` is what was asked for; empty: by its suffix."""
         told = language_of(path)
-        error = _unreadable(data, path, where) or _unknown(path, language or told)
+        error = _unreadable(data, path, where)
         if error is not None:
             return Findings([error], told)
         code = data.decode("utf-8-sig")
@@ -174,13 +173,6 @@ def _unreadable(data: bytes, path: str, where: str) -> FieldError | None:
     if not text.strip():
         return FieldError(where, f"the script {path!r} is empty", None, "Check that it is the right file.")
     return None
-
-
-def _unknown(path: str, language: str) -> FieldError | None:
-    if language:
-        return None
-    problem = f"nobody can tell the language of {path!r}; scripts are {', '.join(NAMES)}"
-    return FieldError("spec.source", problem, path, "Rename it, or name a language with --kernel.")
 
 
 def _empty(path: str, where: str) -> FieldError:

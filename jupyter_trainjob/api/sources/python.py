@@ -7,6 +7,7 @@ import builtins
 import io
 import math
 import re
+import symtable
 import tokenize
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -85,6 +86,11 @@ def _read(code: str) -> tuple[ast.Module | None, Complaint | None]:
 
 
 def _parse(code: str) -> ast.Module:
+    """Its tree; an empty one of a text so large that nobody looks at its names: Python objects for a tree take seconds,
+    in which no other thread runs."""
+    if len(code) > MAX_CODE_CHARACTERS:
+        symtable.symtable(code, "<cell>", "exec")
+        return ast.Module([], [])
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     tree = compile(code, "<cell>", "exec", flags, dont_inherit=True)
     if not isinstance(tree, ast.Module):
