@@ -59,13 +59,17 @@ def _scalar(value: Any, where: str) -> Any:
         return _float(float(value))
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and value.dtype.kind in "bf":
         return _scalar(value.item(), where)
-    kind = type(value)
-    shown = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise InputError(
-        f"The parameter {where} is of the type {shown}, which a parameter can't be.",
+        f"The parameter {where} is of the type {type_text(value)}, which a parameter can't be.",
         remedy="Parameters are None, numbers, text, dates and times, and lists and dicts of these; send other "
         "values with --in (variables={…}).",
     )
+
+
+def type_text(value: Any) -> str:
+    """The name of its type, with the module where that is not Python's own."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _float(value: float) -> Any:
