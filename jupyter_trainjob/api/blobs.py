@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .services import Services
 
 _DIGEST = re.compile(r"sha256:(?P<hex>[0-9a-f]{64})\Z")
+SYNC_BYTES = 32 * 1024**2
+"""After so many more the disk begins to write what it has."""
 BUFFER_BYTES = 1024**2
 """Gathered on the loop before a thread hashes and writes it."""
 
@@ -61,6 +63,10 @@ class Upload:
     buffer: bytearray = field(default_factory=bytearray)
     writing: asyncio.Future[None] | None = None
     """What was gathered before, on its way to the disk while more is gathered."""
+    syncing: asyncio.Future[None] | None = None
+    """The disk's own writing, begun early: at the end there is little left to wait for."""
+    synced: int = 0
+    """The upload's size when that was begun."""
 
     @property
     def owner(self) -> str:
@@ -131,6 +137,7 @@ class Blobs:
             raise await self._too_large(upload, upload.size)
         await self._flush(upload)
         await self._written(upload)
+        await self._synced(upload)
         found = f"sha256:{upload.hash.hexdigest()}"
         if found != upload.digest:
             problem = FieldError(
@@ -144,15 +151,17 @@ class Blobs:
         self._under_way.discard(upload)
         with suppress(Unavailable):  # told to whom it concerned, or nobody is there any more
             await self._written(upload)
+        with suppress(Unavailable):
+            await self._synced(upload)
         await self._services.io(upload.file.close)
 
     def abandon(self, upload: Upload) -> None:
         """:meth:`drop` for who can't wait."""
         self._under_way.discard(upload)
-        if upload.writing is None:
-            self._services.pool.submit(upload.file.close)
-        else:
-            upload.writing.add_done_callback(lambda writing: _close(writing, upload.file))
+        waiting = [future for future in (upload.writing, upload.syncing) if future is not None]
+        asyncio.gather(*waiting, return_exceptions=True).add_done_callback(
+            lambda _: self._services.pool.submit(upload.file.close)
+        )
 
     def _left(self, reader: Reader, identity: Identity, digest: str) -> int | None:
         """Bytes that nothing in the record takes, of the person's quota and of their namespace's; None without one."""
@@ -204,6 +213,16 @@ class Blobs:
         await self._written(upload)
         if data:
             upload.writing = asyncio.ensure_future(self._services.io(_take, upload, data))
+        if upload.size - upload.synced >= SYNC_BYTES and (upload.syncing is None or upload.syncing.done()):
+            await self._synced(upload)
+            upload.synced = upload.size
+            upload.syncing = asyncio.ensure_future(self._services.io(_sync, upload.file))
+
+    async def _synced(self, upload: Upload) -> None:
+        """Wait for the disk. Raises what went wrong: it tells that only once, so that nobody may pass it over."""
+        syncing, upload.syncing = upload.syncing, None
+        if syncing is not None:
+            await syncing
 
     async def _written(self, upload: Upload) -> None:
         """Wait for what is being written. Raises what went wrong with it."""
@@ -248,12 +267,6 @@ def temporary_file(folder: Path | None) -> IO[bytes]:
         raise _unkept(error) from error
 
 
-def _close(writing: asyncio.Future[None], file: IO[bytes]) -> None:
-    if not writing.cancelled():
-        writing.exception()  # of an upload that nobody waits for: heard, so that asyncio does not complain
-    file.close()
-
-
 def _take(upload: Upload, data: bytes | bytearray) -> None:
     upload.hash.update(data)
     write_all(upload.file, data)
@@ -265,6 +278,13 @@ def write_all(file: IO[bytes], data: bytes | bytearray) -> None:
     try:
         while view:
             view = view[file.write(view) :]
+    except OSError as error:
+        raise _unkept(error) from error
+
+
+def _sync(file: IO[bytes]) -> None:
+    try:
+        os.fdatasync(file.fileno())
     except OSError as error:
         raise _unkept(error) from error
 
