@@ -118,7 +118,7 @@ class Scala(Language):
     def environment(self, job: Job) -> dict[str, str]:
         """Spark keeps to the job's processors and memory, and to an address that a sandbox has."""
         found = {"MASTER": f"local[{job.threads}]", "SPARK_LOCAL_IP": "127.0.0.1"}
-        found["SPARK_SUBMIT_OPTS"] = _processors(job)
+        found["SPARK_SUBMIT_OPTS"] = f"{_processors(job)} {job.environment.get('SPARK_SUBMIT_OPTS', '')}".strip()
         if job.memory_bytes:
             found["SPARK_DRIVER_MEMORY"] = f"{_heap_megabytes(job.memory_bytes)}m"
         return found
