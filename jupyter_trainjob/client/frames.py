@@ -2,9 +2,9 @@
 
 A frame file is UTF-8. Its first line is ``#trainjob-frame {"columns": [{"name", "type"}, …], "rows": N}``, the rest RFC
 4180 CSV without a heading, lines ended by ``\\n``. Types: ``int64``, ``float64`` (the shortest text that reads back as
-the same; ``Inf``, ``-Inf``), ``bool`` (``true``, ``false``), ``string``, ``date``, ``datetime`` (``…Z``, or naive), ``category``
-(with ``levels``, and ``ordered`` where they are). An empty field is a missing value, ``""`` an empty text; so NaN and
-missing are the same in ``float64``. A datetime column may name a ``timezone`` to show its instants in.
+the same; ``Inf``, ``-Inf``), ``bool`` (``true``, ``false``), ``string``, ``date``, ``datetime`` (``…Z``, or naive),
+``category`` (with ``levels``, and ``ordered`` where they are). An empty field is a missing value, ``""`` an
+empty text; so NaN and missing are the same in ``float64``. A datetime column may name the ``timezone`` of its instants.
 """
 
 from __future__ import annotations
@@ -99,14 +99,7 @@ def _column(column: pd.Series, where: str) -> tuple[dict[str, Any], list[str]]:
     missing = column.isna().tolist()
     values = column.astype(object).tolist()
     known = [value for value, gone in zip(values, missing, strict=True) if not gone]
-    if dtype.kind == "f":
-        kind, write = "float64", _float
-    elif dtype.kind in "iu":
-        kind, write = "int64", str
-    elif dtype.kind == "b":
-        kind, write = "bool", _bool
-    else:
-        kind, write = _kind(known, dtype, where)
+    kind, write = _NUMPY.get(dtype.kind) or _kind(known, dtype, where)
     if kind == "int64" and (large := next((value for value in known if int(value) not in _RANGE), None)) is not None:
         raise InputError(f"{where} holds {large}, which is no 64-bit number.", remedy="Send it as text.")
     if kind == "string" and (bad := next((value for value in known if "\0" in value), None)) is not None:
@@ -193,6 +186,15 @@ _OBJECTS: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = 
 """Types of a column of Python objects: name, what all its values are, how one is written. The first counts."""
 
 
+_NUMPY: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "f": ("float64", _float),
+    "i": ("int64", str),
+    "u": ("int64", str),
+    "b": ("bool", _bool),
+}
+"""The type by a column's dtype, where that tells it, and how a value is written."""
+
+
 def _category(column: pd.Series, where: str) -> tuple[dict[str, Any], list[str]]:
     levels = column.cat.categories.tolist()
     odd = next((level for level in levels if not isinstance(level, str)), None)
@@ -255,7 +257,7 @@ def _head(data: bytes) -> tuple[list[dict[str, Any]], int, str]:
         raise FrameError(f"it is not UTF-8 at byte {error.start}") from None
     first, _, body = text.partition("\n")
     try:
-        head = json.loads(first.removeprefix(MAGIC)) if first.startswith(MAGIC) else None
+        head: Any = json.loads(first.removeprefix(MAGIC)) if first.startswith(MAGIC) else None
         columns, rows = head["columns"], head["rows"]
         fine = isinstance(rows, int) and rows >= 0 and all(isinstance(one["name"], str) for one in columns)
     except (ValueError, TypeError, KeyError, RecursionError):
