@@ -160,7 +160,7 @@ class Blobs:
         self._under_way.discard(upload)
         waiting = [future for future in (upload.writing, upload.syncing) if future is not None]
         asyncio.gather(*waiting, return_exceptions=True).add_done_callback(
-            lambda _: self._services.pool.submit(upload.file.close)
+            lambda _: self._services.release(upload.file)
         )
 
     def _left(self, reader: Reader, identity: Identity, digest: str) -> int | None:

@@ -120,7 +120,7 @@ class Bundles:
 
     def abandon(self, bundle: Bundle) -> None:
         """:meth:`drop` for who can't wait."""
-        self._services.pool.submit(bundle.file.close)
+        self._services.release(bundle.file)
 
     async def _put(self, bundle: Bundle, members: Sequence[Member], *, again: bool = False) -> None:
         """Into the store; ``again``: those that a retention took away between being put and being noted."""

@@ -93,8 +93,8 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     (f"{JOB}/outputs/{{part}}/{{path}}", "get"): JOB_FILE,
     (f"{JOB}/outputs/{{part}}/{{path}}", "head"): JOB_FILE,
     (f"{JOB}/outputs/archive", "get"): Answer({}, media=TAR, errors=(404,), headers=ARCHIVE_HEADERS | RESOLVED),
-    ("/blobs", "put"): Answer(ref("Bundle"), body={}, body_media=TAR, body_needed=False, errors=(413, 422, 429)),
-    ("/blobs/missing", "post"): Answer(ref("Missing"), body=ref("Digests"), errors=(413,)),
+    ("/bundles", "put"): Answer(ref("Bundle"), body={}, body_media=TAR, body_needed=False, errors=(413, 422, 429)),
+    ("/bundles/missing", "post"): Answer(ref("Missing"), body=ref("Digests"), errors=(413,)),
     ("/blobs/{digest}", "get"): FILE,
     ("/blobs/{digest}", "head"): FILE,
     ("/blobs/{digest}", "put"): Answer(

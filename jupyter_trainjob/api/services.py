@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..resources.errors import Unavailable
 from ..storage.base import ObjectStore
@@ -96,6 +96,13 @@ class Services:
         if self._closed:
             raise Unavailable("The server is stopping.", remedy="Try again when it is back.", retry_after_seconds=5)
         return await asyncio.get_running_loop().run_in_executor(self.pool, partial(function, *args, **kwargs))
+
+    def release(self, file: IO[bytes]) -> None:
+        """Close a file in one of those threads, or here where they are gone: closing a large one takes a while."""
+        try:
+            self.pool.submit(file.close)
+        except RuntimeError:
+            file.close()
 
     @cached_property
     def views(self) -> Views:

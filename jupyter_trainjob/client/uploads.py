@@ -42,7 +42,7 @@ def _missing(session: Session, digests: list[str]) -> Steps[set[str]]:
     missing: set[str] = set()
     for start in range(0, len(digests), ASK_AT_ONCE):
         asked = {"digests": digests[start : start + ASK_AT_ONCE]}
-        answer = yield from session.json(Request("POST", "/blobs/missing", json=asked))
+        answer = yield from session.json(Request("POST", "/bundles/missing", json=asked))
         missing.update(answer.get("missing") or [])
     return missing
 
@@ -64,7 +64,7 @@ def _send(session: Session, bundle: list[File]) -> Steps[None]:
     body = yield from offload(lambda: _tar(bundle))
     headers = {"content-type": "application/x-tar"}
     try:
-        yield from session.call(Request("PUT", "/blobs", body=body, headers=headers, timeout_seconds=120))
+        yield from session.call(Request("PUT", "/bundles", body=body, headers=headers, timeout_seconds=120))
     except Invalid as error:
         changed = yield from offload(
             lambda: [file for file, digest, _ in bundle if inputs.file_digest(file)[0] != digest]

@@ -39,16 +39,16 @@ async def test_a_bundles_members_are_blobs_like_any_other(alice: Caller, bob: Ca
     datas = [os.urandom(size) for size in (0, 1, 511, 512, 513, 100_000)] + [b"twice", b"twice"]
     digests = [f"sha256:{hex_of(data)}" for data in datas]
     asked = {"digests": digests}
-    assert (await alice("POST", "/blobs/missing", json=asked, expect=200)).json() == {
+    assert (await alice("POST", "/bundles/missing", json=asked, expect=200)).json() == {
         "missing": list(dict.fromkeys(digests))
     }
     for _ in range(2):  # the second time nothing is new
-        answer = await alice("PUT", "/blobs", content=bundle(*datas), expect=200)
+        answer = await alice("PUT", "/bundles", content=bundle(*datas), expect=200)
         assert answer.json() == {"count": 7, "size": sum(map(len, datas[:-1]))}
     for data, digest in zip(datas, digests, strict=True):
         assert (await alice("GET", f"/blobs/{digest}", expect=200)).content == data
-    assert (await alice("POST", "/blobs/missing", json=asked, expect=200)).json() == {"missing": []}
-    assert (await bob("POST", "/blobs/missing", json=asked, expect=200)).json()["missing"] == list(
+    assert (await alice("POST", "/bundles/missing", json=asked, expect=200)).json() == {"missing": []}
+    assert (await bob("POST", "/bundles/missing", json=asked, expect=200)).json()["missing"] == list(
         dict.fromkeys(digests)
     )
     await bob("HEAD", f"/blobs/{digests[0]}", expect=404)
@@ -67,7 +67,7 @@ async def test_a_bundles_members_are_blobs_like_any_other(alice: Caller, bob: Ca
 )
 async def test_one_bad_member_refuses_all(alice: Caller, objects: FilesystemStore, bad: bytes, because: str) -> None:
     good = bundle(b"good")[:1024]
-    status = await alice.refused("PUT", "/blobs", 422, content=good + bad)
+    status = await alice.refused("PUT", "/bundles", 422, content=good + bad)
     assert because in status["message"]
     assert "none of this bundle was kept" in status["message"] + status["remedy"] + str(status["details"])
     assert list(objects.list("blobs/")) == []
@@ -76,7 +76,7 @@ async def test_one_bad_member_refuses_all(alice: Caller, objects: FilesystemStor
 async def test_limits_of_a_bundle(alice: Caller, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "MAX_BUNDLE_BYTES", 100_000)
     monkeypatch.setattr(bundles, "MAX_MEMBERS", 3)
-    status = await alice.refused("PUT", "/blobs", 413, content=bytes(100_001))
+    status = await alice.refused("PUT", "/bundles", 413, content=bytes(100_001))
     assert "100001 bytes" in status["message"]
     assert "PUT /blobs/<digest>" in status["remedy"]
 
@@ -84,18 +84,18 @@ async def test_limits_of_a_bundle(alice: Caller, server: Server, monkeypatch: py
         for _ in range(20):
             yield bytes(10_000)
 
-    assert (await alice.http.put("/blobs", content=unannounced())).status_code == 413
-    status = await alice.refused("PUT", "/blobs", 422, content=bundle(b"1", b"2", b"3", b"4"))
+    assert (await alice.http.put("/bundles", content=unannounced())).status_code == 413
+    status = await alice.refused("PUT", "/bundles", 422, content=bundle(b"1", b"2", b"3", b"4"))
     assert "more than 3" in status["message"]
     for body in ({"digests": ["sha256:x"]}, {"digests": "x"}, {"digests": [1]}, {"hashes": []}, {}):
-        assert (await alice.http.post("/blobs/missing", json=body)).status_code == 400
+        assert (await alice.http.post("/bundles/missing", json=body)).status_code == 400
 
 
 @pytest.mark.parametrize("config", [ApiConfig(stored_bytes_per_owner=2500)])
 async def test_a_bundle_beyond_the_quota_leaves_what_was_there(alice: Caller, objects: FilesystemStore) -> None:
     first, second = b"1" * 1000, b"2" * 1000
-    await alice("PUT", "/blobs", content=bundle(first, second), expect=200)
-    status = await alice.refused("PUT", "/blobs", 429, content=bundle(first, b"3" * 600))
+    await alice("PUT", "/bundles", content=bundle(first, second), expect=200)
+    status = await alice.refused("PUT", "/bundles", 429, content=bundle(first, b"3" * 600))
     assert "600 more bytes would be more than" in status["message"]
     assert sorted(info.size for info in objects.list("blobs/")) == [1000, 1000]
-    await alice("PUT", "/blobs", content=bundle(first, b"4" * 400), expect=200)
+    await alice("PUT", "/bundles", content=bundle(first, b"4" * 400), expect=200)

@@ -65,7 +65,7 @@ async def test_beyond_the_limit_nothing_new_is_taken_until_something_goes(
     assert told["data"] == {"limit": LIMIT, "used": 11_000, "requested": 0}
     await alice.refused("POST", "/namespaces/alice/trainjobs?dryRun=true", 429, json=cell())
     await alice.refused("POST", f"/namespaces/alice/trainjobs/{job['metadata']['uid']}/retry", 429, json={})
-    for method, path, body in (("PUT", blob(b"x"), b"x"), ("PUT", "/blobs", bundle(b"y"))):
+    for method, path, body in (("PUT", blob(b"x"), b"x"), ("PUT", "/bundles", bundle(b"y"))):
         told = await alice.refused(method, path, 429, content=body)
         assert "its limit is 10000, and 1 more bytes have no room" in told["message"]
     await alice("PUT", blob(b"1" * 4000), content=b"1" * 4000, expect=200)  # it is there already

@@ -40,7 +40,7 @@ def test_a_thousand_files_there_and_back(client: Client, tmp_path: Path, monkeyp
     monkeypatch.setattr(client.session, "call", noted)
     job = client.submit_cell(WRITE, files=["in"], folder=source.parent, outputs=["score"])
     puts = [one for one in sent if one.startswith("PUT")]
-    assert sorted(puts) == ["PUT/blobs", "PUT/blobs", next(one for one in puts if "sha256" in one)]
+    assert sorted(puts) == ["PUT/bundles", "PUT/bundles", next(one for one in puts if "sha256" in one)]
     assert job.wait(60).phase == "Succeeded", job.logs()
     assert job.result("score") == 251
     folder = job.download_all(tmp_path / "got")
