@@ -72,6 +72,7 @@ ANSWERS: dict[str, Schema] = {
     ),
     **{f"{kind}List": list_of(kind) for kind in KINDS},
     "Message": record({"message": {"type": "string", "maxLength": 500}}),
+    "Rerun": record({"parameters": ANY_OBJECT}),
     "JobPatch": record(
         {
             "metadata": record(

@@ -199,6 +199,14 @@ class TrainJobHandler(StatusErrors, TrainJobAuth, APIHandler):
             raise BadRequest(f"The message is a JSON {_json_type(message)}, not a string.", remedy="Send a string.")
         return message
 
+    def read_parameters(self) -> Any:
+        """``parameters`` of a body that may be left out and holds nothing else."""
+        data = self.read_json(optional=True)
+        unknown = sorted(set(data) - {"parameters"})
+        if unknown:
+            raise BadRequest(f"The body holds {unknown[0][:80]!r}.", remedy='Send {"parameters": {…}}, or nothing.')
+        return data.get("parameters")
+
     @contextmanager
     def patience(self, seconds: float) -> Iterator[Patience]:
         """What a wait for news is bounded by: what the request asked for, what we allow, and the client's listening."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, TypeVar
 
 from ..resources.base import ObjectMeta, Resource, parse
@@ -43,7 +42,8 @@ class Catalogue:
         """Make one. :class:`AlreadyExists`."""
         kind = model.__name__
         self._roles.require(identity, "create", kind)
-        new = self._read(model, data, None)
+        new = _read(model, data, None)
+        self._check_backend(new)
         new.metadata.owner = identity.username
         await self._check_list(identity, new)
 
@@ -56,7 +56,7 @@ class Catalogue:
     async def replace(self, identity: Identity, model: type[C], name: str, data: Any) -> C:
         """Put ``data`` in its place; ``metadata.resourceVersion`` is checked when given (:class:`Conflict`)."""
         kind = model.__name__
-        new = self._read(model, data, name)
+        new = _read(model, data, name)
         await self._check_list(identity, new)
 
         def run(writer: Writer) -> C:
@@ -64,6 +64,7 @@ class Catalogue:
             self._roles.require(identity, "update", kind, resource=old)
             if OPERATOR not in self._roles.held(identity, resource=old):
                 _only_limits(identity, new, old)
+            self._check_backend(new, old)
             checked = new.metadata.resource_version != ""
             self._keep_list(identity, new)
             fresh = old.model_copy(deep=True)
@@ -95,8 +96,16 @@ class Catalogue:
 
         return await self._store.awrite(run)
 
-    def _read(self, model: type[C], data: Any, name: str | None) -> C:
-        return _read(model, data, name, self._backends.backend_names)
+    def _check_backend(self, new: Resource, old: Resource | None = None) -> None:
+        """A queue may go on naming a backend that went away, so that its other fields can still be changed."""
+        if not isinstance(new, Queue) or new.spec.backend in self._backends.backend_names:
+            return
+        if isinstance(old, Queue) and old.spec.backend == new.spec.backend:
+            return
+        there = ", ".join(sorted(self._backends.backend_names)) or "none"
+        problem = f"there is no backend {new.spec.backend[:80]!r}; there are: {there}"
+        remedy = "Name one of these; TrainJobExtension.backends says which there are."
+        raise invalid([FieldError("spec.backend", problem, new.spec.backend[:80], remedy)], "The Queue")
 
     async def _check_list(self, identity: Identity, new: Resource) -> None:
         if isinstance(new, Profile):
@@ -128,7 +137,7 @@ def _lower(new: Limits, old: Limits) -> bool:
     return any(now is not None and (was is None or now < was) for now, was in pairs)
 
 
-def _read(model: type[C], data: Any, name: str | None, backends: Collection[str]) -> C:
+def _read(model: type[C], data: Any, name: str | None) -> C:
     """``data`` as a resource with what a user may set."""
     if name is not None and not is_name(name):
         raise NotFound(f"There is no {model.__name__} {name[:80]!r}.", remedy="Look at the list for its name.")
@@ -146,7 +155,7 @@ def _read(model: type[C], data: Any, name: str | None, backends: Collection[str]
     if new.metadata.namespace:
         problem = f"a {model.__name__} is for the whole server and has no namespace"
         errors.append(FieldError("metadata.namespace", problem, new.metadata.namespace, "Leave it out."))
-    errors += _spec_errors(new, backends)
+    errors += _spec_errors(new)
     if errors:
         raise invalid(errors, f"The {model.__name__}")
     new.metadata = ObjectMeta(
@@ -158,12 +167,8 @@ def _read(model: type[C], data: Any, name: str | None, backends: Collection[str]
     return new
 
 
-def _spec_errors(new: Resource, backends: Collection[str]) -> list[FieldError]:
+def _spec_errors(new: Resource) -> list[FieldError]:
     errors = []
-    if isinstance(new, Queue) and new.spec.backend not in backends:
-        problem = f"there is no backend {new.spec.backend[:80]!r}; there are: {', '.join(sorted(backends)) or 'none'}"
-        remedy = "Name one of these; TrainJobExtension.backends says which there are."
-        errors.append(FieldError("spec.backend", problem, new.spec.backend[:80], remedy))
     if isinstance(new, Queue) and new.spec.priorities.minimum > new.spec.priorities.maximum:
         errors.append(
             FieldError(

@@ -14,7 +14,7 @@ from ..resources.trainjob import CellSource, FolderSource, TrainJob, TrainJobSta
 RESERVED_PREFIX = "jupyter-trainjob/"
 """Labels and annotations that mean something to the server."""
 
-_OWN_LABELS = (names.NAME_LABEL, names.RETRY_OF_LABEL, names.CODE_LABEL)
+_OWN_LABELS = (names.NAME_LABEL, names.RETRY_OF_LABEL, names.RERUN_OF_LABEL, names.CODE_LABEL)
 KERNEL_ANNOTATION = RESERVED_PREFIX + "notebook-kernel"
 """The kernelspec that the notebook was written with."""
 

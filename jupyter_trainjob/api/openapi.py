@@ -81,6 +81,7 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     (JOB, "delete"): _job(200, 202, errors=(404, 409)),
     (f"{JOB}/{{verb}}", "post"): _job(body=ref("Message"), body_needed=False, errors=(404, 409, 413, 422)),
     (f"{JOB}/retry", "post"): _job(201, body=ref("Message"), body_needed=False, errors=(404, 409, 413, 422, 429)),
+    (f"{JOB}/rerun", "post"): _job(201, body=ref("Rerun"), body_needed=False, errors=(404, 409, 413, 422, 429)),
     (f"{JOB}/why", "get"): Answer(ref("Explanation"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/metrics", "get"): Answer({}, media=BYTES, headers=LOG_HEADERS | RESOLVED, errors=(404,)),
     (f"{JOB}/metrics/series", "get"): Answer(ref("MetricSeries"), headers=RESOLVED, errors=(404,)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -18,7 +20,7 @@ from ..resources.trainjob import (
 )
 from ..storage.base import ObjectStore
 from ..store import Reader, Store, Writer
-from . import checks, inputs, kernels, requirements, sources
+from . import checks, inputs, kernels, reproduce, requirements, sources
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
@@ -95,17 +97,21 @@ class Submission:
 
     async def again(self, identity: Identity, old: TrainJob) -> TrainJob:
         """Queue a new job that is ``old`` once more, for the same owner."""
-        draft = read_draft(
-            {"spec": {**old.to_dict()["spec"], "cancel": None}, "metadata": {"annotations": old.metadata.annotations}},
-            owner=old.metadata.owner,
-            namespace=old.metadata.namespace,
-        )
-        short = old.metadata.labels.get(names.NAME_LABEL, "")
-        draft.metadata.generate_name = short if names.is_name(short, names.SHORT_NAME_MAX) else "again"
-        labels = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
-        draft.metadata.labels = {**labels, names.RETRY_OF_LABEL: old.metadata.name}
-        draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
+        draft = reproduce.draft_again(old)
+        draft.metadata.labels[names.RETRY_OF_LABEL] = old.metadata.name
         return await self._queue(identity, draft, dry_run=False)
+
+    async def rerun(self, identity: Identity, old: TrainJob, parameters: Mapping[str, Any]) -> TrainJob:
+        """Queue a new job that does what ``old`` did, with other ``parameters`` if any: see :mod:`.reproduce`."""
+        draft = reproduce.draft_again(old)
+        draft.metadata.labels[names.RERUN_OF_LABEL] = old.metadata.name
+        reproduce.with_parameters(draft, parameters)
+        found = await asyncio.to_thread(reproduce.locked, self._objects, old)
+        if found is not None:
+            owner = old.metadata.owner
+            await self._store.awrite(lambda writer: reproduce.keep_list(self._objects, writer, owner, found))
+            draft.spec.environment.requirements = found[0]
+        return await self._queue(identity, draft, dry_run=False, profile=reproduce.recorded_profile(old))
 
     async def inspect(self, identity: Identity, data: Any) -> dict[str, Any]:
         """``{language, kernel, parameters, problems}`` of what ``data`` would send, which need not be whole yet.
@@ -125,8 +131,8 @@ class Submission:
             "problems": [error.to_dict() for error in seen.errors],
         }
 
-    async def _examine(self, identity: Identity, draft: TrainJob) -> _Examined:
-        found = await self._store.aread(lambda reader: self._look(reader, identity, draft))
+    async def _examine(self, identity: Identity, draft: TrainJob, recorded: Profile | None = None) -> _Examined:
+        found = await self._store.aread(lambda reader: self._look(reader, identity, draft, recorded))
         found.errors += await inputs.look(self._objects, draft)
         asked_for = draft.spec.environment.requirements
         found.errors += await requirements.look(self._objects, draft.metadata.owner, asked_for)
@@ -144,8 +150,10 @@ class Submission:
         errors += [kernel.error] if kernel.error else checks.parameter_errors(draft, kernel.language)
         return _Examined(found, findings, kernel, nodes, errors)
 
-    async def _queue(self, identity: Identity, draft: TrainJob, dry_run: bool) -> TrainJob:
-        seen = await self._examine(identity, draft)
+    async def _queue(
+        self, identity: Identity, draft: TrainJob, dry_run: bool, profile: Profile | None = None
+    ) -> TrainJob:
+        seen = await self._examine(identity, draft, profile)
         found, findings, errors = seen.found, seen.findings, seen.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
@@ -177,6 +185,8 @@ class Submission:
         job.status.phase = Phase.QUEUED
         job.status.queued = self._clock()
         job.status.code_hash = findings.code_hash
+        if job.spec.seed is None:
+            job.spec.seed = secrets.randbelow(2**32)
         if findings.code_hash:
             job.metadata.labels[names.CODE_LABEL] = names.code_label(findings.code_hash)
         job.status.profile_snapshot = profile.model_copy(update={"status": type(profile.status)()}).to_dict()
@@ -190,10 +200,12 @@ class Submission:
 
     # What the record says
 
-    def _look(self, reader: Reader, identity: Identity, job: TrainJob) -> _Found:
+    def _look(self, reader: Reader, identity: Identity, job: TrainJob, recorded: Profile | None) -> _Found:
         found = _Found()
         profile_name = job.spec.profile or self._default_profile
-        found.profile = checks.named(reader, Profile, profile_name, "spec.profile", found.errors, lambda profile: True)
+        found.profile = recorded or checks.named(
+            reader, Profile, profile_name, "spec.profile", found.errors, lambda profile: True
+        )
         queue_name = job.spec.queue or (found.profile.spec.queue if found.profile else "") or self._default_queue
         if found.profile is not None or job.spec.queue:
             found.queue = checks.named(

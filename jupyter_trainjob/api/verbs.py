@@ -85,15 +85,30 @@ class Verbs:
     async def retry(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """A new job with the same spec, labelled with the old one's name. :class:`Conflict` before that one's end."""
         _message(message)
+        return await self._submission.again(identity, await self._over(identity, job, "retried"))
+
+    async def rerun(self, identity: Identity, job: TrainJob, parameters: Any = None) -> TrainJob:
+        """A new job that does what this one did, as recorded; ``parameters`` (name → value) go over the recorded ones.
+
+        :class:`Conflict` before its end.
+        """
+        over = {} if parameters is None else parameters
+        if not isinstance(over, dict):
+            problem = f"the parameters are a JSON {type(over).__name__}, not an object"
+            raise invalid([FieldError("parameters", problem, None, 'Send {"parameters": {"lr": 0.1}}.')], "The rerun")
+        return await self._submission.rerun(identity, await self._over(identity, job, "run again"), over)
+
+    async def _over(self, identity: Identity, job: TrainJob, done: str) -> TrainJob:
+        """The job as it is in the record, which has ended."""
         self._roles.require(identity, "retry", "TrainJob", resource=job)
         fresh = await self._store.aread(lambda reader: reader.by_uid(TrainJob, job.metadata.uid))
         if not fresh.status.phase.final:
             raise Conflict(
                 f"The job {fresh.metadata.name!r} is {fresh.status.phase.value}; "
-                "only one that has ended can be retried.",
+                f"only one that has ended can be {done}.",
                 remedy="Wait for its end, or cancel it first.",
             )
-        return await self._submission.again(identity, fresh)
+        return fresh
 
     async def delete(
         self, identity: Identity, job: TrainJob, propagation: Propagation = "cascade"

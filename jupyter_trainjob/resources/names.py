@@ -12,6 +12,7 @@ SHORT_NAME_MAX = 57
 
 NAME_LABEL = "jupyter-trainjob/name"
 RETRY_OF_LABEL = "jupyter-trainjob/retry-of"
+RERUN_OF_LABEL = "jupyter-trainjob/rerun-of"
 CODE_LABEL = "jupyter-trainjob/code"
 """The first half of the code's hash: jobs of the same code are found by it."""
 KEEP_LABEL = "jupyter-trainjob/keep"
@@ -95,6 +96,6 @@ def requirements_key(digest: str) -> str:
     return f"environments/requirements/{digest.removeprefix('sha256:')}"
 
 
-def environment_lock_key(key: str) -> str:
-    """Where an environment's exact versions are written down."""
-    return f"environments/{key}/lock"
+def environment_lock_key(digest: str) -> str:
+    """Where an environment's exact versions are written down, for ever. ``digest`` is ``sha256:…`` of that text."""
+    return f"environments/locks/{digest.removeprefix('sha256:')}"

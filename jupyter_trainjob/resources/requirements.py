@@ -169,3 +169,32 @@ def _check_r_package(name: str, entry: Any) -> str:
     if source not in ("Repository", "Bioconductor"):
         return f"the package {shown} comes from {str(source)[:40]!r}; only packages of a repository can be installed"
     return ""
+
+
+def exact(format: str, lock: dict[str, Any]) -> str:
+    """The list that asks for exactly what an environment's ``lock`` says was installed (pip: with hashes where known).
+
+    Lists for R and Scala name exact versions already: of these it is what was asked for.
+    """
+    asked = "\n".join(lock["asked"])
+    if format == "renv.lock":
+        packages = json.loads(asked)
+        urls = sorted({one["repository"] for one in packages} - {""})
+        repositories = [{"Name": f"R{number}", "URL": url} for number, url in enumerate(urls)]
+        named = {one["URL"]: one["Name"] for one in repositories}
+        entries = {
+            one["package"]: {
+                "Package": one["package"],
+                "Version": one["version"],
+                **({"Source": "Repository", "Repository": named[one["repository"]]} if one["repository"] else {}),
+            }
+            for one in packages
+        }
+        return json.dumps({"R": {"Repositories": repositories}, "Packages": entries}, indent=1) + "\n"
+    if format != "requirements.txt":
+        return asked + "\n"
+    hashed = all(one.get("sha256") for one in lock["packages"])
+    return "".join(
+        f"{one['name']}=={one['version']}" + (f" --hash=sha256:{one['sha256']}" if hashed else "") + "\n"
+        for one in lock["packages"]
+    )

@@ -199,6 +199,12 @@ class TrainJobSpec(Model):
     scheduling_gates: list[Gate] = Field(default_factory=list, max_length=64)
     retries: Retries = Field(default_factory=Retries)
     notify: bool = False
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**32,
+        description="Of random numbers: TRAINJOB_SEED in the job, and where each language begins. Chosen, if left out.",
+    )
     cancel: Cancel | None = None
 
     @field_validator("time_limit_seconds")

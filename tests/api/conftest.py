@@ -108,7 +108,7 @@ def services(store: Store, objects: FilesystemStore, config: ApiConfig) -> Itera
 class OneBackend:
     """What the API knows of a machine with R and Python."""
 
-    backend_names = ("local",)
+    backend_names = ("local", "other")
 
     def __init__(self) -> None:
         self.nodes: list[NodeCapacity] = []

@@ -61,7 +61,7 @@ async def test_a_queue_names_a_backend_that_is_there(operator: Caller) -> None:
         (detail,) = status["details"]
         assert (detail["field"], detail["message"]) == (
             "spec.backend",
-            "there is no backend 'cluster'; there are: local",
+            "there is no backend 'cluster'; there are: local, other",
         )
         assert detail["remedy"] == "Name one of these; TrainJobExtension.backends says which there are."
 

@@ -64,6 +64,7 @@ async def test_the_kernels_token_opens_our_routes_and_no_others(jp_fetch: Any, j
 
 
 async def test_the_kernels_token_may_write_without_xsrf(jp_fetch: Any, jp_serverapp: Any) -> None:
+    await jp_serverapp.extension_manager.start_all_extensions()
     token = jp_serverapp.web_app.settings["trainjob"].identity._kernel_token.decode()
     body = '{"spec": {"source": {"type": "cell", "code": "print(1)"}}}'
     answer = await jp_fetch(

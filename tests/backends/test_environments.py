@@ -106,7 +106,7 @@ def test_the_lock_tells_exact_versions_and_hashes(make: Make, store: FilesystemS
     environments = make()
     requirements = ask(store, "tinylib\n")
     digest = environments.build(requirements)
-    data = store.get(environment_lock_key(environments.key(requirements)))
+    data = store.get(environment_lock_key(digest))
     assert digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
     packages = {one["name"]: one for one in json.loads(data)["packages"]}
     assert {name: one["version"] for name, one in packages.items()} == {"tinylib": "1.1", "tinydep": "2.0"}

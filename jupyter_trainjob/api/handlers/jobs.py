@@ -111,6 +111,17 @@ class RetryHandler(JobHandlerBase):
         await self.write_job(await self.services.verbs.retry(self.identity, job, self.read_message()), status=201)
 
 
+class RerunHandler(JobHandlerBase):
+    """rerun: a new job that does what this one did."""
+
+    @authorized("write")
+    async def post(self, namespace: str, name: str) -> None:
+        """Make it."""
+        job = await self.job("retry", namespace, name)
+        made = await self.services.verbs.rerun(self.identity, job, self.read_parameters())
+        await self.write_job(made, status=201)
+
+
 class WhyHandler(JobHandlerBase):
     """Why a job does not run yet."""
 

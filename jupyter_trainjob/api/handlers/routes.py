@@ -45,6 +45,7 @@ ROUTES: list[Route] = [
     (JOB, jobs.JobHandler, {"model": TrainJob}),
     (f"{JOB}/{{verb}}", jobs.VerbHandler, {"model": TrainJob}),
     (f"{JOB}/retry", jobs.RetryHandler, {"model": TrainJob}),
+    (f"{JOB}/rerun", jobs.RerunHandler, {"model": TrainJob}),
     (f"{JOB}/why", jobs.WhyHandler, {"model": TrainJob}),
     (f"{JOB}/metrics", series.PointsHandler, {"model": TrainJob}),
     (f"{JOB}/metrics/series", series.SeriesHandler, {"model": TrainJob}),

@@ -231,10 +231,10 @@ class LocalBackend(Backend):
 
     async def kernels(self) -> list[KernelInfo]:
         """Those that the runner will find, as jobs are shown their folders."""
+        settings = self._ready()
         async with self._kernels_lock:
             asked, found = self._kernels
             if self._loop.time() - asked > KERNELS_SECONDS:
-                settings = self._ready()
                 found = await self._slowly(kernels.look, settings.runtime, settings.offer.bwrap is not None)
                 self._kernels = (self._loop.time(), found)
         return found

@@ -264,8 +264,9 @@ class Environments:
         told.pop("options", None)  # an index's address may hold a password
         told.pop("behind", None)
         data = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        self._store.put(environment_lock_key(key), data)
-        return f"sha256:{hashlib.sha256(data).hexdigest()}"
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self._store.put(environment_lock_key(digest), data)
+        return digest
 
     # Dropping
 

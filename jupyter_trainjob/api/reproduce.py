@@ -1,0 +1,85 @@
+"""A job once more, as it was: its recorded code, inputs, environment, limits, parameters and seed, come what may since.
+
+What names a thing by its content (code, uploads, an environment's exact versions) or by its attempt (another job's
+outputs) is the same thing for ever; what names it by a name that may mean another thing today (a profile) is taken
+from the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..resources import names
+from ..resources.base import parse
+from ..resources.errors import Conflict, Unavailable
+from ..resources.profile import Profile
+from ..resources.requirements import exact
+from ..resources.trainjob import Requirements, TrainJob
+from ..storage.base import KeyMissing, ObjectStore, StoreError
+from ..store import Writer
+from .draft import read_draft
+
+
+def draft_again(old: TrainJob) -> TrainJob:
+    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it."""
+    draft = read_draft(
+        {"spec": {**old.to_dict()["spec"], "cancel": None}, "metadata": {"annotations": old.metadata.annotations}},
+        owner=old.metadata.owner,
+        namespace=old.metadata.namespace,
+    )
+    short = old.metadata.labels.get(names.NAME_LABEL, "")
+    draft.metadata.generate_name = short if names.is_name(short, names.SHORT_NAME_MAX) else "again"
+    kept = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
+    draft.metadata.labels = kept
+    draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
+    return draft
+
+
+def recorded_profile(old: TrainJob) -> Profile | None:
+    """The profile as it was when ``old`` was submitted; None where nothing is recorded."""
+    return parse(Profile, old.status.profile_snapshot) if old.status.profile_snapshot else None
+
+
+def with_parameters(draft: TrainJob, parameters: Mapping[str, Any]) -> None:
+    """Put other values over the recorded ones. Raises what a draft with such parameters raises."""
+    if parameters:
+        spec = {**draft.spec.model_dump(by_alias=True, mode="json")}
+        spec["parameters"] = {**spec["parameters"], **parameters}
+        again = read_draft({"spec": spec}, owner=draft.metadata.owner, namespace=draft.metadata.namespace)
+        draft.spec.parameters = again.spec.parameters
+
+
+def locked(objects: ObjectStore, old: TrainJob) -> tuple[Requirements, bytes] | None:
+    """The list that asks for exactly what ``old`` ran with, and its text; None for a job without requirements. Blocks.
+
+    Raises :class:`Conflict` where that was never recorded: the job did not get as far.
+    """
+    asked = old.spec.environment.requirements
+    if asked is None:
+        return None
+    if not old.status.environment_lock:
+        raise Conflict(
+            f"{old.metadata.name} never had its environment, so that there is nothing to run again as it was.",
+            remedy="Retry it: the environment is then built from its list of requirements.",
+        )
+    try:
+        lock = json.loads(objects.get(names.environment_lock_key(old.status.environment_lock)))
+    except KeyMissing:
+        raise Conflict(
+            f"The exact versions that {old.metadata.name} ran with are no longer in the object store.",
+            remedy="Retry it: the environment is then built from its list of requirements.",
+        ) from None
+    except StoreError as error:
+        raise Unavailable(f"The environment of {old.metadata.name} can't be read now: {error}") from error
+    text = exact(asked.format, lock).encode()
+    return Requirements(format=asked.format, digest=f"sha256:{hashlib.sha256(text).hexdigest()}"), text
+
+
+def keep_list(objects: ObjectStore, writer: Writer, owner: str, found: tuple[Requirements, bytes]) -> None:
+    """Make it an upload of the owner's, as any list that they sent."""
+    requirements, text = found
+    objects.put(names.blob_key(owner, requirements.digest), text)
+    writer.put_blob(owner, requirements.digest, len(text))
