@@ -57,11 +57,11 @@ def _checked_revision(connection: Connection, where: str) -> str | None:
         brought = connection.execute(
             select(schema_history.c.app_version).where(schema_history.c.revision == revision)
         ).scalar()
+        newer = f"jupyter_trainjob {brought} or newer" if brought else "a newer jupyter_trainjob"
         raise Unavailable(
             f"The record {where} has the schema revision {revision!r}, made by jupyter_trainjob "
             f"{brought or '(unknown)'}; this is version {__version__}, which knows revisions up to {REVISIONS[-1]!r}.",
-            remedy=f"Install {f'jupyter_trainjob {brought} or newer' if brought else 'a newer jupyter_trainjob'}, or go back to the backup "
-            "that was made before the migration.",
+            remedy=f"Install {newer}, or go back to the backup that was made before the migration.",
         )
     return revision
 
