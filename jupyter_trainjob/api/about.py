@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..resources.queue import Queue
 from ..resources.trainjob import Phase, TrainJob
-from ..store import Reader
+from ..store import Filter, Reader
 from .identity import Identity
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class About:
             lambda reader: (
                 reader.stored_bytes(identity.username),
                 quota.used(reader, identity, identity.namespace) if quota.limit_bytes else None,
-                reader.list(Queue, namespaces=None, owner=None, queue=None, limit=ALL_QUEUES).items,
+                reader.list(Queue, limit=ALL_QUEUES).items,
             )
         )
         use = [await self._services.ranking.queue_use(queue.metadata.name, identity.username) for queue in queues]
@@ -135,11 +135,10 @@ async def _bounded(check: Awaitable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _count(reader: Reader) -> dict[str, dict[Phase, int]]:
-    queues = reader.list(Queue, namespaces=None, owner=None, queue=None, limit=ALL_QUEUES).items
+    queues = reader.list(Queue, limit=ALL_QUEUES).items
     return {
         queue.metadata.name: {
-            phase: reader.count(TrainJob, namespaces=None, owner=None, phases=[phase.value], queue=queue.metadata.name)
-            for phase in Phase
+            phase: reader.count(TrainJob, Filter(phases=[phase], queue=queue.metadata.name)) for phase in Phase
         }
         for queue in queues
     }

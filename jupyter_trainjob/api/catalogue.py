@@ -12,7 +12,7 @@ from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Phase, TrainJob
 from ..resources.words import counted
 from ..storage.base import ObjectStore
-from ..store import Store, Writer
+from ..store import Filter, Store, Writer
 from . import requirements
 from .checks import network_errors
 from .identity import Identity
@@ -204,7 +204,7 @@ def _only_limits(identity: Identity, new: Resource, old: Resource) -> None:
 
 def _refuse_used(writer: Writer, queue: Queue) -> None:
     name = queue.metadata.name
-    count = writer.count(TrainJob, queue=name, phases=_NOT_FINAL)
+    count = writer.count(TrainJob, Filter(queue=name, phases=_NOT_FINAL))
     if count:
         raise Conflict(
             f"{counted(count, 'job waits or runs', 'jobs wait or run')} in the queue {name!r}; it can't be deleted.",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..resources.errors import Expired, TooMany
 from ..resources.quantity import format_bytes
 from ..resources.trainjob import TrainJob
-from ..store import Reader
+from ..store import Filter, Reader
 from .identity import Identity
 
 PAGE = 500
@@ -100,7 +100,7 @@ def _look(reader: Reader, namespace: str) -> _Space:
     space = _Space(reader.version())
     token = ""
     while True:
-        page = reader.list_stored(TrainJob, namespaces=[namespace], limit=PAGE, continue_=token)
+        page = reader.list_stored(TrainJob, Filter(namespaces=[namespace]), limit=PAGE, continue_=token)
         for stored in page.items:
             job = json.loads(stored.text)  # as text: there may be thousands, and two numbers are wanted of each
             attempts = job.get("status", {}).get("attempts", [])

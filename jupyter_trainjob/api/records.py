@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..resources.base import R, Resource
 from ..resources.errors import API_VERSION
+from ..resources.visible import Visible
+from ..store import Filter
 from .identity import Identity
 from .query import AllJobsQuery, JobsQuery, PageQuery
 
@@ -41,10 +44,11 @@ class Records:
             self._roles.require(identity, "list", model.__name__, namespace=namespace or identity.namespace)
         else:
             self._roles.require(identity, "list", model.__name__)
-        filters = _filters(model, query, namespace)
-        visible = self._roles.visible(identity) if model.NAMESPACED else None
+        where = _filter(query, namespace, self._roles.visible(identity) if model.NAMESPACED else None)
         page = await self._store.aread(
-            lambda reader: reader.list_stored(model, visible=visible, max_bytes=PAGE_BYTES, **filters)
+            lambda reader: reader.list_stored(
+                model, where, limit=query.limit, continue_=query.continue_, max_bytes=PAGE_BYTES
+            )
         )
         items = await self._views.page(identity, page.items)
         metadata = {"resourceVersion": str(page.resource_version), "continue": page.continue_}
@@ -52,19 +56,13 @@ class Records:
         return f'{json.dumps(head)[:-1]}, "items": [{",".join(items)}]}}'
 
 
-def _filters(model: type[Resource], query: PageQuery, namespace: str) -> dict[str, Any]:
+def _filter(query: PageQuery, namespace: str, visible: Visible | None) -> Filter:
     """What ``Reader.list_stored`` is asked."""
-    filters: dict[str, Any] = {
-        "labels": query.label_selector,
-        "text": query.q,
-        "limit": query.limit,
-        "continue_": query.continue_,
-        "namespaces": [namespace] if namespace else None,
-        "owner": None,
-        "queue": None,
-    }
+    where = Filter(
+        namespaces=[namespace] if namespace else None, labels=query.label_selector, text=query.q, visible=visible
+    )
     if isinstance(query, JobsQuery):
-        filters |= {"owner": query.owner, "queue": query.queue, "phases": [phase.value for phase in query.phase]}
+        where = replace(where, owner=query.owner, queue=query.queue, phases=query.phase)
     if isinstance(query, AllJobsQuery) and query.namespace:
-        filters["namespaces"] = query.namespace
-    return filters
+        where = replace(where, namespaces=query.namespace)
+    return where

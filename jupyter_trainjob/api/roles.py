@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..resources.base import Resource
 from ..resources.errors import Forbidden, NotFound
 from ..resources.trainjob import TrainJob
 from ..resources.visible import Visible
+from ..store import Filter, Store
 from .identity import QUEUE_PREFIX, Identity
-
-if TYPE_CHECKING:
-    from ..store import Store
 
 VERBS = (
     "list",
@@ -207,7 +205,8 @@ class Roles:
         if self._has_place(identity, namespace) and namespace in self.places(identity):
             return
         if identity.operator and self._store is not None:
-            page = await self._store.aread(lambda reader: reader.list(TrainJob, namespaces=[namespace], limit=1))
+            here = Filter(namespaces=[namespace])
+            page = await self._store.aread(lambda reader: reader.list(TrainJob, here, limit=1))
             if page.items:
                 return
         raise self._unknown_namespace(identity, namespace)

@@ -19,7 +19,7 @@ from ..resources.trainjob import (
     TrainJob,
 )
 from ..storage.base import ObjectStore
-from ..store import Reader, Store, Writer
+from ..store import Filter, Reader, Store, Writer
 from . import checks, inputs, kernels, reproduce, requirements, sources
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
@@ -312,7 +312,7 @@ def _check_room(reader: Reader, job: TrainJob) -> None:
     bound = queue.spec.queued_per_user
     if bound is None:
         return
-    waiting = reader.count(TrainJob, owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED.value])
+    waiting = reader.count(TrainJob, Filter(owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED]))
     if waiting >= bound:
         raise TooMany(
             f"{job.metadata.owner} has {waiting} jobs waiting in the queue {queue_name!r}; it allows {bound}.",

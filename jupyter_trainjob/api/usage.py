@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..resources import names
 from ..resources.trainjob import TrainJob
 from ..storage.base import KeyMissing
+from ..store import Filter
 from . import advice
 from .identity import Identity
 from .logs import pick_attempt
@@ -50,15 +51,8 @@ class UsageReports:
         jobs = [job]
         if job.status.code_hash:
             label = f"{names.CODE_LABEL}={names.code_label(job.status.code_hash)}"
-            page = await self._services.store.aread(
-                lambda reader: reader.list(
-                    TrainJob,
-                    namespaces=None,
-                    owner=job.metadata.owner,
-                    labels=label,
-                    visible=self._services.roles.visible(identity),
-                    limit=ADVICE_JOBS,
-                )
-            )
+            visible = self._services.roles.visible(identity)
+            alike = Filter(owner=job.metadata.owner, labels=label, visible=visible)
+            page = await self._services.store.aread(lambda reader: reader.list(TrainJob, alike, limit=ADVICE_JOBS))
             jobs = page.items or jobs
         return {"job": job.metadata.name, **advice.advise(advice.runs_of(jobs))}

@@ -17,7 +17,7 @@ from ..resources.errors import Expired, NotFound
 from ..resources.queue import Queue
 from ..resources.trainjob import TrainJob
 from ..storage.base import ObjectStore
-from ..store import Change, Reader, Store
+from ..store import Change, Filter, Reader, Store
 from .admission import AdmissionController
 from .environments import EnvironmentController
 from .leader import LeaderElection
@@ -230,7 +230,7 @@ class ControllerManager:
         while self._queue is not None:
             page = await self._store.aread(
                 lambda reader, token=token: reader.list(  # type: ignore[misc]
-                    TrainJob, namespaces=None, owner=None, phases=LIVE, limit=500, continue_=token
+                    TrainJob, Filter(phases=LIVE), limit=500, continue_=token
                 )
             )
             for job in page.items:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..resources.trainjob import OutputInput, Requirements, TrainJob
-from ..store import Reader
+from ..store import Filter, Reader
 from .snapshot import LIVE
 
 PAGE = 1000
@@ -42,7 +42,7 @@ def _live(reader: Reader, text: str = "") -> Iterator[TrainJob]:
     """The jobs that have not ended; only those whose stored JSON holds ``text`` are parsed."""
     token = ""
     while True:
-        page = reader.list_stored(TrainJob, phases=LIVE, limit=PAGE, continue_=token)
+        page = reader.list_stored(TrainJob, Filter(phases=LIVE), limit=PAGE, continue_=token)
         for stored in page.items:
             if text in stored.text:
                 yield stored.resource

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from ..resources.names import KEEP_LABEL
 from ..resources.trainjob import Phase, TrainJob
-from ..store import Store, Writer
+from ..store import Filter, Store, Writer
 from . import needs, report
 
 FINAL = tuple(phase.value for phase in Phase if phase.final)
@@ -47,7 +47,8 @@ class RetentionController:
         return marked
 
     def _too_old(self, writer: Writer, before: datetime, now: datetime) -> int:
-        page = writer.list(TrainJob, phases=FINAL, labels=NOT_KEPT, finished_before=before, order="oldest", limit=BATCH)
+        ended = Filter(phases=FINAL, labels=NOT_KEPT, finished_before=before)
+        page = writer.list(TrainJob, ended, order="oldest", limit=BATCH)
         needed = needs.jobs(writer) if page.items else set()
         old = [job for job in page.items if job.metadata.uid not in needed]
         return sum(self._mark(writer, job, f"it ended before {before:%Y-%m-%d}", now) for job in old)
@@ -56,10 +57,10 @@ class RetentionController:
         keep = self._rules.max_jobs_per_namespace or 0
         marked = 0
         for namespace in writer.namespaces(TrainJob):
-            here = {"namespaces": [namespace], "phases": FINAL, "labels": NOT_KEPT}
-            excess = min(BATCH, writer.count(TrainJob, **here) - keep)  # type: ignore[arg-type]
+            here = Filter(namespaces=[namespace], phases=FINAL, labels=NOT_KEPT)
+            excess = min(BATCH, writer.count(TrainJob, here) - keep)
             if excess > 0:
-                page = writer.list(TrainJob, order="oldest", limit=excess, **here)  # type: ignore[arg-type]
+                page = writer.list(TrainJob, here, order="oldest", limit=excess)
                 needed = needs.jobs(writer)
                 old = [job for job in page.items if job.metadata.uid not in needed]
                 marked += sum(self._mark(writer, job, f"{namespace} keeps its latest {keep}", now) for job in old)

@@ -12,7 +12,7 @@ from ..resources.errors import Expired
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Gate, Phase, TrainJob
 from ..scheduling.model import ActiveView, Amount, Ceiling, NodeView, QueuedView, QueueView, Snapshot
-from ..store import Reader
+from ..store import Filter, Reader
 
 LIVE = (Phase.QUEUED.value, Phase.ADMITTED.value, Phase.RUNNING.value)
 PAGE = 1000
@@ -106,10 +106,8 @@ class RecordCache:
     def _rebuild(self, reader: Reader) -> None:
         version = reader.version()
         self.queues, self.queued, self.active, self.waiting_on = {}, {}, {}, {}
-        self._pages(lambda token: reader.list(Queue, namespaces=None, owner=None, limit=PAGE, continue_=token))
-        self._pages(
-            lambda token: reader.list(TrainJob, namespaces=None, owner=None, phases=LIVE, limit=PAGE, continue_=token)
-        )
+        self._pages(lambda token: reader.list(Queue, limit=PAGE, continue_=token))
+        self._pages(lambda token: reader.list(TrainJob, Filter(phases=LIVE), limit=PAGE, continue_=token))
         self.version = version
 
     def _pages(self, fetch: Callable[[str], object]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .filters import Filter
 from .reader import Reader
 from .store import Store
 from .types import BlobRow, Change, ChangePage, LeaseRow, Page, Stored
 from .writer import Writer
 
-__all__ = ["BlobRow", "Change", "ChangePage", "LeaseRow", "Page", "Reader", "Store", "Stored", "Writer"]
+__all__ = ["BlobRow", "Change", "ChangePage", "Filter", "LeaseRow", "Page", "Reader", "Store", "Stored", "Writer"]

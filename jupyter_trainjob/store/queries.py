@@ -1,112 +1,34 @@
-"""From filters to SQL. Nothing here runs a statement."""
+"""From a selection to SQL. Nothing here runs a statement."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, UnaryExpression, and_, exists, func, or_, select, union
 
-from ..resources.errors import BadRequest
 from ..resources.visible import Visible
-from .paging import fingerprint
-from .selectors import Requirement, parse_selector
+from .filters import Order, Selection
+from .selectors import Requirement
 from .tables import documents, labels, resources
-from .times import to_text
-
-Order = Literal["newest", "oldest"]
 
 
-@dataclass(frozen=True)
-class Filters:
-    """What a list holds. Texts are checked by :func:`make_filters`."""
-
-    kind: str
-    namespaces: tuple[str, ...] | None
-    owner: str | None
-    labels: tuple[Requirement, ...]
-    phases: tuple[str, ...]
-    queue: str | None
-    text: str
-    finished_before: str | None
-    visible: Visible | None = None
-
-    def fingerprint(self, order: Order) -> str:
-        """Differs for lists that differ."""
-        return fingerprint(
-            kind=self.kind,
-            namespaces=self.namespaces,
-            owner=self.owner,
-            labels=[[part.key, part.operator, part.values] for part in self.labels],
-            phases=self.phases,
-            queue=self.queue,
-            text=self.text,
-            finished_before=self.finished_before,
-            visible=self.visible and [self.visible.owner, sorted(self.visible.namespaces), sorted(self.visible.queues)],
-            order=order,
-        )
-
-
-def make_filters(
-    kind: str,
-    *,
-    namespaces: Collection[str] | None,
-    owner: str | None,
-    label_selector: str,
-    phases: Collection[str],
-    queue: str | None,
-    text: str,
-    finished_before: datetime | None,
-    visible: Visible | None = None,
-) -> Filters:
-    """Check what the caller gave; :class:`BadRequest` names what can't be."""
-    return Filters(
-        kind=kind,
-        namespaces=None if namespaces is None else tuple(sorted({storable(item, "namespace") for item in namespaces})),
-        owner=None if owner is None else storable(owner, "owner"),
-        labels=tuple(parse_selector(label_selector)),
-        # A Phase is a str whose str() is not its value.
-        phases=tuple(sorted({storable(getattr(phase, "value", phase), "phase") for phase in phases})),
-        queue=None if queue is None else storable(queue, "queue"),
-        text=storable(text, "search text").lower(),
-        finished_before=None if finished_before is None else to_text(finished_before),
-        visible=visible,
-    )
-
-
-def is_storable(text: str) -> bool:
-    """Whether every database can hold it: PostgreSQL knows no NUL, UTF-8 no lone surrogate."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def storable(text: str, what: str) -> str:
-    """``text`` if :func:`is_storable`, else :class:`BadRequest`."""
-    if not is_storable(text):
-        raise BadRequest(
-            f"The {what} {text[:80]!r} holds a character that can't be stored.",
-            remedy="Leave out NUL characters and lone surrogates.",
-        )
-    return text
-
-
-def list_ids(filters: Filters, order: Order, after: int | None, limit: int) -> Select[Any]:
+def list_ids(selection: Selection, order: Order, after: int | None, limit: int) -> Select[Any]:
     """The ids of one page.
 
     What one person may see is an "or" of owner, namespaces and queues, and so are several phases. No index serves an
     "or" in order; each of its branches has one. So the page is made of the first ids of each branch.
     """
-    pages = [_ordered(branch, order, after, limit) for branch in _walks(filters)]
+    pages = [_ordered(branch, order, after, limit) for branch in _walks(selection)]
     if len(pages) == 1:
         return pages[0]
     merged = union(*(select(page.subquery().c.id) for page in pages)).subquery()
     return select(merged.c.id).order_by(_direction(merged.c.id, order)).limit(limit)
 
 
-def list_documents(filters: Filters, order: Order, after: int | None, limit: int) -> Select[Any]:
+def list_documents(selection: Selection, order: Order, after: int | None, limit: int) -> Select[Any]:
     """Ids and documents of one page: the ids first, so that only documents of the answer are fetched."""
-    ids = list_ids(filters, order, after, limit).subquery("page")
+    ids = list_ids(selection, order, after, limit).subquery("page")
     query = (
         select(ids.c.id, documents.c.document, resources.c.owner, resources.c.phase)
         .join(documents, documents.c.id == ids.c.id)
@@ -115,9 +37,9 @@ def list_documents(filters: Filters, order: Order, after: int | None, limit: int
     return query.order_by(_direction(ids.c.id, order))
 
 
-def count_ids(filters: Filters) -> Select[Any]:
+def count_ids(selection: Selection) -> Select[Any]:
     """How many there are."""
-    branches = [_ids(branch) for branch in _branches(filters)]
+    branches = [_ids(branch) for branch in _branches(selection)]
     ids = branches[0].subquery() if len(branches) == 1 else union(*branches).subquery()
     return select(func.count()).select_from(ids)
 
@@ -127,23 +49,23 @@ def _direction(key: Any, order: Order) -> UnaryExpression[Any]:
     return found
 
 
-def _ids(filters: Filters) -> Select[Any]:
-    source, key, conditions = _source(filters)
+def _ids(selection: Selection) -> Select[Any]:
+    source, key, conditions = _source(selection)
     return select(key).select_from(source).where(*conditions)
 
 
-def _ordered(filters: Filters, order: Order, after: int | None, limit: int) -> Select[Any]:
-    query = _ids(filters)
+def _ordered(selection: Selection, order: Order, after: int | None, limit: int) -> Select[Any]:
+    query = _ids(selection)
     key: Any = query.selected_columns[0]
     if after is not None:
         query = query.where(key < after if order == "newest" else key > after)
     return query.order_by(_direction(key, order)).limit(limit)
 
 
-def _walks(filters: Filters) -> list[Filters]:
+def _walks(selection: Selection) -> list[Selection]:
     """Lists whose union it is and that an index serves in order."""
     walks = []
-    for branch in _branches(filters):
+    for branch in _branches(selection):
         narrow = branch.owner is not None or branch.namespaces is not None or branch.queue is not None
         if narrow or branch.labels or branch.finished_before is not None:
             walks.append(branch)
@@ -152,60 +74,60 @@ def _walks(filters: Filters) -> list[Filters]:
     return walks
 
 
-def _branches(filters: Filters) -> list[Filters]:
+def _branches(selection: Selection) -> list[Selection]:
     """The same without ``visible``: lists whose union is what may be seen."""
-    visible = filters.visible
+    visible = selection.visible
     if visible is None:
-        return [filters]
-    all_here = replace(filters, visible=None)
-    if filters.owner == visible.owner:
+        return [selection]
+    all_here = replace(selection, visible=None)
+    if selection.owner == visible.owner:
         return [all_here]
-    asked = filters.namespaces
+    asked = selection.namespaces
     seen = tuple(sorted(visible.namespaces if asked is None else visible.namespaces.intersection(asked)))
     if asked is not None and len(seen) == len(asked):
         return [all_here]
     branches = []
-    if filters.owner is None:
+    if selection.owner is None:
         branches.append(replace(all_here, owner=visible.owner))
     if seen:
         branches.append(replace(all_here, namespaces=seen))
-    if filters.queue is None:
+    if selection.queue is None:
         branches += [replace(all_here, queue=queue) for queue in sorted(visible.queues - {""})]
-    elif filters.queue in visible.queues - {""}:
+    elif selection.queue in visible.queues - {""}:
         return [all_here]
     return branches or [replace(all_here, namespaces=())]
 
 
-def _source(filters: Filters) -> tuple[FromClause, Any, list[ColumnElement[bool]]]:
+def _source(selection: Selection) -> tuple[FromClause, Any, list[ColumnElement[bool]]]:
     """What to walk, its id column, and what must hold.
 
     With a label that has to have one value the walk is over that label's index, else over that of the resources;
     either way ids come in order and a page costs its own length, not the list's.
     """
-    driver = next((part for part in filters.labels if part.operator == "in" and len(part.values) == 1), None)
-    rest = [part for part in filters.labels if part is not driver]
+    driver = next((part for part in selection.labels if part.operator == "in" and len(part.values) == 1), None)
+    rest = [part for part in selection.labels if part is not driver]
     conditions: list[ColumnElement[bool]] = []
     table: Any = resources
     source: FromClause = resources
     if driver is not None:
         table = source = labels
         conditions += [labels.c.key == driver.key, labels.c.value == driver.values[0]]
-        if filters.phases or filters.queue is not None or filters.text or filters.finished_before is not None:
+        if selection.phases or selection.queue is not None or selection.text or selection.finished_before is not None:
             source = labels.join(resources, resources.c.id == labels.c.id)
-    conditions.append(table.c.kind == filters.kind)
-    if filters.namespaces is not None:
-        conditions.append(_is_one_of(table.c.namespace, filters.namespaces))
-    if filters.owner is not None:
-        conditions.append(table.c.owner == filters.owner)
-    if filters.phases:
-        conditions.append(_is_one_of(resources.c.phase, filters.phases))
-    if filters.queue is not None:
-        conditions.append(resources.c.queue == filters.queue)
-    if filters.finished_before is not None:
-        conditions.append(resources.c.finished < filters.finished_before)
+    conditions.append(table.c.kind == selection.kind)
+    if selection.namespaces is not None:
+        conditions.append(_is_one_of(table.c.namespace, selection.namespaces))
+    if selection.owner is not None:
+        conditions.append(table.c.owner == selection.owner)
+    if selection.phases:
+        conditions.append(_is_one_of(resources.c.phase, selection.phases))
+    if selection.queue is not None:
+        conditions.append(resources.c.queue == selection.queue)
+    if selection.finished_before is not None:
+        conditions.append(resources.c.finished < selection.finished_before)
     conditions += [_label_condition(table.c.id, part) for part in rest]
-    if filters.text:
-        conditions.append(_text_condition(table.c.id, filters.text))
+    if selection.text:
+        conditions.append(_text_condition(table.c.id, selection.text))
     return source, table.c.id, conditions
 
 

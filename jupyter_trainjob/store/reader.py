@@ -15,7 +15,8 @@ from ..resources.errors import BadRequest, Expired, NotFound
 from ..resources.registry import KINDS
 from ..resources.visible import Visible
 from . import paging
-from .queries import Order, count_ids, is_storable, list_documents, make_filters, storable, visible_condition
+from .filters import ALL, Filter, Order, is_storable, storable
+from .queries import count_ids, list_documents, visible_condition
 from .tables import blobs, changes, counters, documents, labels, leases, owner_references, resources
 from .times import from_text, to_text
 from .types import BlobRow, Change, ChangePage, LeaseRow, Page, Stored
@@ -87,56 +88,20 @@ class Reader:
     # Many objects
 
     def list(
-        self,
-        model: type[R],
-        *,
-        namespaces: Collection[str] | None = None,
-        owner: str | None = None,
-        labels: str = "",
-        phases: Collection[str] = (),
-        queue: str | None = None,
-        text: str = "",
-        finished_before: datetime | None = None,
-        visible: Visible | None = None,
-        order: Order = "newest",
-        limit: int = 100,
-        continue_: str = "",
+        self, model: type[R], where: Filter = ALL, *, order: Order = "newest", limit: int = 100, continue_: str = ""
     ) -> Page[R]:
-        """A page of the objects that pass every filter.
+        """A page of the objects that ``where`` means, in the order of their creation.
 
-        ``namespaces``: None means all, an empty collection none; cluster-wide objects lie in ``""``. ``labels`` is
-        a Kubernetes selector. ``text`` is looked for in names and label values, upper or lower case alike. ``visible``
-        leaves out what one person may not see. ``order`` is that of creation. :class:`BadRequest` names a selector, a
-        token or a limit that can't be.
+        :class:`BadRequest` names a selector, a token or a limit that can't be.
         """
-        page = self.list_stored(
-            model,
-            namespaces=namespaces,
-            owner=owner,
-            labels=labels,
-            phases=phases,
-            queue=queue,
-            text=text,
-            finished_before=finished_before,
-            visible=visible,
-            order=order,
-            limit=limit,
-            continue_=continue_,
-        )
+        page = self.list_stored(model, where, order=order, limit=limit, continue_=continue_)
         return Page([item.resource for item in page.items], page.continue_, page.resource_version, page.remaining)
 
     def list_stored(
         self,
         model: type[R],
+        where: Filter = ALL,
         *,
-        namespaces: Collection[str] | None = None,
-        owner: str | None = None,
-        labels: str = "",
-        phases: Collection[str] = (),
-        queue: str | None = None,
-        text: str = "",
-        finished_before: datetime | None = None,
-        visible: Visible | None = None,
         order: Order = "newest",
         limit: int = 100,
         continue_: str = "",
@@ -148,23 +113,13 @@ class Reader:
         """
         if limit < 1:
             raise BadRequest(f"The limit {limit} is less than 1.", remedy="Ask for 1 or more objects a page.")
-        filters = make_filters(
-            model.__name__,
-            namespaces=namespaces,
-            owner=owner,
-            label_selector=labels,
-            phases=phases,
-            queue=queue,
-            text=text,
-            finished_before=finished_before,
-            visible=visible,
-        )
-        token = filters.fingerprint(order)
+        selection = where.checked(model.__name__)
+        token = selection.fingerprint(order)
         start = paging.decode(continue_, token) if continue_ else None
         version = start.version if start else self.version()
-        if filters.namespaces == ():
+        if selection.namespaces == ():
             return Page([], "", version, 0)
-        query = list_documents(filters, order, start.last if start else None, limit + 1)
+        query = list_documents(selection, order, start.last if start else None, limit + 1)
         items: builtins.list[Stored[R]] = []
         last, size = 0, 0
         with self._connection.execute(query) as rows:
@@ -176,34 +131,12 @@ class Reader:
                 last = row.id
         return Page(items, "", version, 0)
 
-    def count(
-        self,
-        model: type[R],
-        *,
-        namespaces: Collection[str] | None = None,
-        owner: str | None = None,
-        labels: str = "",
-        phases: Collection[str] = (),
-        queue: str | None = None,
-        text: str = "",
-        finished_before: datetime | None = None,
-        visible: Visible | None = None,
-    ) -> int:
-        """How many objects pass the filters of :meth:`list`."""
-        filters = make_filters(
-            model.__name__,
-            namespaces=namespaces,
-            owner=owner,
-            label_selector=labels,
-            phases=phases,
-            queue=queue,
-            text=text,
-            finished_before=finished_before,
-            visible=visible,
-        )
-        if filters.namespaces == ():
+    def count(self, model: type[R], where: Filter = ALL) -> int:
+        """How many objects ``where`` means."""
+        selection = where.checked(model.__name__)
+        if selection.namespaces == ():
             return 0
-        return int(self._connection.execute(count_ids(filters)).scalar_one())
+        return int(self._connection.execute(count_ids(selection)).scalar_one())
 
     def namespaces(self, model: type[Resource]) -> builtins.list[str]:
         """The namespaces that hold objects of ``model``, in order."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from ..resources import names
 from ..resources.base import ObjectMeta, R, Resource
 from ..resources.errors import AlreadyExists, BadRequest, Conflict, FieldError, NotFound, TrainJobError, invalid
-from .queries import storable
+from .filters import storable
 from .reader import Reader
 from .tables import blobs, changes, counters, documents, labels, leases, owner_references, resources
 from .times import Clock, to_text

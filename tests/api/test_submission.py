@@ -13,6 +13,7 @@ from jupyter_trainjob.api.services import Services
 from jupyter_trainjob.backends.base import NodeCapacity
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
+from jupyter_trainjob.store import Filter
 
 from .conftest import Caller, OneBackend, Run, Submit, cell
 
@@ -276,7 +277,7 @@ async def test_too_many_waiting_is_429_and_exact_under_a_burst(
     dry = await alice("POST", "/namespaces/alice/trainjobs?dryRun=true", json=cell(queue="few"))
     assert dry.status_code == 429
     await bob("POST", "/namespaces/bob/trainjobs", json=cell(queue="few"), expect=201)
-    count = await services.store.aread(lambda reader: reader.count(TrainJob, owner="alice", queue="few"))
+    count = await services.store.aread(lambda reader: reader.count(TrainJob, Filter(owner="alice", queue="few")))
     assert count == 3
 
 

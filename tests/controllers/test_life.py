@@ -16,7 +16,7 @@ from jupyter_trainjob.resources.errors import NotFound
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Retries, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.store import Store
+from jupyter_trainjob.store import Filter, Store
 
 from .conftest import job_of, limit_queue, make_job, running, until, until_phase
 from .instant import InstantBackend
@@ -289,7 +289,7 @@ async def test_use_is_counted_from_the_record(store: Store, objects: FilesystemS
         use = await manager.ranking.queue_use("default", None)
         assert (use.running_jobs, use.queued_jobs, use.cpu, use.memory) == (1, 1, "500m", "1Gi")
         assert (await manager.ranking.queue_use("default", "bob")).queued_jobs == 1
-        waiting = store.read(lambda reader: reader.list(TrainJob, owner="bob")).items[0]
+        waiting = store.read(lambda reader: reader.list(TrainJob, Filter(owner="bob"))).items[0]
         told = await manager.ranking.explain(waiting)
         assert told.position == 1
         assert told.waiting_for.startswith("In queue default its jobs use 1 of 1 running jobs; at the latest in about")

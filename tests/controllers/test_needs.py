@@ -12,7 +12,7 @@ from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.controllers.retention import Retention, RetentionController
 from jupyter_trainjob.resources.trainjob import Attempt, Gate, OutputInput, Phase, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.store import Store
+from jupyter_trainjob.store import Filter, Store
 
 from .conftest import job_of, make_job, running, until
 from .instant import InstantBackend
@@ -74,7 +74,7 @@ async def test_a_deleted_jobs_outputs_stay_until_the_last_reader_has_ended(
             await until(lambda: needs_settled(store, parent))
         assert objects.exists(f"jobs/{parent}/1/files/a")
         end(store, child)
-        await until(lambda: not store.read(lambda reader: reader.count(TrainJob, phases=["Succeeded"])))
+        await until(lambda: not store.read(lambda reader: reader.count(TrainJob, Filter(phases=["Succeeded"]))))
     assert not objects.exists(f"jobs/{parent}/1/files/a")
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +16,8 @@ from jupyter_trainjob.resources.errors import BadRequest
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.resources.visible import Visible
-from jupyter_trainjob.store import Store, Writer
-from jupyter_trainjob.store.queries import Order
+from jupyter_trainjob.store import Filter, Store, Writer
+from jupyter_trainjob.store.filters import Order
 from jupyter_trainjob.store.selectors import parse_selector
 
 from .making import job, queue
@@ -42,8 +41,8 @@ class Asked:
     visible: Visible | None = None
     order: Order = field(default="newest", compare=False)
 
-    def filters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "order"}
+    def where(self) -> Filter:
+        return Filter(**{part.name: getattr(self, part.name) for part in fields(Filter)})
 
     def holds(self, job: TrainJob) -> bool:
         meta, status = job.metadata, job.status
@@ -143,7 +142,7 @@ def test_lists_and_counts_agree_with_a_plain_model(filled: tuple[Store, list[Tra
     token = ""
     while True:
         page = store.read(
-            lambda r, token=token: r.list(TrainJob, **asked.filters(), order=asked.order, limit=limit, continue_=token)
+            lambda r, token=token: r.list(TrainJob, asked.where(), order=asked.order, limit=limit, continue_=token)
         )
         names += [item.metadata.name for item in page.items]
         token = page.continue_
@@ -151,7 +150,7 @@ def test_lists_and_counts_agree_with_a_plain_model(filled: tuple[Store, list[Tra
             break
         assert len(page.items) == limit
     assert names == asked.answer(jobs)
-    assert store.read(lambda r: r.count(TrainJob, **asked.filters())) == len(names)
+    assert store.read(lambda r: r.count(TrainJob, asked.where())) == len(names)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")
@@ -207,7 +206,7 @@ def test_kinds_are_listed_apart(store: Store) -> None:
     store.write(lambda w: w.create(job("one")))
     made = store.write(lambda w: w.create(queue("small")))
     assert store.read(lambda r: r.list(Queue)).items == [made]
-    assert store.read(lambda r: r.list(Queue, namespaces=[""])).items == [made]
+    assert store.read(lambda r: r.list(Queue, Filter(namespaces=[""]))).items == [made]
     assert store.read(lambda r: r.namespaces(TrainJob)) == ["ada"]
 
 
@@ -249,7 +248,7 @@ def test_a_token_is_good_for_its_own_list_only(store: Store) -> None:
         store.write(lambda w, number=number: w.create(job(f"j-{number}")))
     token = store.read(lambda r: r.list(TrainJob, limit=1)).continue_
     with pytest.raises(BadRequest) as refused:
-        store.read(lambda r: r.list(TrainJob, owner="ada", limit=1, continue_=token))
+        store.read(lambda r: r.list(TrainJob, Filter(owner="ada"), limit=1, continue_=token))
     assert str(refused.value).endswith(
         "belongs to a list with other filters. Repeat the filters of the first page, or list again without 'continue'."
     )
@@ -266,9 +265,9 @@ def test_a_limit_below_one_is_refused(store: Store) -> None:
 
 def test_a_malformed_selector_is_refused(store: Store) -> None:
     with pytest.raises(BadRequest, match="The part 'b==='"):
-        store.read(lambda r: r.list(TrainJob, labels="a=1,b==="))
+        store.read(lambda r: r.list(TrainJob, Filter(labels="a=1,b===")))
     with pytest.raises(BadRequest, match="The part 'b==='"):
-        store.read(lambda r: r.count(TrainJob, labels="a=1,b==="))
+        store.read(lambda r: r.count(TrainJob, Filter(labels="a=1,b===")))
 
 
 def test_the_model_itself_tells_lists_apart() -> None:

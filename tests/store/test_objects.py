@@ -11,7 +11,7 @@ from jupyter_trainjob.resources.base import OwnerReference
 from jupyter_trainjob.resources.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
-from jupyter_trainjob.store import Store
+from jupyter_trainjob.store import Filter, Store
 
 from .making import job, queue
 
@@ -79,7 +79,7 @@ def test_text_that_no_database_can_hold_is_refused_by_name(store: Store, bad: st
     with pytest.raises(BadRequest, match=r"The queue 'a.*b' holds a character that can't be stored"):
         store.write(lambda w: w.create(job("one", queue=bad)))
     with pytest.raises(BadRequest, match=r"The search text 'a.*b' holds a character"):
-        store.read(lambda r: r.list(TrainJob, text=bad))
+        store.read(lambda r: r.list(TrainJob, Filter(text=bad)))
     with pytest.raises(NotFound):
         store.read(lambda r: r.get(TrainJob, "ada", bad))
     with pytest.raises(NotFound):
@@ -191,7 +191,7 @@ def test_removed_is_gone_and_its_name_is_free(store: Store) -> None:
         store.write(lambda w: w.remove(made))
     with pytest.raises(NotFound):
         store.write(lambda w: w.update(made, check=False))
-    assert store.read(lambda r: r.list(TrainJob, labels="team=blue")).items == []
+    assert store.read(lambda r: r.list(TrainJob, Filter(labels="team=blue"))).items == []
     again = store.write(lambda w: w.create(job("one")))
     assert again.metadata.uid != made.metadata.uid
     with pytest.raises(Conflict, match="was deleted, and another one has its name now"):

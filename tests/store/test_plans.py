@@ -6,63 +6,59 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.resources.visible import Visible
-from jupyter_trainjob.store import Store, Writer
-from jupyter_trainjob.store.queries import Order, list_ids, make_filters
+from jupyter_trainjob.store import Filter, Store, Writer
+from jupyter_trainjob.store.filters import Order
+from jupyter_trainjob.store.queries import list_ids
 
 from .making import job
 
 ACTIVE = [Phase.ADMITTED, Phase.RUNNING]
 FINAL = [phase for phase in Phase if phase.final]
 ME = Visible("ada", frozenset({"course"}), frozenset({"big"}))
-NO_FILTER: dict[str, Any] = {
-    **{"namespaces": None, "owner": None, "label_selector": "", "phases": (), "queue": None, "text": ""},
-    **{"finished_before": None, "visible": None},
-}
 
 
-def _plan(store: Store, order: Order = "newest", **filters: Any) -> str:
-    query = list_ids(make_filters("TrainJob", **{**NO_FILTER, **filters}), order, 10**6, 101)
+def _plan(store: Store, where: Filter, order: Order = "newest") -> str:
+    query = list_ids(where.checked("TrainJob"), order, 10**6, 101)
     with store._engines.read.connect() as connection:
         text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
         return "\n".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}"))
 
 
 @pytest.mark.parametrize(
-    ("filters", "index"),
+    ("where", "index"),
     [
-        ({}, "resources_kind"),
-        ({"namespaces": ["course"]}, "resources_namespace"),
-        ({"owner": "ada"}, "resources_owner"),
-        ({"queue": "big"}, "resources_queue"),
-        ({"phases": ["Queued"]}, "resources_phase"),
-        ({"phases": ACTIVE}, "resources_phase"),
-        ({"namespaces": ["course"], "owner": "ada", "label_selector": "team=blue"}, "labels_owned"),
-        ({"label_selector": "team=blue"}, "labels_all"),
-        ({"visible": ME}, "resources_queue"),
-        ({"visible": ME, "label_selector": "team=blue"}, "labels_all"),
+        (Filter(), "resources_kind"),
+        (Filter(namespaces=["course"]), "resources_namespace"),
+        (Filter(owner="ada"), "resources_owner"),
+        (Filter(queue="big"), "resources_queue"),
+        (Filter(phases=["Queued"]), "resources_phase"),
+        (Filter(phases=ACTIVE), "resources_phase"),
+        (Filter(namespaces=["course"], owner="ada", labels="team=blue"), "labels_owned"),
+        (Filter(labels="team=blue"), "labels_all"),
+        (Filter(visible=ME), "resources_queue"),
+        (Filter(visible=ME, labels="team=blue"), "labels_all"),
     ],
 )
 @pytest.mark.parametrize("order", ["newest", "oldest"])
-def test_a_page_walks_an_index_in_order(sqlite_url: str, order: Order, filters: dict[str, Any], index: str) -> None:
+def test_a_page_walks_an_index_in_order(sqlite_url: str, order: Order, where: Filter, index: str) -> None:
     with Store.open(sqlite_url) as store:
-        plan = _plan(store, order, **filters)
+        plan = _plan(store, where, order)
     assert f"ix_trainjob_{index}" in plan
     assert "SCAN trainjob" not in plan, plan
-    merged = filters.get("visible") or len(filters.get("phases", ())) > 1
+    merged = where.visible or len(where.phases) > 1
     assert merged or "TEMP B-TREE" not in plan, plan
 
 
 def test_retention_finds_the_old_without_passing_the_young(sqlite_url: str) -> None:
-    filters = {"phases": FINAL, "label_selector": "!keep", "finished_before": datetime(2026, 1, 1, tzinfo=timezone.utc)}
+    old = Filter(phases=FINAL, labels="!keep", finished_before=datetime(2026, 1, 1, tzinfo=timezone.utc))
     with Store.open(sqlite_url) as store:
-        assert "ix_trainjob_resources_finished (kind=? AND finished<?)" in _plan(store, "oldest", **filters)
+        assert "ix_trainjob_resources_finished (kind=? AND finished<?)" in _plan(store, old, "oldest")
 
 
 COPIES = """
@@ -103,17 +99,21 @@ def test_of_a_hundred_thousand_jobs_a_page_takes_milliseconds(url: str) -> None:
             engine = store._engines.write.execution_options(isolation_level="AUTOCOMMIT")
             with engine.connect() as connection:
                 connection.execute(sa.text("VACUUM ANALYZE"))
-        here: dict[str, Any] = {"namespaces": ["course-0"], "owner": "student-0"}
-        pages: dict[str, Callable[[], Any]] = {
-            "namespace, owner, label": lambda: store.read(lambda r: r.list(TrainJob, **here, labels="team=red")),
-            "rare label": lambda: store.read(lambda r: r.list(TrainJob, labels="rare=r7,team=blue")),
-            "visible": lambda: store.read(lambda r: r.list(TrainJob, visible=ME)),
-            "active": lambda: store.read(lambda r: r.list(TrainJob, phases=ACTIVE)),
-            "everything": lambda: store.read(lambda r: r.list(TrainJob)),
+        mine = Filter(namespaces=["course-0"], owner="student-0", labels="team=red")
+        wheres = {
+            "namespace, owner, label": mine,
+            "rare label": Filter(labels="rare=r7,team=blue"),
+            "visible": Filter(visible=ME),
+            "active": Filter(phases=ACTIVE),
+            "everything": Filter(),
         }
-        took = {name: _median_ms(page) for name, page in pages.items()}
-        assert len(pages["namespace, owner, label"]().items) == 100
+        took = {name: _median_ms(lambda where=where: _page(store, where)) for name, where in wheres.items()}
+        assert len(_page(store, mine)) == 100
     assert max(took.values()) < 20, took
+
+
+def _page(store: Store, where: Filter) -> list[TrainJob]:
+    return store.read(lambda r: r.list(TrainJob, where)).items
 
 
 def _median_ms(call: Callable[[], object]) -> float:
