@@ -22,6 +22,7 @@ from .model import (
     QueuedView,
     Snapshot,
     Waiting,
+    quantity,
     show,
 )
 
@@ -136,7 +137,10 @@ def _part(amount: Amount | Ceiling, limit: str) -> int:
 
 def _limit_blocker(limit: str, scope: str, job: QueuedView, used: Amount, ceiling: Ceiling) -> Blocker:
     maximum, in_use = _part(ceiling, limit), _part(used, limit)
-    whose = f"you use {show(limit, in_use)} of your" if scope == "user" else f"its jobs use {show(limit, in_use)} of"
+    if scope == "user":
+        allows, use = "allows you", "you have" if limit == "runningJobs" else "you use"
+    else:
+        allows, use = "allows", "has" if limit == "runningJobs" else "its jobs use"
     return Blocker(
         limit,
         "user" if scope == "user" else "queue",
@@ -144,7 +148,7 @@ def _limit_blocker(limit: str, scope: str, job: QueuedView, used: Amount, ceilin
         _part(job.need, limit),
         in_use,
         maximum,
-        f"in queue {job.queue} {whose} {show(limit, maximum)} {UNITS[limit]}",
+        f"queue {job.queue} {allows} {quantity(limit, maximum)} and {use} {show(limit, in_use)}",
     )
 
 
@@ -164,7 +168,7 @@ def _node_blocker(job: QueuedView, backend: str, nodes: list[NodeView], use: Use
         need, in_use, size = (_part(amount, limit) for amount in (job.need, used, best.size))
         if need > size - in_use:
             message = (
-                f"the machine has {show(limit, max(0, size - in_use))} of {show(limit, size)} {UNITS[limit]} free, "
+                f"the machine has {show(limit, max(0, size - in_use))} of {quantity(limit, size)} free, "
                 f"the job needs {show(limit, need)}"
             )
             return Blocker(limit, "node", job.queue, need, in_use, size, message)

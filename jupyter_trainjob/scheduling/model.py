@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..resources.quantity import format_bytes, format_cpu
+from ..resources.words import counted
 
 Scope = Literal["queue", "user", "node", "order", "gate", "paused", "missing"]
 
-UNITS: Mapping[str, str] = {"runningJobs": "running jobs", "cpu": "CPUs", "memory": "memory", "gpu": "GPUs"}
+UNITS: Mapping[str, str] = {"runningJobs": "running job", "cpu": "CPU", "memory": "memory", "gpu": "GPU"}
+"""Of what there are limits, and what one of it is called."""
 
 REMEDIES: Mapping[Scope, str] = {
     "user": "Wait until jobs of yours in this queue end, or cancel one.",
@@ -29,6 +31,11 @@ def show(limit: str, value: int) -> str:
     if limit == "cpu":
         return format_cpu(value)
     return format_bytes(value) if limit == "memory" else str(value)
+
+
+def quantity(limit: str, value: int) -> str:
+    """The same with its unit: ``1 CPU``, ``1500m CPUs``, ``2 running jobs``, ``1Gi memory``."""
+    return counted(show(limit, value), UNITS[limit], UNITS[limit] if limit == "memory" else "")
 
 
 @dataclass(frozen=True, slots=True)

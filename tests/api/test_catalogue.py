@@ -87,7 +87,7 @@ async def test_why_names_the_limit_as_people_write_it_and_what_to_do(
         {
             "limit": "memory", "scope": "user", "queue": "default",
             "requested": "768Mi", "used": "1Gi", "maximum": "1536Mi",
-            "message": "in queue default you use 1Gi of your 1536Mi memory",
+            "message": "queue default allows you 1536Mi memory and you use 1Gi",
             "remedy": "Wait until jobs of yours in this queue end, or cancel one.",
         }
     ]  # fmt: skip

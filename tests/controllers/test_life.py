@@ -292,5 +292,5 @@ async def test_use_is_counted_from_the_record(store: Store, objects: FilesystemS
         waiting = store.read(lambda reader: reader.list(TrainJob, Filter(owner="bob"))).items[0]
         told = await manager.ranking.explain(waiting)
         assert told.position == 1
-        assert told.waiting_for.startswith("In queue default its jobs use 1 of 1 running jobs; at the latest in about")
+        assert told.waiting_for.startswith("Queue default allows 1 running job and has 1; at the latest in about")
         assert store.read(lambda reader: reader.get(Queue, "", "default")).status.use is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,15 +105,38 @@ def test_one_users_limit_does_not_hold_back_the_others() -> None:
         "requested": "1",
         "used": "1",
         "maximum": "1",
-        "message": "in queue q you use 1 of your 1 running jobs",
+        "message": "queue q allows you 1 running job and you have 1",
         "remedy": "Wait until jobs of yours in this queue end, or cancel one.",
     }
 
 
-def test_a_full_queue_says_which_limit_and_how_much() -> None:
-    queues = [QueueView("q", "local", limits=Ceiling(cpu_millis=1500))]
-    decision = decide(snapshot([job("a")], [running("r", owner="bob")], queues=queues))
-    assert decision.waiting[0].blocker.message == "in queue q its jobs use 1 of 1500m CPUs"
+@pytest.mark.parametrize(
+    ("limits", "per_user", "message"),
+    [
+        (Ceiling(jobs=1), Ceiling(), "queue q allows 1 running job and has 1"),
+        (Ceiling(jobs=0), Ceiling(), "queue q allows 0 running jobs and has 1"),
+        (Ceiling(cpu_millis=1000), Ceiling(), "queue q allows 1 CPU and its jobs use 1"),
+        (Ceiling(cpu_millis=1500), Ceiling(), "queue q allows 1500m CPUs and its jobs use 1"),
+        (Ceiling(memory_bytes=GIB), Ceiling(), "queue q allows 1Gi memory and its jobs use 1Gi"),
+        (Ceiling(gpu=0), Ceiling(), "queue q allows 0 GPUs and its jobs use 0"),
+        (Ceiling(), Ceiling(jobs=1), "queue q allows you 1 running job and you have 1"),
+        (Ceiling(), Ceiling(cpu_millis=1000), "queue q allows you 1 CPU and you use 1"),
+        (Ceiling(), Ceiling(memory_bytes=GIB), "queue q allows you 1Gi memory and you use 1Gi"),
+    ],
+)
+def test_a_reached_limit_says_which_and_how_much(limits: Ceiling, per_user: Ceiling, message: str) -> None:
+    queues = [QueueView("q", "local", limits=limits, per_user=per_user)]
+    wants = QueuedView("a", "ada", "q", Amount(1, 1000, GIB, 1), 0.0)
+    (waiting,) = decide(snapshot([wants], [running("r")], queues=queues)).waiting
+    assert waiting.blocker.message == message
+
+
+def test_a_full_machine_says_what_is_free_of_how_much() -> None:
+    nodes = [NodeView("local", "n1", Amount(0, 1000, 8 * GIB, 1))]
+    (waiting,) = decide(snapshot([job("a")], [running("r")], nodes=nodes)).waiting
+    assert waiting.blocker.message == "the machine has 0 of 1 CPU free, the job needs 1"
+    (waiting,) = decide(snapshot([job("a", memory=9 * GIB)], nodes=nodes)).waiting
+    assert waiting.blocker.message == "the machine has 8Gi of 8Gi memory free, the job needs 9Gi"
 
 
 def test_a_full_queue_does_not_hold_back_another_queue() -> None:
@@ -146,7 +170,7 @@ def test_waiting_in_words() -> None:
     told = explain_all(
         snapshot([job(uid, queue="ml-101", since=n) for n, uid in enumerate("ab")], active, queues=queues), 10.0
     )
-    assert told["a"].waiting_for == "In queue ml-101 its jobs use 2 of 2 running jobs; at the latest in about 6 min."
+    assert told["a"].waiting_for == "Queue ml-101 allows 2 running jobs and has 2; at the latest in about 6 min."
     assert told["b"].position == 2
     assert "1 job is ahead" in told["b"].waiting_for
 
