@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from jupyter_trainjob.backends.local.folder import Folder, try_lock
 from jupyter_trainjob.backends.local.prepare import prepare
 from jupyter_trainjob.backends.local.report import Report
 from jupyter_trainjob.backends.local.uploads import Uploader
+from jupyter_trainjob.resources import mishaps
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.logs import LogWriter, join
 
@@ -281,11 +283,43 @@ async def test_the_poller_survives_a_moment_without_descriptors(
     monkeypatch.setattr(os, "listdir", listdir)
     await asyncio.sleep(0.5)
     assert fails == [0] and strong.backend._poller is not None and not strong.backend._poller.done()
-    assert caplog.text.count("The attempts can't be looked at now; that will be tried again.") == 2
+    assert caplog.text.count("The attempts can't be looked at now; that will be tried again") == 2
     ref = await strong.begin("1")
     strong.told.clear()
     await strong.until(ref, "ended")
     assert ref in strong.told
+
+
+@pytest.mark.asyncio
+async def test_of_a_full_disk_the_backend_says_one_line(
+    strong: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full, failed = OSError(errno.ENOSPC, "No space left on device"), [0]
+
+    def failing(*arguments: object) -> None:
+        failed[0] += 1
+        raise full
+
+    mishaps.told.forget()
+    monkeypatch.setattr("jupyter_trainjob.backends.local.backend.POLL_SECONDS", 0.05)
+    await asyncio.sleep(2.1)  # the sleep that is on
+    ref = await strong.begin(SLEEP)
+    await strong.log_holds(ref, b"up")
+    strong.backend._forget(ref)
+    for look in (attempt, "watch"), (os, "listdir"):  # first at each attempt, then at their list
+        with monkeypatch.context() as patched:
+            patched.setattr(*look, failing)
+            while failed[0] < 5:
+                await asyncio.sleep(0.05)
+        failed[0] = 0
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [(record.getMessage(), record.exc_info) for record in told] == [
+        (
+            f"Attempt {ref.name} can't be looked at now: the disk is full. Free some space; this is told once a minute "
+            "while it lasts. ([Errno 28] No space left on device)",
+            None,
+        )
+    ]
 
 
 @pytest.mark.asyncio

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from ...resources import mishaps
 from ...resources.trainjob import Requirements
 from ...storage.base import ObjectStore, StoreError
 from ..base import (
@@ -292,9 +293,7 @@ class LocalBackend(Backend):
             await self._slowly(work, self._folder(ref))
             await self._watch(ref)
         except Exception as error:  # told, and tried again when it is looked at again
-            expected = isinstance(error, (BackendError, StoreError, OSError))
-            text = "Attempt %s can't be taken up now, and will be tried again: %s"
-            log.warning(text, ref.name, error, exc_info=not expected)
+            _warn(f"Attempt {ref.name} can't be taken up now", error)
             self._changed(ref)  # it may be gone now
             await asyncio.sleep(AGAIN_SECONDS)
         finally:
@@ -326,15 +325,15 @@ class LocalBackend(Backend):
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self._look_at_all()
-            except Exception:  # no descriptor to be had for a moment, say: who stops looking never finds out
-                log.exception("The attempts can't be looked at now; that will be tried again.")
+            except Exception as error:  # no descriptor to be had for a moment, say: who stops looking never finds out
+                mishaps.tell(log, "The attempts can't be looked at now; that will be tried again", error)
 
     async def _look_at_all(self) -> None:
         for ref in await self.attempts():
             try:
                 await self._take_up(ref)
             except OSError as error:
-                log.warning("Attempt %s can't be looked at now, and will be tried again: %s", ref.name, error)
+                _warn(f"Attempt {ref.name} can't be looked at now", error)
             self._changed(ref)
 
     async def _take_up(self, ref: AttemptRef) -> None:
@@ -366,6 +365,15 @@ class LocalBackend(Backend):
 
 
 _POKE = re.compile(rb'\{"uid": "([^"\\]{1,200})", "attempt": ([0-9]{1,9})\}')
+
+
+def _warn(what: str, error: Exception) -> None:
+    """Of something that is tried again every few seconds, for each attempt: a full disk must not flood the log."""
+    if mishaps.is_disk_full(error):
+        mishaps.tell(log, what, error)
+    else:
+        expected = isinstance(error, (BackendError, StoreError, OSError))
+        log.warning("%s, and will be tried again: %s", what, error, exc_info=not expected)
 
 
 def _unlink(path: str) -> None:
