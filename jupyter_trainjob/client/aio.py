@@ -71,6 +71,8 @@ class AsyncClient(ClientBase):
     submit_cell = _async_job(submit.submit_cell)
     submit_notebook = _async_job(submit.submit_notebook)
     submit_notebook_bytes = _async_job(submit.submit_notebook_bytes)
+    submit_script = _async_job(submit.submit_script)
+    submit_folder = _async_job(submit.submit_folder)
     create = _async_job(ops.create_job)
     cancel_all = _async_jobs(on_job.cancel_all)
     things = _async(ops.list_things)
@@ -80,6 +82,9 @@ class AsyncClient(ClientBase):
     upload_file = _async(ops.upload_file)
     upload_bytes = _async(ops.upload_bytes)
     changes = _async(ops.changes)
+    inspect = _async(ops.inspect)
+    language = _async(submit.language)
+    kernels = _async(ops.kernels)
 
     async def queues(self) -> list[Json]:
         """All queues that one may see, with their use."""
@@ -132,6 +137,12 @@ class AsyncJob(JobView):
     download = _of_async_job(on_job.fetch)
     download_all = _of_async_job(on_job.fetch_all)
     notebook = _of_async_job(on_job.notebook)
+    metrics = _of_async_job(on_job.metrics)
+    metric_series = _of_async_job(on_job.metric_series)
+    usage = _of_async_job(on_job.usage)
+    advice = _of_async_job(on_job.advice)
+    save_archive = _of_async_job(on_job.save_archive)
+    all_files = _of_async_job(on_job.all_files)
     logs = _of_async_job(on_job.log)
 
     async def wait(self, timeout: float | None = None, *, check: bool = False) -> AsyncJob:
@@ -144,6 +155,13 @@ class AsyncJob(JobView):
     async def retry(self, message: str = "") -> AsyncJob:
         """Submit the same once more, as a new job, which is returned."""
         return AsyncJob(self.client, await self.client.transport.run(on_job.retry(self.client.session, self, message)))
+
+    async def metric_points(self, *, attempt: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """The points ``{name, step, value, time}`` one by one as they are read: for more than memory holds."""
+        steps = on_job.metric_points(self.client.session, self, attempt=attempt)
+        async for piece in self.client.transport.iterate(steps):
+            for point in piece:
+                yield point
 
     def follow(self, *, tail: int | None = None) -> AsyncIterator[str]:
         """The log in pieces until the job is final."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from . import archive, download, logs, ops, results
-from .effects import Steps, offload
+from . import metrics as points
+from .effects import Request, Steps, offload
 from .errors import Conflict, JobFailed
 from .logs import LogText
 from .ops import Json
@@ -92,22 +94,20 @@ def files(session: Session, job: JobView) -> Steps[list[Json]]:
 
 
 def result(session: Session, job: JobView, name: str, *, trust: bool = False) -> Steps[Any]:
-    """A variable that came back, as an object.
+    """A variable that came back, as an object: of R and Scala a DataFrame, or a plain value.
 
-    Opening a pickle runs code of whoever wrote it: another person's is refused unless ``trust`` says otherwise.
-    :class:`ResultError` says what is missing, or which Python wrote what this one can't read.
+    Opening a pickle runs code of whoever wrote it: another person's is refused unless ``trust`` says otherwise. Frames
+    and plain values run nothing. :class:`ResultError` says what is missing, or which Python wrote what this one can't
+    read.
     """
     username = str((yield from session.connection()).me.get("username", ""))
-    resource = yield from refresh(session, job)
-    view = JobView(resource)
-    results.check_owner(name, view.owner, username, trust)
-    listed = yield from outputs(session, job)
-    results.check_listed(name, listed, view.phase)
-    url = ops.job_path(job.namespace, job.uid, "outputs", "results", name)
-    made_by = next((str(item.get("python", "")) for item in listed["results"] if item.get("name") == name), "")
-    file = yield from download.temporary(session, url)
+    view = JobView((yield from refresh(session, job)))
+    item = results.listed(name, (yield from outputs(session, job)), view.phase)
+    if results.form(item) == results.PICKLE:
+        results.check_owner(name, view.owner, username, trust)
+    file = yield from download.temporary(session, ops.job_path(job.namespace, job.uid, "outputs", "results", name))
     with file:
-        return (yield from offload(lambda: results.unpickle(name, file, made_by)))
+        return (yield from offload(lambda: results.opened(name, file, item)))
 
 
 def fetch(session: Session, job: JobView, path: str | None = None, to: str | Path | None = None) -> Steps[list[Path]]:
@@ -139,6 +139,54 @@ def log(session: Session, job: JobView, *, tail: int | None = None, attempt: int
 def follow(session: Session, job: JobView, *, tail: int | None = None) -> Steps[Json]:
     """Stream the log until the job is final; begin with the last ``tail`` lines, if given."""
     return (yield from logs.follow(session, job.namespace, job.uid, tail=tail))
+
+
+def metrics(session: Session, job: JobView, *, attempt: int | None = None) -> Steps[Any]:
+    """All metrics that the code has logged so far: a DataFrame of name, step, value, time (UTC), a row a point.
+
+    Without pandas a list of dicts with these keys. Of the latest attempt, or another.
+    """
+    return points.table((yield from points.gathered(session, job.namespace, job.uid, attempt)))
+
+
+def metric_points(session: Session, job: JobView, *, attempt: int | None = None) -> Steps[int]:
+    """Emit the points in lists as they are read, for more than memory holds; how many lines were no points."""
+    return (yield from points.stream(session, job.namespace, job.uid, attempt))
+
+
+def metric_series(
+    session: Session,
+    job: JobView,
+    names: Iterable[str] = (),
+    *,
+    max_points: int = 500,
+    attempt: int | None = None,
+) -> Steps[Json]:
+    """Metrics for a plot: ``{attempt, metrics: {name: {count, last, minimum, maximum, points}}, points, leftOut,
+    complete}`` with at most ``max_points`` (10 to 10,000) points ``[step, value, time]`` of each; peaks stay."""
+    return (yield from points.series(session, job.namespace, job.uid, names, max_points, attempt))
+
+
+def usage(session: Session, job: JobView, *, attempt: int | None = None) -> Steps[Json]:
+    """What an attempt used: ``{attempt, requested, used, began, intervalSeconds, columns, rows}``."""
+    params = (("attempt", str(attempt)),) if attempt else ()
+    return (yield from session.json(Request("GET", ops.job_path(job.namespace, job.uid, "usage"), params)))
+
+
+def advice(session: Session, job: JobView) -> Steps[Json]:
+    """What to ask for the next time, from runs of the same code: ``{job, runs, used, resources, timeLimitSeconds,
+    remarks}``; ``resources`` is empty where nothing is known."""
+    return (yield from session.json(Request("GET", ops.job_path(job.namespace, job.uid, "advice"))))
+
+
+def save_archive(session: Session, job: JobView, to: str | Path, attempt: int | None = None) -> Steps[Path]:
+    """Save all that an attempt left as one tar file: ``notebook.ipynb``, ``results/…``, ``files/…``."""
+    return (yield from archive.save(session, job.namespace, job.uid, Path(to), job.name, attempt))
+
+
+def all_files(session: Session, job: JobView, *, attempt: int | None = None) -> Steps[list[Json]]:
+    """All files that the job wrote: ``[{path, size}]``. Beyond 1,000 the archive is read for their names."""
+    return (yield from archive.files(session, job.namespace, job.uid, attempt))
 
 
 def cancel_all(session: Session, namespace: str | None = None) -> Steps[list[Json]]:

@@ -51,12 +51,15 @@ def read(
     wait_seconds: float = 0,
     attempt: int | None = None,
     patience: float = PATIENCE_SECONDS,
+    where: tuple[str, ...] = ("log",),
 ) -> Steps[LogChunk]:
-    """One piece from ``offset`` on; ``wait_seconds`` is how long the server may wait for the first byte."""
+    """One piece from ``offset`` on; ``wait_seconds`` is how long the server may wait for the first byte.
+
+    ``where`` is the part of the job: its log, or something that is read in the same way."""
     params = [("offset", str(offset)), ("limit", str(limit)), ("wait", f"{wait_seconds:g}")]
     if attempt:
         params.append(("attempt", str(attempt)))
-    effect = Request("GET", ops.job_path(namespace, uid, "log"), tuple(params), timeout_seconds=wait_seconds + 15)
+    effect = Request("GET", ops.job_path(namespace, uid, *where), tuple(params), timeout_seconds=wait_seconds + 15)
     return _chunk((yield from session.call(effect, patience=patience)), offset)
 
 

@@ -156,6 +156,16 @@ def create_job(session: Session, resource: Mapping[str, Any], dry_run: bool = Fa
     return (yield from session.json(Request("POST", url, params, json=dict(resource))))
 
 
+def inspect(session: Session, resource: Mapping[str, Any]) -> Steps[Json]:
+    """What a TrainJob would be, which need not be whole yet: ``{language, kernel, parameters, problems}``."""
+    return (yield from session.json(Request("POST", "/inspect", json=dict(resource))))
+
+
+def kernels(session: Session) -> Steps[list[Json]]:
+    """The kernels that jobs may run in: ``[{backend, name, language, displayName}]``."""
+    return (yield from session.json(Request("GET", "/kernels"))).get("kernels") or []
+
+
 def patch_job(session: Session, namespace: str, name: str, patch: Mapping[str, Any]) -> Steps[Json]:
     """Merge patch of labels, annotations, priority."""
     return (yield from session.json(Request("PATCH", job_path(namespace, name), json=dict(patch))))

@@ -1,13 +1,20 @@
-"""Results back as objects. A pickle runs code of whoever wrote it, so only one's own are opened unasked."""
+"""Results back as objects. A pickle runs code of whoever wrote it, so only one's own are opened unasked.
+
+What R and Scala bring back is data: a frame or typed JSON. Opening that runs nobody's code.
+"""
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
+from . import frames, typed
 from .errors import ResultError
+
+PICKLE, FRAME, JSON = "pickle", "frame", "json"
 
 
 def check_owner(name: str, owner: str, username: str, trust: bool) -> None:
@@ -21,8 +28,8 @@ def check_owner(name: str, owner: str, username: str, trust: bool) -> None:
         )
 
 
-def check_listed(name: str, outputs: Mapping[str, Any], phase: str) -> None:
-    """Say why ``name`` is not among the job's results."""
+def listed(name: str, outputs: Mapping[str, Any], phase: str) -> dict[str, Any]:
+    """What the server says of the result ``name``; :class:`ResultError` says why it is not among the job's."""
     results = {item.get("name"): item for item in outputs.get("results") or []}
     if name in results:
         error = str(results[name].get("error") or "")
@@ -33,12 +40,41 @@ def check_listed(name: str, outputs: Mapping[str, Any], phase: str) -> None:
                 remedy="Check the name in --out." if unset else "Bring back what it is made of, or write it to a file.",
                 data={"why": error},
             )
-        return
+        return dict(results[name])
     there = ", ".join(sorted(str(key) for key in results)) or "none"
     remedy = "Name it with --out when you submit the job."
     if phase not in ("Succeeded", "Failed", "Cancelled"):
         remedy = f"The job is {phase}; results are there when it is finished."
     raise ResultError(f"The job has no result {name!r}; it has: {there}.", remedy=remedy)
+
+
+def opened(name: str, file: IO[bytes], item: Mapping[str, Any]) -> Any:
+    """The object in ``file``, which is in the format that ``item`` tells: see :func:`form`."""
+    if form(item) == PICKLE:
+        return unpickle(name, file, str(item.get("python") or ""))
+    try:
+        return frames.load(file.read()) if form(item) == FRAME else typed.decode(json.load(file))
+    except ImportError as error:
+        raise ResultError(
+            f"The result {name!r} is a data frame, and there is no pandas here: {error}.",
+            remedy="Install pandas and ask again.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ResultError(
+            f"The result {name!r} is no {form(item)}, though the job says so: {error}.",
+            remedy="Bring it back as a file.",
+        ) from error
+
+
+def form(item: Mapping[str, Any]) -> str:
+    """``pickle``, ``frame`` or ``json``: how a result was written. :class:`ResultError` for another word."""
+    found = str(item.get("format") or PICKLE)
+    if found not in (PICKLE, FRAME, JSON):
+        raise ResultError(
+            f"The result {item.get('name')!r} was written as {found!r}, which this client does not know.",
+            remedy="Install the version of jupyter_trainjob that the server has.",
+        )
+    return found
 
 
 def unpickle(name: str, file: IO[bytes], made_by: str) -> Any:

@@ -43,11 +43,16 @@ class JobOptions(TypedDict, total=False):
     """Variables set before the code runs: None, numbers (also NaN and infinities), text, dates and datetimes, and lists
     and dicts of these."""
     variables: Mapping[str, Any]
-    """Variables that are pickled and sent along."""
+    """Variables to send along: pickled for Python; for R and Scala DataFrames, and what a parameter can be."""
     outputs: Iterable[str]
     """Names of variables to bring back."""
     files: Iterable[str]
     """Glob patterns of files to send along, below ``folder``."""
+    inputs: Iterable[str]
+    """What other jobs left: ``"JOB:FILE"``, a folder as ``"JOB:FOLDER"``, all as ``"JOB:."``; ``=PATH`` behind it is
+    its place in the job's folder."""
+    uris: Iterable[str]
+    """Data from elsewhere, where the operator allows it: ``"https://host/file"``, and ``=PATH`` for its place."""
     folder: str
     """What ``files`` and relative paths start from; the current folder by default."""
     keep: Iterable[str]
@@ -65,7 +70,7 @@ class JobOptions(TypedDict, total=False):
     hold: bool
     """Do not queue until it is released."""
     kernel: str
-    """A kernelspec name."""
+    """A kernelspec's name, or a language: ``"R"``, ``"scala"``, ``"python"``."""
     language: str
     cell_id: str
     dry_run: bool

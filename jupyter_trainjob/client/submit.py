@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, ops, spec, uploads
+from . import folders, inputs, ops, references, spec, uploads, variables
 from .effects import Steps, offload
 from .errors import InputError
 from .session import Session
@@ -44,12 +45,44 @@ def submit_notebook_bytes(
     return (yield from _submit(session, source, options, spec.readable_name(path)))
 
 
+def submit_script(session: Session, script: str | Path, **options: Unpack[JobOptions]) -> Steps[dict[str, Any]]:
+    """Send a file of Python, R or Scala (.py, .R, .r, .scala) away as a job. It runs as one piece."""
+    file = Path(options.get("folder") or ".", script)
+    data = yield from offload(lambda: folders.script(file))
+    digest = yield from ops.upload_bytes(session, data)
+    source = {"type": "script", "digest": digest, "path": file.name}
+    return (yield from _submit(session, source, options, spec.readable_name(file.name)))
+
+
+def submit_folder(
+    session: Session, project: str | Path, entry: str | None, **options: Unpack[JobOptions]
+) -> Steps[dict[str, Any]]:
+    """Send a folder away as a job that runs ``entry``, a script or notebook in it, with the folder's files beside it.
+
+    What its ``.trainjobignore`` names is left out, else what its ``.gitignore`` files name; see :mod:`.folders`.
+    """
+    base = Path(options.get("folder") or ".", project)
+    found = yield from offload(lambda: folders.collect(base))
+    source = {"type": "folder", "entry": folders.check_entry(base, entry, found)}
+    with tempfile.TemporaryDirectory(prefix="trainjob-") as place:
+        file = Path(place, "folder.tar.gz")
+        yield from offload(lambda: _pack(found, file))
+        source["digest"] = yield from ops.upload_file(session, file)
+    return (yield from _submit(session, source, options, spec.readable_name(base.resolve().name + ".")))
+
+
+def _pack(found: list[folders.Packed], file: Path) -> None:
+    with file.open("wb") as out:
+        folders.pack(found, out)
+
+
 def _submit(session: Session, source: dict[str, Any], options: JobOptions, default_name: str) -> Steps[dict[str, Any]]:
     space = yield from session.namespace(options.get("namespace"))
     gates: list[dict[str, str]] = [{"type": "hold"}] if options.get("hold") else []
     for text in spec.split_names(options.get("depends_on") or ()):
         gates.append((yield from _dependency(session, space, text)))
-    sent = yield from _inputs(session, options)
+    sent = yield from _variables(session, space, source, options)
+    sent += yield from _inputs(session, options)
     resource = spec.job(source, options, inputs=sent, gates=gates, default_name=default_name)
     resource["metadata"]["namespace"] = space
     requirements = yield from _requirements(session, options)
@@ -83,20 +116,48 @@ def _dependency(session: Session, namespace: str, text: str) -> Steps[dict[str, 
     return {"type": "dependency", "job": job["metadata"]["uid"], "condition": end}
 
 
-def _inputs(session: Session, options: JobOptions) -> Steps[list[dict[str, Any]]]:
+def _variables(
+    session: Session, space: str, source: dict[str, Any], options: JobOptions
+) -> Steps[list[dict[str, Any]]]:
+    """Pickled together for Python; for another language each by itself, in a form that it reads."""
+    given = dict(options.get("variables") or {})
+    if not given:
+        return []
+    language = yield from language_of(session, space, source, options)
     sent: list[dict[str, Any]] = []
-    variables = options.get("variables")
-    if variables:
-        pickled = yield from offload(_pickler(dict(variables)))
-        digest = yield from ops.upload_bytes(session, pickled)
-        sent.append(
-            {
-                "type": "variables",
-                "digest": digest,
-                "names": list(variables),
-                "pythonVersion": inputs.python_version(),
-            }
-        )
+    if language in ("", "python"):
+        digest = yield from ops.upload_bytes(session, (yield from offload(_pickler(given))))
+        return [{"type": "variables", "digest": digest, "names": list(given), "pythonVersion": inputs.python_version()}]
+    for name, value in given.items():
+        form, content = yield from offload(_foreign(name, value, language))
+        digest = yield from ops.upload_bytes(session, content)
+        sent.append({"type": "variables", "digest": digest, "names": [name], "format": form})
+    return sent
+
+
+def language_of(session: Session, space: str, source: dict[str, Any], options: JobOptions) -> Steps[str]:
+    """What the job would run in, by its kernel, source, profile or the server's default; empty if unknown."""
+    environment = {key: options[key] for key in ("kernel", "language") if options.get(key)}
+    looked_at = {**source, "code": "0"} if source["type"] == "cell" else source  # it need not be read for this
+    draft = spec.job(looked_at, {}, inputs=[], gates=[], default_name="")
+    draft["metadata"]["namespace"] = space
+    draft["spec"] |= {"environment": environment, "profile": options.get("profile") or ""}
+    return str((yield from ops.inspect(session, draft)).get("language") or "")
+
+
+def language(session: Session, options: JobOptions) -> Steps[str]:
+    """The language that a cell with these options would run in (``python``, ``r``, …); empty where it is unknown."""
+    space = yield from session.namespace(options.get("namespace"))
+    return (yield from language_of(session, space, {"type": "cell"}, options))
+
+
+def _texts(given: Iterable[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())
+
+
+def _inputs(session: Session, options: JobOptions) -> Steps[list[dict[str, Any]]]:
+    sent = [references.output(text) for text in _texts(options.get("inputs"))]
+    sent += [references.uri(text) for text in _texts(options.get("uris"))]
     patterns = spec.split_names(options.get("files") or ())
     if patterns:
         folder = Path(options.get("folder") or ".").absolute()
@@ -107,5 +168,9 @@ def _inputs(session: Session, options: JobOptions) -> Steps[list[dict[str, Any]]
     return sent
 
 
-def _pickler(variables: dict[str, Any]) -> Callable[[], bytes]:
-    return lambda: inputs.pickle_variables(variables)
+def _pickler(given: dict[str, Any]) -> Callable[[], bytes]:
+    return lambda: inputs.pickle_variables(given)
+
+
+def _foreign(name: str, value: Any, language: str) -> Callable[[], tuple[str, bytes]]:
+    return lambda: variables.foreign(name, value, language)

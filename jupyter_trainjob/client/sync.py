@@ -84,6 +84,8 @@ class Client(ClientBase):
     submit_cell = _sync_job(submit.submit_cell)
     submit_notebook = _sync_job(submit.submit_notebook)
     submit_notebook_bytes = _sync_job(submit.submit_notebook_bytes)
+    submit_script = _sync_job(submit.submit_script)
+    submit_folder = _sync_job(submit.submit_folder)
     create = _sync_job(ops.create_job)
     cancel_all = _sync_jobs(on_job.cancel_all)
     things = _sync(ops.list_things)
@@ -93,6 +95,9 @@ class Client(ClientBase):
     upload_file = _sync(ops.upload_file)
     upload_bytes = _sync(ops.upload_bytes)
     changes = _sync(ops.changes)
+    inspect = _sync(ops.inspect)
+    language = _sync(submit.language)
+    kernels = _sync(ops.kernels)
 
     def queues(self) -> list[Json]:
         """All queues that one may see, with their use."""
@@ -141,6 +146,12 @@ class Job(JobView):
     download = _of_job(on_job.fetch)
     download_all = _of_job(on_job.fetch_all)
     notebook = _of_job(on_job.notebook)
+    metrics = _of_job(on_job.metrics)
+    metric_series = _of_job(on_job.metric_series)
+    usage = _of_job(on_job.usage)
+    advice = _of_job(on_job.advice)
+    save_archive = _of_job(on_job.save_archive)
+    all_files = _of_job(on_job.all_files)
 
     def wait(self, timeout: float | None = None, *, check: bool = False) -> Job:
         """Come back when it is final; see :func:`.jobs.wait`."""
@@ -152,6 +163,11 @@ class Job(JobView):
     def retry(self, message: str = "") -> Job:
         """Submit the same once more, as a new job, which is returned."""
         return Job(self.client, self.client.transport.run(on_job.retry(self.client.session, self, message)))
+
+    def metric_points(self, *, attempt: int | None = None) -> Iterator[dict[str, Any]]:
+        """The points ``{name, step, value, time}`` one by one as they are read: for more than memory holds."""
+        for piece in self.client.transport.iterate(on_job.metric_points(self.client.session, self, attempt=attempt)):
+            yield from piece
 
     @overload
     def logs(

@@ -11,9 +11,10 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from ..client import InputError, Job, spec, view
+from ..client import InputError, Job, JobOptions, spec, view
 from ..verbs.options import CELL_OPTIONS, job_options
 from ..verbs.parser import Parser, joined, unknown_words
+from ..verbs.submitting import sent_lines
 from . import state
 from .block import block
 from .errors import clean_errors
@@ -30,8 +31,7 @@ def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) 
         if not code.strip():
             raise UsageError("The cell is empty: write the code to run below the %%trainjob line.")
         options = job_options(arguments)
-        if not options.get("kernel"):
-            _check_syntax(shell, code)
+        _check_syntax(shell, code, options)
         names = spec.split_names(arguments.in_)
         if names:
             options["variables"] = _variables(shell.user_ns, names)
@@ -71,8 +71,22 @@ def parse(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace | No
     return found
 
 
-def _check_syntax(shell: Any, code: str) -> None:
-    """``UsageError`` with the line as the notebook numbers it, before anything is sent. The server checks it again."""
+def _check_syntax(shell: Any, code: str, options: JobOptions) -> None:
+    """``UsageError`` with the line as the notebook numbers it, before anything is sent. The server checks it again.
+
+    A cell in another language is let pass: the server reads that. Which one it is, the profile or the server may say,
+    so that is asked where the cell is no Python.
+    """
+    if options.get("kernel"):
+        return
+    try:
+        _compile(shell, code)
+    except UsageError:
+        if state.client().language(options) == "python":
+            raise
+
+
+def _compile(shell: Any, code: str) -> None:
     try:
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         compile(shell.transform_cell(code), "cell", "exec", flags=flags, dont_inherit=True)
@@ -119,3 +133,5 @@ def _tell_dry_run(job: Job) -> None:
     }.items():
         if value:
             sys.stdout.write(f"  {word}: {value}\n")
+    for line in sent_lines(asked):
+        sys.stdout.write(line + "\n")

@@ -1,4 +1,4 @@
-"""Verbs that look: list, show, logs, wait, why, last, queues, profiles, limits."""
+"""Verbs that look: list, show, logs, wait, why, last, queues, profiles, kernels, limits."""
 
 from __future__ import annotations
 
@@ -134,6 +134,11 @@ def _things(context: Context, plural: str, kind: str, arguments: argparse.Namesp
     if arguments.name:
         return Show(kind, [context.client().thing(plural, arguments.name)], arguments.output, single=True)
     return Show(kind, context.client().things(plural), arguments.output)
+
+
+def kernels(context: Context, arguments: argparse.Namespace) -> Show:
+    """What --kernel may name."""
+    return Show("Kernel", context.client().kernels(), arguments.output)
 
 
 def limits(context: Context, arguments: argparse.Namespace) -> Show | None:

@@ -71,6 +71,21 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         help="Files to send along, below this folder: data/*.csv.",
     ),
     argument(
+        "--input",
+        metavar="JOB:FILE",
+        action="append",
+        default=[],
+        help="What another job left: JOB:FILE, a folder as JOB:FOLDER, all as JOB:. and =PATH behind it for another "
+        "place; again for more.",
+    ),
+    argument(
+        "--uri",
+        metavar="URI",
+        action="append",
+        default=[],
+        help="Data from elsewhere, where the operator allows it, and =PATH for its place; again for more.",
+    ),
+    argument(
         "--keep", metavar="GLOBS", action="append", default=[], help="Files to keep of what it writes; all by default."
     ),
     argument(
@@ -92,7 +107,11 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         help="Wait until these succeed; JOB:finished or JOB:failed waits for another end.",
     ),
     argument("--retries", metavar="N", type=whole_number, help="Try again when the machinery, not the code, failed."),
-    argument("--kernel", metavar="KERNEL", help="A kernelspec name, where the language is not enough."),
+    argument(
+        "--kernel",
+        metavar="KERNEL",
+        help="What runs it: R, scala, python, or the name of a kernel: %%trainjob kernels.",
+    ),
     argument("--hold", action="store_true", help="Do not queue it until it is released."),
     argument(
         "--notify",
@@ -100,7 +119,7 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         help="Tell me in JupyterLab when it ended.",
     ),
     argument("--block", action="store_true", help="Wait, show the log as it comes, and bring --out back."),
-    argument("--dry-run", action="store_true", help="Only say what would happen."),
+    argument("--dry-run", action="store_true", help="Only say what would happen, and what would be sent."),
 )
 
 CELL_OPTIONS: tuple[Argument, ...] = (
@@ -149,6 +168,9 @@ def job_options(arguments: argparse.Namespace) -> JobOptions:
         names = spec.split_names(getattr(arguments, option))
         if names:
             given[target] = names
+    for option, target in {"input": "inputs", "uri": "uris"}.items():
+        if getattr(arguments, option):
+            given[target] = list(getattr(arguments, option))
     if "time_limit" in given:
         given["time_limit"] = spec.seconds(given["time_limit"])
     options: JobOptions = given  # type: ignore[assignment]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 
+from ..client import InputError, view
 from .context import Context, Show, Value
 
 
@@ -19,11 +20,14 @@ def results(context: Context, arguments: argparse.Namespace) -> Show | Value:
 def files(context: Context, arguments: argparse.Namespace) -> Show:
     """What the job wrote."""
     job = context.find(arguments.name, arguments.namespace)
-    listed = job.outputs()
-    found = listed.get("files") or []
-    total = int(listed.get("filesTotal") or len(found))
-    if total > len(found):
-        context.tell(f"(the first {len(found)} of {total} files)")
+    if arguments.all:
+        found = job.all_files()
+    else:
+        listed = job.outputs()
+        found = listed.get("files") or []
+        total = int(listed.get("filesTotal") or len(found))
+        if total > len(found):
+            context.tell(f"(the first {len(found)} of {total} files; --all names all)")
     if arguments.path:
         folder = arguments.path.rstrip("/") + "/"
         found = [
@@ -38,7 +42,13 @@ def files(context: Context, arguments: argparse.Namespace) -> Show:
 
 def download(context: Context, arguments: argparse.Namespace) -> None:
     """Files here."""
+    if arguments.archive and (arguments.path or arguments.to):
+        raise InputError("--archive takes all, into one file: it goes with neither PATH nor --to.")
     job = context.find(arguments.name, arguments.namespace)
+    if arguments.archive:
+        file = job.save_archive(arguments.archive)
+        context.say(f"{file} ({view.size_text(file.stat().st_size)})")
+        return
     written = job.download(arguments.path, arguments.to)
     for path in written:
         context.say(str(path))

@@ -75,6 +75,11 @@ def _given(part: str) -> Callable[[dict[str, Any]], str]:
     return get
 
 
+def _figure(value: Any) -> str:
+    """A number that a server says is none that is finite where it says null."""
+    return "NaN" if value is None else f"{value:.6g}"
+
+
 _JOB_COLUMNS: list[Column] = [
     ("NAME", _meta("name")),
     ("QUEUE", _spec("queue")),
@@ -111,6 +116,19 @@ COLUMNS: dict[str, list[Column]] = {
         ("PATH", lambda item: str(item.get("path", ""))),
         ("SIZE", lambda item: view.size_text(item.get("size", 0))),
     ],
+    "Kernel": [
+        ("NAME", lambda item: str(item.get("name", ""))),
+        ("LANGUAGE", lambda item: str(item.get("language", ""))),
+        ("BACKEND", lambda item: str(item.get("backend", ""))),
+        ("WHAT", lambda item: str(item.get("displayName", ""))),
+    ],
+    "Metric": [
+        ("METRIC", lambda item: str(item.get("name", ""))),
+        ("COUNT", lambda item: str(item.get("count", ""))),
+        ("LAST", lambda item: _figure(item.get("last"))),
+        ("MIN", lambda item: _figure(item.get("minimum"))),
+        ("MAX", lambda item: _figure(item.get("maximum"))),
+    ],
 }
 _NOTHING = {
     "TrainJob": "No jobs.",
@@ -119,6 +137,8 @@ _NOTHING = {
     "Profile": "No profiles.",
     "Result": "No results.",
     "File": "No files.",
+    "Kernel": "No kernels.",
+    "Metric": "No metrics.",
 }
 
 
@@ -148,7 +168,7 @@ def yaml_text(value: Any) -> str:
 def _document(show: Show) -> Any:
     if show.single:
         return show.items[0]
-    if show.kind in ("Result", "File"):
+    if show.kind in ("Result", "File", "Kernel"):
         return show.items
     kind = "TrainJob" if show.kind == "TrainJobs" else show.kind
     return {"apiVersion": "jupyter-trainjob/v1", "kind": f"{kind}List", "items": show.items}
@@ -163,7 +183,6 @@ def detail(resource: dict[str, Any]) -> str:
     """One job for a person: the lines that have something to say."""
     job = view.JobView(resource)
     spec, attempt = job.spec, job.attempt
-    usage = attempt.get("usage") or {}
     outputs = job.status.get("outputs") or {}
     labels = ", ".join(f"{key}={value}" for key, value in (job.metadata.get("labels") or {}).items())
     resources = ", ".join(f"{key} {value}" for key, value in (spec.get("resources") or {}).items())
@@ -174,6 +193,7 @@ def detail(resource: dict[str, Any]) -> str:
         "Owner": job.owner,
         "UID": job.uid,
         "State": job.describe(),
+        "Code": _code(spec),
         "Queue": spec.get("queue"),
         "Profile": spec.get("profile"),
         "Resources": resources,
@@ -181,11 +201,12 @@ def detail(resource: dict[str, Any]) -> str:
         "Parameters": ", ".join(
             f"{name}={typed.shown(value)}" for name, value in (spec.get("parameters") or {}).items()
         ),
+        "Inputs": _inputs(spec),
         "Labels": labels,
         "Created": view.local_text(job.metadata.get("creationTimestamp")),
         "Ran on": " ".join(str(attempt[key]) for key in ("node", "isolation") if attempt.get(key)),
         "Attempts": len(job.status.get("attempts") or []) if attempt else "",
-        "Used": _used(usage),
+        "Used": used_text(attempt, spec.get("resources") or {}),
         "Results": ", ".join(str(item["name"]) for item in outputs.get("results") or []),
         "Files": f"{outputs['filesTotal']}, {view.size_text(outputs.get('bytesTotal', 0))}"
         if outputs.get("filesTotal")
@@ -199,11 +220,58 @@ def detail(resource: dict[str, Any]) -> str:
     return "\n".join(rows + (["", *map(plain, map(without_escapes, trace))] if trace else [])) + "\n"
 
 
-def _used(usage: dict[str, Any]) -> str:
+def _code(spec: dict[str, Any]) -> str:
+    source, environment = spec.get("source") or {}, spec.get("environment") or {}
+    what = source.get("entry") or source.get("path") or source.get("type") or ""
+    if source.get("entry"):
+        what = f"{what} of a folder"
+    runs = environment.get("kernel") or environment.get("language")
+    return f"{what}, {runs}" if what and runs else str(what)
+
+
+def _inputs(spec: dict[str, Any]) -> str:
+    """Those that are named rather than sent, and how many others there are."""
+    given = spec.get("inputs") or []
+    named = [item for item in given if item.get("type") in ("output", "uri")]
+    texts = [f"{item.get('path')} ({origin_text(item)})" for item in named]
+    texts += [", ".join(item.get("names") or []) for item in given if item.get("type") == "variables"]
+    files = sum(item.get("type") == "upload" for item in given)
+    return ", ".join([*texts, *([view.count_text(files, "file")] if files else [])])
+
+
+def origin_text(item: dict[str, Any]) -> str:
+    """Where an input that is named comes from: which file of which job and attempt, or its address."""
+    if item.get("type") == "uri":
+        return str(item.get("uri"))
+    what = "all files" if item.get("file") == "." else str(item.get("file"))
+    which = f", attempt {item['attempt']}" if item.get("attempt") else ""
+    return f"{what} of job {item.get('job')}{which}"
+
+
+def used_text(attempt: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What an attempt used beside what it asked for: ``memory 310.0 MiB of 1 GiB, …``; empty if unknown."""
+    usage = attempt.get("usage") or {}
     if not usage:
         return ""
-    cpu, memory = usage.get("cpuSeconds", 0), usage.get("peakMemoryBytes", 0)
-    return f"{cpu:.1f} CPU seconds, at most {view.size_text(memory)}"
+    parts = [f"memory {view.size_text(usage.get('peakMemoryBytes', 0))}{_of(asked.get('memory'))}"]
+    seconds = view.seconds_between(attempt.get("start"), attempt.get("end"))
+    spent = float(usage.get("cpuSeconds", 0))
+    if seconds:
+        parts.append(f"CPU {spent / seconds:.1f}{_of(asked.get('cpu'))} ({spent:.1f} CPU seconds)")
+    else:
+        parts.append(f"{spent:.1f} CPU seconds")
+    parts.append(f"disk {view.size_text(usage.get('diskBytes', 0))}{_of(asked.get('disk'))}")
+    if usage.get("readBytes") or usage.get("writtenBytes"):
+        read, written = (view.size_text(usage.get(key, 0)) for key in ("readBytes", "writtenBytes"))
+        parts.append(f"read {read}, written {written}")
+    return ", ".join(parts)
+
+
+def _of(quantity: Any) -> str:
+    """`` of 1 GiB`` for ``"1Gi"``; what was not asked for is not told."""
+    if quantity in (None, ""):
+        return ""
+    return " of " + re.sub(r"^([0-9.]+)([KMGTPE]i?)$", r"\1 \2B", str(quantity))
 
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.")

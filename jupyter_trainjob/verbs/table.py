@@ -47,9 +47,19 @@ VERBS: dict[str, Verb] = {
     for verb in (
         Verb(
             "submit",
-            "Send a notebook away as a job; - reads it from standard input.",
+            "Send a notebook, a script or a folder away as a job.",
             "submitting:submit",
-            (argument("notebook", metavar="NOTEBOOK", help="NOTEBOOK.ipynb, or -."), *JOB_OPTIONS, OUTPUT),
+            (
+                argument(
+                    "path",
+                    metavar="WHAT",
+                    help="A notebook (.ipynb), a script (.py, .R, .scala), a folder, or - for a notebook from standard "
+                    "input.",
+                ),
+                argument("--entry", metavar="FILE", help="The script or notebook in the folder that runs."),
+                *JOB_OPTIONS,
+                OUTPUT,
+            ),
         ),
         _verb(
             "list",
@@ -121,6 +131,7 @@ VERBS: dict[str, Verb] = {
             "outputs:files",
             _NAME,
             argument("path", metavar="PATH", nargs="?", help="Only this file, folder or glob."),
+            argument("--all", action="store_true", help="Also those beyond the first 1,000, which takes longer."),
             OUTPUT,
         ),
         _verb(
@@ -130,6 +141,7 @@ VERBS: dict[str, Verb] = {
             _NAME,
             argument("path", metavar="PATH", nargs="?", help="A file, a folder or a glob; all by default."),
             argument("--to", metavar="FOLDER", help="Where to; the current folder by default."),
+            argument("--archive", metavar="FILE", help="All that it left as one tar file: notebook, results, files."),
         ),
         _verb(
             "notebook",
@@ -137,6 +149,29 @@ VERBS: dict[str, Verb] = {
             "outputs:notebook",
             _NAME,
             argument("--to", metavar="FILE", help="Where to; NAME.ipynb by default."),
+        ),
+        _verb(
+            "metrics",
+            "The metrics that a job logged.",
+            "measuring:metrics",
+            _NAME,
+            argument("metrics", metavar="METRIC", nargs="*", help="Only these."),
+            argument("--attempt", metavar="N", type=whole_number, help="Of another attempt than the latest."),
+            argument(
+                "-o",
+                "--output",
+                metavar="FORMAT",
+                choices=("table", "json", "csv"),
+                default="",
+                help="table, json, or csv with every point.",
+            ),
+        ),
+        _verb(
+            "advise",
+            "What to ask for the next time, by what a job and others of its code used.",
+            "measuring:advise",
+            _NAME,
+            OUTPUT,
         ),
         _verb("why", "Why a job waits, and what to do about it.", "looking:why", _NAME, OUTPUT),
         _verb("last", "The job that was submitted last.", "looking:last", OUTPUT),
@@ -154,6 +189,7 @@ VERBS: dict[str, Verb] = {
             argument("name", metavar="PROFILE", nargs="?", help="Only this one."),
             OUTPUT,
         ),
+        _verb("kernels", "The kernels that jobs may run in.", "looking:kernels", OUTPUT),
         _verb("limits", "Who you are, what you may use and what you use now.", "looking:limits", OUTPUT),
         Verb(
             "apply",
