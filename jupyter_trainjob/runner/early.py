@@ -66,6 +66,14 @@ class Job:
     drop: dict[str, int] | None = None
     rlimits: dict[str, int | None] = field(default_factory=dict)
     grace_seconds: float = 8.0
+    libraries: list[str] = field(default_factory=list)
+    jars: list[str] = field(default_factory=list)
+    seed: int | None = None
+
+    @property
+    def metrics(self) -> Path:
+        """The file of points."""
+        return self.out / "metrics.tsv"
 
 
 def load(path: Path) -> Job:
@@ -101,6 +109,9 @@ def load(path: Path) -> Job:
             drop=data.get("drop"),
             rlimits=data.get("rlimits") or {},
             grace_seconds=float(data.get("graceSeconds") or 8),
+            libraries=data.get("libraries") or [],
+            jars=data.get("jars") or [],
+            seed=None if data.get("seed") is None else int(data["seed"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise JobFileError(f"The runner's orders {str(path)!r} lack or garble a field: {error!r}") from error
@@ -147,7 +158,10 @@ def environment(job: Job, folder: Path) -> dict[str, str]:
     found["PYTHONUNBUFFERED"] = "1"  # of Pythons that the code starts: their prints arrive in time and in order
     found.update({name: value for name, value in job.environment.items() if not name.startswith("JUPYTER_TRAINJOB_")})
     found["TRAINJOB_JOB_UID"] = job.uid
-    found["TRAINJOB_METRICS"] = str(job.out / "metrics.tsv")
+    found["TRAINJOB_METRICS"] = str(job.metrics)
+    if job.seed is not None:
+        found["TRAINJOB_SEED"] = str(job.seed)
+        found.setdefault("PYTHONHASHSEED", str(job.seed))
     ours = str(Path(__file__).parent / "injob")  # before all else: it is what ``import jupyter_trainjob`` means here
     found["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, found.get("PYTHONPATH", "")]))
     found["JPY_PARENT_PID"] = str(os.getpid())

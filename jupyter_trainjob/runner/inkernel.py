@@ -10,11 +10,13 @@ message ``number`` shows. ``MARK`` is random and known to runner and kernel only
 from __future__ import annotations
 
 import codecs
+import importlib.util
 import io
 import json
 import logging
 import os
 import platform
+import random
 import sys
 import threading
 import warnings
@@ -73,7 +75,7 @@ class _Text(io.TextIOWrapper):
         return dict(shell.parent_header) if shell is not None else {}
 
 
-def install(mark: bytes, no_input: str) -> None:
+def install(mark: bytes, no_input: str, seed: int | None = None) -> None:
     """Take over streams, ``input`` and ``exit``; called once, before the user's code."""
     shell = _shell()
     kernel = shell.kernel
@@ -94,6 +96,9 @@ def install(mark: bytes, no_input: str) -> None:
     _never_drop(kernel)
     _refuse_input(kernel, no_input)
     _exit_as_in_a_script(shell)
+    _failures_fail(shell)
+    if seed is not None:
+        _seed(seed)
 
 
 def _mark_messages(kernel: Any, mark: bytes, fd: int) -> None:
@@ -153,6 +158,79 @@ def _exit_as_in_a_script(shell: Any) -> None:
     for name in ("exit", "quit"):
         shell.user_ns[name] = shell.user_ns_hidden[name] = leave
     warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit', or Ctrl-D.")
+
+
+def _failures_fail(shell: Any) -> None:
+    """What magics show as an error and then swallow (``%%time`` of IPython 8, ``%run``) fails the cell."""
+    cell_magic, line_magic = shell.run_cell_magic, shell.run_line_magic
+
+    def run_cell_magic(name: str, line: str, cell: str) -> Any:
+        return (honest(cell_magic, shell) if name == "time" else cell_magic)(name, line, cell)
+
+    def run_line_magic(name: str, line: str, _stack_depth: int = 1) -> Any:
+        if name in ("time", "run"):
+            return honest(line_magic, shell)(name, line, _stack_depth=_stack_depth + 2)  # two frames are ours
+        return line_magic(name, line, _stack_depth=_stack_depth + 1)
+
+    shell.run_cell_magic, shell.run_line_magic = run_cell_magic, run_line_magic
+
+
+def honest(magic: Any, shell: Any) -> Any:
+    """``magic``, but an exception that it would only show is raised instead, once it is over."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        shown: list[BaseException] = []
+        show = shell.showtraceback
+
+        def instead(*args: Any, **kwargs: Any) -> None:
+            error, frame = sys.exc_info()[1], sys._getframe(1)
+            if error is None or frame.f_globals.get("__name__", "").partition(".")[0] != "IPython":
+                show(*args, **kwargs)  # the code itself shows an error that it has dealt with
+            else:
+                shown.append(error)
+
+        shell.showtraceback = instead
+        try:
+            value = magic(*args, **kwargs)
+        finally:
+            shell.showtraceback = show
+        if shown:
+            raise shown[0]
+        return value
+
+    return run
+
+
+def _seed(seed: int) -> None:
+    """Let ``random`` begin there, and NumPy's global generator when it is imported (now would cost its import)."""
+    random.seed(seed)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(seed)
+    else:
+        sys.meta_path.insert(0, _SeedsNumPy(seed))
+
+
+class _SeedsNumPy:
+    """Finds ``numpy.random`` as all others would, and seeds it right behind its import."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "numpy.random":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        loader: Any = spec.loader if spec is not None else None
+        if loader is not None:
+            execute = loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                module.seed(self._seed)
+
+            loader.exec_module = exec_module
+        return spec
 
 
 def receive(path: str, names: list[str], made_by: str) -> None:

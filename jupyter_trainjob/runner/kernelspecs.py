@@ -23,6 +23,7 @@ def start_named(job: Job) -> tuple[Kernel, Language]:
         raise JobFileError(f"There is no kernel {asked} here; there are: {', '.join(sorted(found)) or 'none'}.")
     spec: dict[str, Any] = found[name]["spec"]
     language = find(str(spec.get("language", "")))
+    language.check()
     folder, connection, file = prepare(tcp=language.tcp)
     replace = {"{connection_file}": str(file), "{resource_dir}": found[name]["resource_dir"]}
     command = []

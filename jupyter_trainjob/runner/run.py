@@ -19,11 +19,14 @@ from .inputs import InputError, link_inputs
 from .languages import Language
 from .session import KernelGone, Session
 from .stream import Log
+from .told import Points
 
 START_SECONDS = 120.0
 """How long a kernel may take until it answers."""
 LEAVE_SECONDS = 3.0
 """How long the kernel may take for its ``atexit`` after the last cell."""
+PROGRESS_SECONDS = 0.1
+"""How often at most the code's own progress is told."""
 TRACEBACK_BYTES = 64 * 1024
 EVALUE_CHARACTERS = 4000
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -53,7 +56,8 @@ class Run:
         self.results = [result_error(name, "the code did not finish") for name in job.results]
         self.exit_status: int | None = None
         self._dead, self._stop = asyncio.Event(), asyncio.Event()
-        self._next_save = 0.0
+        self._next_save = self._next_progress = 0.0
+        self._later: asyncio.TimerHandle | None = None  # will tell of the code's latest progress
         self._progress: dict[str, Any] = {"cellsDone": 0, "cells": 0, "cellId": "", "fraction": None, "message": ""}
 
     async def execute(self) -> None:
@@ -78,6 +82,8 @@ class Run:
             self._save()
         if outcome == "kernelDied":
             error = self._how_it_died()
+        if self._later is not None:
+            self._report()
         self.events.send("end", outcome=outcome, error=error, results=self.results)
         shutil.rmtree(self.kernel.folder, ignore_errors=True)
 
@@ -87,14 +93,15 @@ class Run:
         notebook = documents.load(self.job.notebook)
         documents.inject(notebook, self.job.parameters, self.language)
         link_inputs(self.job.work, self.job.inputs)
-        session = self.session = Session(notebook, self.kernel, self.language, self.log, self._said)
+        points = Points(self.job.metrics)
+        session = self.session = Session(notebook, self.kernel, self.language, self.log, self._said, points)
         if self._dead.is_set():
             session.died()
         try:
             await session.connect(START_SECONDS)
         except asyncio.TimeoutError:
             raise KernelGone from None
-        await session.take_over()
+        await session.take_over(self.job.seed)
         if self.python:
             await self._receive(session)
         self.events.send("started")
@@ -165,9 +172,16 @@ class Run:
         """The code's own words on its progress."""
         fraction, message = data.get("fraction"), data.get("message", "")
         is_number = isinstance(fraction, (int, float)) and not isinstance(fraction, bool) and 0 <= fraction <= 1
-        self._report(fraction=fraction if is_number else None, message=str(message)[:500])
+        self._progress.update(fraction=fraction if is_number else None, message=str(message)[:500])
+        if self._later is None:
+            wait = max(0.0, self._next_progress - time.monotonic())
+            self._later = asyncio.get_running_loop().call_later(wait, self._report)
 
     def _report(self, **change: Any) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._next_progress = time.monotonic() + PROGRESS_SECONDS
         self._progress.update(change)
         self.events.send("progress", **self._progress)
 

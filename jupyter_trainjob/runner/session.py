@@ -20,6 +20,7 @@ from .early import Kernel
 from .languages import Language
 from .notebook import CellOutputs, add_stream, error_output, from_dict
 from .stream import Log, Parser, Pipe, Token
+from .told import Lines, Point, Points, Progress
 
 PROGRESS_TYPE = "application/vnd.trainjob.progress+json"
 _SHOWN = frozenset(
@@ -30,6 +31,8 @@ _SHOWN = frozenset(
 )
 HOLD_SECONDS = 5.0
 """How long text waits for a displayed object that stands before it but does not come."""
+PART_SECONDS = 0.3
+"""How long the beginning of what may be a line for us (see :mod:`.told`) waits for the rest."""
 
 
 class KernelGone(Exception):
@@ -49,15 +52,18 @@ class Session(NotebookClient):
         language: Language,
         log: Log,
         progress: Callable[[dict[str, Any]], None],
+        points: Points,
     ) -> None:
         super().__init__(notebook)
         self.kernel, self.language, self._log, self._progress = kernel, language, log, progress
+        self._points, self._lines, self._told = points, Lines(), Lines()
         self.started = self.taken_over = self._subscribed = self._closed = False
         self.mark = b"\x1etj" + os.urandom(12).hex().encode()  # printable in every language, but printed in none
         self._pipe, self._parser = Pipe(kernel.output), Parser(self.mark)
         self._tokens: list[Token] = []
         self._reached = self._released = 0
         self._turn, self._free = asyncio.Lock(), asyncio.Event()
+        self._pointless = False  # whether the log says that points are lost
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._idle: dict[str, asyncio.Event] = {}
         self._here: tuple[NotebookNode, int, CellOutputs] | None = None
@@ -114,6 +120,7 @@ class Session(NotebookClient):
             await self._drain()
             for token in self._parser.end():
                 await self._handle_token(token)
+            await self._release()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -171,12 +178,14 @@ class Session(NotebookClient):
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def take_over(self) -> None:
-        """Prepare the kernel for our way of running cells. What it said before is kept in ``early``, not in the log.
+    async def take_over(self, seed: int | None = None) -> None:
+        """Prepare the kernel for our way of running cells; its random numbers begin at ``seed``.
+
+        What it said before is kept in ``early``, not in the log.
 
         A kernel that does not let itself be taken over, an unknown one of R or Scala, is used as it is.
         """
-        code = self.language.take_over(self.mark)
+        code = self.language.take_over(self.mark, seed)
         if not code:
             return
         try:
@@ -215,6 +224,9 @@ class Session(NotebookClient):
         cell.outputs = []
         cell.metadata["execution"] = {}
         outputs = CellOutputs(cell)
+        async with self._turn:
+            await self._release()
+            self._lines.begin_line()
         self._here = (cell, index, outputs)
         self.clear_before_next_output = False
         code, answer = self._code(cell)
@@ -245,15 +257,17 @@ class Session(NotebookClient):
         """An error that did not come as a message is shown as one."""
         if answer["status"] != "error" or not answer["traceback"]:
             return
-        cell.outputs.append(error_output(answer))
-        await self._log.line("\n".join(answer["traceback"]))
+        async with self._turn:
+            await self._release()
+            cell.outputs.append(error_output(answer))
+            await self._log.line("\n".join(answer["traceback"]))
 
     # What comes back
 
     async def _pump(self) -> None:
         """Bring text from the pipe to the log, up to a mark whose message has not come."""
         while not self._pipe.ended:
-            await self._pipe.readable()
+            await self._readable()
             async with self._turn:
                 await self._advance(self._pipe.read())
             deadline = time.monotonic() + HOLD_SECONDS
@@ -265,6 +279,17 @@ class Session(NotebookClient):
                     if time.monotonic() >= deadline:
                         self._released = max(self._released, self._reached)
                     await self._advance(b"")
+
+    async def _readable(self) -> None:
+        """Wait for text. What may be the beginning of a line for us does not wait long for the rest of it."""
+        if self._lines.holds:
+            try:
+                await asyncio.wait_for(self._pipe.readable(), PART_SECONDS)
+                return
+            except asyncio.TimeoutError:
+                async with self._turn:
+                    await self._release(short=True)
+        await self._pipe.readable()
 
     @property
     def _held(self) -> bool:
@@ -295,12 +320,42 @@ class Session(NotebookClient):
     async def _handle_token(self, token: Token) -> None:
         name, data = token
         if isinstance(data, int):
+            await self._release(short=True)
             self._reached = max(self._reached, data)
             return
         if not self.started:
             self.early += data
             del self.early[:-16384]
             return
+        if name == "stderr":
+            await self._release(short=True)
+            await self._print(name, data)
+            return
+        points: list[bytes] = []
+        for part in (self._told if name == "told" else self._lines).feed(data):
+            if isinstance(part, Point):
+                points.append(part)
+            elif isinstance(part, Progress):
+                self._progress(part)
+            elif name != "told":
+                await self._print(name, part)
+        if points:
+            await self._keep_points(b"".join(points))
+
+    async def _release(self, *, short: bool = False) -> None:
+        """Bring out what was held back as the beginning of a line for us."""
+        if held := self._lines.release(short=short):
+            await self._print("stdout", held)
+
+    async def _keep_points(self, lines: bytes) -> None:
+        try:
+            self._points.write(lines)
+        except OSError as error:  # a full disk, or something of the job's in the file's place: not the code's failure
+            if not self._pointless:
+                await self._log.line(f"[metrics are lost: their file can't be written: {error.strerror}]")
+            self._pointless = True
+
+    async def _print(self, name: str, data: bytes) -> None:
         await self._log.write(data)
         if self._here is not None:
             cell, index, outputs = self._here
@@ -344,6 +399,7 @@ class Session(NotebookClient):
         if type_ in ("display_data", "execute_result", "update_display_data"):
             if self._is_progress(content):
                 return
+            self._lines.begin_line()
             if not outputs.rich(_size(content)):
                 content = {**content, "data": _too_large(content["data"])}
                 message = {**message, "content": content}

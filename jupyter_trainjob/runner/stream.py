@@ -13,8 +13,10 @@ from collections.abc import Iterator
 READ_BYTES = 256 * 1024
 _LONGEST = 24  # of what may follow the mark: "d", a number, ";"
 
+_SWITCHES = {b"e": "stderr", b"o": "stdout", b"t": "told"}
+
 Token = tuple[str, bytes | int]
-"""``("stdout" | "stderr", bytes)`` or ``("mark", number)``."""
+"""``("stdout" | "stderr" | "told", bytes)`` or ``("mark", number)``; ``told`` is for :mod:`.told` only, not text."""
 
 
 class Parser:
@@ -42,8 +44,8 @@ class Parser:
                 yield self._name, data[position:found]
             behind = found + len(self._mark)
             kind = data[behind : behind + 1]
-            if kind in (b"e", b"o"):
-                self._name = "stderr" if kind == b"e" else "stdout"
+            if kind in _SWITCHES:
+                self._name = _SWITCHES[kind]
                 position = behind + 1
                 continue
             end = data.find(b";", behind, behind + _LONGEST)

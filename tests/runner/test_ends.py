@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_trainjob.runner.inkernel import honest
+
 from .harness import launch, notebook, run, start
 
 
@@ -222,3 +224,57 @@ def test_what_was_set_before_the_code_failed_comes_back(tmp_path):
     told = {one["name"]: one["error"] for one in ended.end["results"]}
     assert told == {"a": "", "b": "the code did not set a variable 'b'"}
     assert (tmp_path / "out" / "results" / "a").exists()
+
+
+SWALLOWED = {
+    "%%time": "%%time\nx = 1\nx / 0",
+    "%time": "def f(y):\n    %time z = y / 0\nf(1)",
+    "%run": "open('bad.py', 'w').write('x = 1\\nx / 0\\n')\n%run bad.py",
+}
+
+
+@pytest.mark.parametrize("code", SWALLOWED.values(), ids=SWALLOWED)
+def test_a_magic_that_shows_an_error_and_swallows_it_fails_the_job(tmp_path, code):
+    ended = run(tmp_path, notebook(code, "print('not reached')"))
+    assert (ended.outcome, ended.end["error"]["ename"]) == ("error", "ZeroDivisionError")
+    assert b"not reached" not in ended.log
+    if code.startswith("%%time"):
+        assert ended.end["error"]["line"] == 3
+
+
+def test_an_error_that_the_code_dealt_with_and_showed_fails_nothing(tmp_path):
+    code = "%%time\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()\nprint('on')"
+    ended = run(tmp_path, notebook(code))
+    assert ended.outcome == "ok"
+    assert b"ZeroDivisionError" in ended.log and b"on\n" in ended.log
+
+
+class Shell:
+    """What a magic has of IPython's shell."""
+
+    def __init__(self):
+        self.shown = 0
+
+    def showtraceback(self, *_args, **_kwargs):
+        self.shown += 1
+
+
+def swallowing(shell, module):
+    """A magic, of ``module``, that does as ``%%time`` of IPython 8."""
+    source = (
+        "def magic(line, cell=None):\n    try:\n        1 / 0\n    except Exception:\n        shell.showtraceback()"
+    )
+    space = {"__name__": module, "shell": shell}
+    exec(source, space)
+    return space["magic"]
+
+
+def test_what_ipython_shows_is_raised_and_what_the_code_shows_is_shown():
+    shell = Shell()
+    with pytest.raises(ZeroDivisionError):
+        honest(swallowing(shell, "IPython.core.magics.execution"), shell)("", "")
+    assert shell.shown == 0
+    honest(swallowing(shell, "__main__"), shell)("", "")
+    assert shell.shown == 1
+    shell.showtraceback()
+    assert shell.shown == 2

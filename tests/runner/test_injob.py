@@ -40,7 +40,7 @@ def test_the_package_has_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None
 @given(st.lists(st.tuples(st.floats(), st.none() | st.integers(-(2**40), 2**40)), min_size=1, max_size=20))
 def test_every_number_is_written_so_that_it_reads_as_itself(points: list[tuple[float, int | None]]) -> None:
     for value, step in points:
-        name, at, text, _ = injob._line("loss", value, step).decode().rstrip("\n").split("\t")
+        name, at, text, _ = injob.point("loss", value, step).decode().rstrip("\n").split("\t")
         assert name == "loss" and at == ("" if step is None else str(step))
         assert float(text) == value or (math.isnan(value) and math.isnan(float(text)))
 

@@ -111,6 +111,7 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         "environment": environment,
         "threads": max(1, -(-job.spec.resources.cpu_millis // 1000)),
         "memoryBytes": limits.memory_bytes,
+        "seed": job.spec.seed,
         "drop": None,
         "rlimits": rlimits,
         "graceSeconds": RUNNER_GRACE_SECONDS,

@@ -74,12 +74,15 @@ class Language:
         """Environment variables that keep its kernel within the job's processors and memory."""
         return {}
 
+    def check(self) -> None:
+        """Whether its kernel can start within the limits that are now in force. Raises ``JobFileError``."""
+
     def command(self, command: list[str], job: Job) -> list[str]:
         """The command that starts a kernel, from its kernelspec's."""
         return command
 
-    def take_over(self, mark: bytes) -> str:
-        """Code that prepares the kernel, run once and silently; empty: there is none."""
+    def take_over(self, mark: bytes, seed: int | None = None) -> str:
+        """Code that prepares the kernel, run once and silently; empty: there is none. ``seed`` is of random numbers."""
         return ""
 
     def cell(self, source_file: str, answer_file: str) -> str:

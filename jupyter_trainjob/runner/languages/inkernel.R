@@ -10,7 +10,7 @@ no_input <- ""
 shown <- 0L
 
 # Called once, before the user's code.
-install <- function(the_mark, refusal) {
+install <- function(the_mark, refusal, seed) {
   self <- parent.env(environment())
   self$mark <- the_mark
   self$no_input <- refusal
@@ -25,8 +25,91 @@ install <- function(the_mark, refusal) {
   })
   cores <- suppressWarnings(as.integer(Sys.getenv("MC_CORES")))
   if (!is.na(cores)) options(mc.cores = cores)
-  attach(list(.trainjob = self), name = "tools:trainjob", warn.conflicts = FALSE)
+  ours <- list(.trainjob = self, log_metric = log_metric, log_metrics = log_metrics, progress = progress)
+  attach(ours, name = "tools:trainjob", warn.conflicts = FALSE)
+  if (!is.null(seed)) set.seed(seed)
   invisible()
+}
+
+# What code in a job has of us, as in Python.
+
+points <- NULL # the file of points, once it is open
+names_seen <- new.env() # that were found to be fit for a metric
+told_at <- -Inf
+told_text <- ""
+
+# Log one point of the metric `name`: `value` at `step` (the next one, if left out).
+log_metric <- function(name, value, step = NULL) {
+  append_points(point(name, value, step))
+  invisible()
+}
+
+# Log several metrics, a named vector or list, at one `step`.
+log_metrics <- function(values, step = NULL) {
+  names <- names(values)
+  if (is.null(names)) stop("log_metrics() takes named values, such as c(loss = 0.5, accuracy = 0.9)", call. = FALSE)
+  lines <- vapply(seq_along(values), function(at) point(names[[at]], values[[at]], step), "")
+  if (length(lines) > 0L) append_points(paste(lines, collapse = "\n"))
+  invisible()
+}
+
+# Tell how far the job is: a fraction from 0 to 1, and a few words. Cheap to call often: it tells ten a second.
+progress <- function(fraction, message = "") {
+  if (!is.numeric(fraction) || length(fraction) != 1L || is.na(fraction) || fraction < 0 || fraction > 1) {
+    stop("progress takes a fraction from 0 to 1, not ", shortly(fraction), ": done / all, for example", call. = FALSE)
+  }
+  now <- proc.time()[[3L]]
+  text <- trimws(gsub("[[:space:]]+", " ", paste(message, collapse = " ")))
+  if (fraction < 1 && text == told_text && now - told_at < 0.1) return(invisible())
+  told_at <<- now
+  told_text <<- text
+  line <- paste0("::trainjob progress ", number(fraction), " ", substr(text, 1L, 500L))
+  cat(paste0(mark, "t", line, "\n", mark, "o"), file = stderr())
+  invisible()
+}
+
+point <- function(name, value, step) {
+  if (!(is.character(name) && length(name) == 1L && !is.na(name) && (nzchar(name) && !is.null(names_seen[[name]])))) {
+    check_name(name)
+  }
+  if (!((is.numeric(value) || is.logical(value)) && length(value) == 1L) || is.object(value)) {
+    kind <- if (length(value) == 1L || is.object(value)) class(value)[[1L]] else paste("vector of", length(value))
+    stop("log_metric('", name, "', ...) takes one number, not a ", kind, "; of a vector log its mean, say, or each ",
+      "element under a name of its own", call. = FALSE)
+  }
+  if (is.null(step)) {
+    at <- ""
+  } else if (is.numeric(step) && length(step) == 1L && is.finite(step)) {
+    at <- if (step == trunc(step) && abs(step) < 1e15) sprintf("%.0f", step) else number(step)
+  } else {
+    stop("log_metric('", name, "', ...) takes a finite step, not ", shortly(step), call. = FALSE)
+  }
+  text <- if (is.finite(value)) number(value) else if (is.na(value)) "nan" else if (value > 0) "inf" else "-inf"
+  paste0(name, "\t", at, "\t", text, "\t", sprintf("%.3f", unclass(Sys.time())))
+}
+
+check_name <- function(name) {
+  fine <- is.character(name) && length(name) == 1L && !is.na(name) && nzchar(name) && validUTF8(name) &&
+    nchar(name, "bytes") <= 200L && !grepl("[[:cntrl:]]", name)
+  if (!fine) {
+    stop("a metric's name is a short text on one line, such as 'loss', not ", shortly(name), call. = FALSE)
+  }
+  names_seen[[name]] <- TRUE
+}
+
+shortly <- function(value) substr(paste(deparse(value, nlines = 1L)), 1L, 100L)
+
+number <- function(value) {
+  text <- sprintf("%.15g", value)
+  if (as.numeric(text) == value) text else sprintf("%.17g", value)
+}
+
+append_points <- function(text) {
+  if (is.null(points) || !tryCatch(isOpen(points), error = function(error) FALSE)) { # closeAllConnections() closed it
+    points <<- file(Sys.getenv("TRAINJOB_METRICS"), open = "ab")
+  }
+  writeLines(enc2utf8(text), points, useBytes = TRUE)
+  flush(points)
 }
 
 # Run the cell in the file `source` and leave {status, ename, evalue, traceback, line} in the file `target`.

@@ -37,6 +37,45 @@ object _trainjob {
   try System.setSecurityManager(new Watch) catch { case _: UnsupportedOperationException => () }
   org.apache.logging.log4j.core.config.Configurator.setLevel(
     "org.apache.toree.kernel.protocol.v5.stream.KernelOutputStream", org.apache.logging.log4j.Level.ERROR)
+  // What code in a job has of us, as in Python.
+  def log_metric(name: String, value: Double): Unit = append(point(name, value, ""))
+  def log_metric(name: String, value: Double, step: Double): Unit = append(point(name, value, at(name, step)))
+  def log_metrics(values: Map[String, Any]): Unit = append(values.map { case (name, value) => point(name, number(name, value), "") }.mkString)
+  def log_metrics(values: Map[String, Any], step: Double): Unit =
+    append(values.map { case (name, value) => point(name, number(name, value), at(name, step)) }.mkString)
+  def progress(fraction: Double, message: String = ""): Unit = {
+    if (!(fraction >= 0 && fraction <= 1))
+      throw new IllegalArgumentException(s"progress takes a fraction from 0 to 1, not $fraction: done / all, for example")
+    val text = message.trim.replaceAll("\\s+", " ").take(500)
+    val now = System.nanoTime
+    val tells = told.synchronized {
+      val late = fraction >= 1 || text != told.text || now - told.at >= 100000000L
+      if (late) { told.at = now; told.text = text }
+      late
+    }
+    if (tells) stdout.write(mark ++ s"t::trainjob progress $fraction $text\n".getBytes(UTF_8) ++ mark ++ "o".getBytes)
+  }
+  private object told { var at: Long = System.nanoTime - 1000000000L; var text = "" }
+  private lazy val points = java.nio.channels.FileChannel.open(Paths.get(System.getenv("TRAINJOB_METRICS")),
+    java.nio.file.StandardOpenOption.CREATE, java.nio.file.StandardOpenOption.WRITE, java.nio.file.StandardOpenOption.APPEND)
+  private def append(lines: String): Unit = points.write(java.nio.ByteBuffer.wrap(lines.getBytes(UTF_8)))
+  private def point(name: String, value: Double, step: String): String = {
+    if (name == null || name.isEmpty || name.exists(_.isControl) || name.getBytes(UTF_8).length > 200)
+      throw new IllegalArgumentException(s"a metric's name is a short text on one line, such as 'loss', not '${String.valueOf(name).take(100)}'")
+    val text = if (value.isNaN) "nan" else if (value.isInfinite) { if (value > 0) "inf" else "-inf" } else value.toString
+    val now = System.currentTimeMillis
+    s"$name\t$step\t$text\t${now / 1000}.${(now % 1000 + 1000).toString.substring(1)}\n"
+  }
+  private def number(name: String, value: Any): Double = value match {
+    case one: java.lang.Number => one.doubleValue
+    case one: BigDecimal => one.toDouble
+    case one: BigInt => one.toDouble
+    case one => throw new IllegalArgumentException(s"log_metric('$name', ...) takes one number, not a ${if (one == null) "null" else one.getClass.getSimpleName}")
+  }
+  private def at(name: String, step: Double): String = {
+    if (step.isNaN || step.isInfinite) throw new IllegalArgumentException(s"log_metric('$name', ...) takes a finite step, not $step")
+    if (step == math.rint(step) && step.abs < 1e15) step.toLong.toString else step.toString
+  }
   def begin(): Unit = () // makes this object before the cells, with all that is said while it is made
   def run(source: String, target: String): Unit = {
     val code = new String(Files.readAllBytes(Paths.get(source)), UTF_8)

@@ -43,14 +43,14 @@ class Python(Language):
             return "{" + ", ".join(f"{str(key)!r}: {self.literal(one)}" for key, one in value.items()) + "}"
         raise ParameterError(f"a value can't be of type {type(value).__name__}")
 
-    def take_over(self, mark: bytes) -> str:
+    def take_over(self, mark: bytes, seed: int | None = None) -> str:
         """Lay our streams into the kernel; ``%%trainjob`` runs in place."""
         kernel, place = ((_RUNNER / name).read_text(encoding="utf-8") for name in ("inkernel.py", "inplace.py"))
         return (
             "import sys as _s, types as _t\n"
             "_m = _s.modules['_trainjob_inkernel'] = _t.ModuleType('_trainjob_inkernel')\n"
             f"exec(compile({kernel!r}, '<trainjob>', 'exec'), _m.__dict__)\n"
-            f"_m.install({mark!r}, {NO_INPUT!r})\n"
+            f"_m.install({mark!r}, {NO_INPUT!r}, {seed!r})\n"
             "_p = _t.ModuleType('_trainjob_inplace')\n"
             f"exec(compile({place!r}, '<trainjob>', 'exec'), _p.__dict__)\n"
             "_p.install(get_ipython())\n"

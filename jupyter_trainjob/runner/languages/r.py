@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 import re
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..early import JobFileError
 from .base import Language, ParameterError
 from .values import depth
 
@@ -42,6 +45,7 @@ _RESERVED = frozenset(
 _INTEGER = 2**31 - 1
 _EXACT = 2**53
 _DEEPEST = 15  # R's parser gives up at 50 brackets in one another; one of our levels may take three
+_OPEN_FILES = 256
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _AGENT = Path(__file__).with_name("inkernel.R")
 NO_INPUT = "readline() has nobody to answer it in a job. Pass the value as a parameter (--param name=value)."
@@ -104,14 +108,29 @@ class R(Language):
     def environment(self, job: Job) -> dict[str, str]:
         """``parallel``, data.table and RcppParallel keep to the job's processors."""
         names = ("MC_CORES", "R_DATATABLE_NUM_THREADS", "RCPP_PARALLEL_NUM_THREADS")
-        return dict.fromkeys(names, str(job.threads))
+        found = dict.fromkeys(names, str(job.threads))
+        if job.libraries:
+            others = job.environment.get("R_LIBS") or os.environ.get("R_LIBS", "")
+            paths = dict.fromkeys([*job.libraries, *filter(None, others.split(os.pathsep))])
+            found["R_LIBS"] = os.pathsep.join(paths)
+        return found
 
-    def take_over(self, mark: bytes) -> str:
+    def check(self) -> None:
+        """R says no more than that the limit is too low, and ends."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if 0 <= limit < _OPEN_FILES:
+            raise JobFileError(
+                f"R does not start with fewer than {_OPEN_FILES} open files, and this job may have {limit}. "
+                "Set resources.openFiles to 1024, or choose a profile that does."
+            )
+
+    def take_over(self, mark: bytes, seed: int | None = None) -> str:
         """Read ``inkernel.R`` into an environment of its own, which ``search()`` shows as ``tools:trainjob``."""
+        begin = "NULL" if seed is None else f"{seed % 2**31}L"  # R's seeds are of 31 bits
         return (
             "local({ made <- new.env(parent = baseenv()); "
             f"sys.source({quoted(str(_AGENT))}, made, keep.source = FALSE); "
-            f"made$install({quoted(mark.decode('ascii'))}, {quoted(NO_INPUT)}) "
+            f"made$install({quoted(mark.decode('ascii'))}, {quoted(NO_INPUT)}, {begin}) "
             "})"
         )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +123,9 @@ class Scala(Language):
         found["SPARK_SUBMIT_OPTS"] = f"{_processors(job)} {job.environment.get('SPARK_SUBMIT_OPTS', '')}".strip()
         if job.memory_bytes:
             found["SPARK_DRIVER_MEMORY"] = f"{_heap_megabytes(job.memory_bytes)}m"
+        if job.jars:  # Toree gives these words to a shell
+            given = job.environment.get("SPARK_OPTS") or os.environ.get("SPARK_OPTS", "")
+            found["SPARK_OPTS"] = f"{given} --jars {shlex.quote(','.join(job.jars))}".strip()
         return found
 
     def command(self, command: list[str], job: Job) -> list[str]:
@@ -132,11 +137,12 @@ class Scala(Language):
             options.append(f"-Xmx{_heap_megabytes(job.memory_bytes)}m")
         return [command[0], *options, *command[1:]]
 
-    def take_over(self, mark: bytes) -> str:
+    def take_over(self, mark: bytes, seed: int | None = None) -> str:
         """Define ``_trainjob``; fails in a kernel that is not Toree."""
         source = _AGENT.read_text(encoding="utf-8")
         source = source.replace('"MARK"', quoted(mark.decode("ascii"))).replace('"NO_INPUT"', quoted(NO_INPUT))
-        return f"{source}\n_trainjob.begin()"
+        begin = "" if seed is None else f"\nscala.util.Random.setSeed({seed}L)"
+        return f"{source}\nimport _trainjob.{{log_metric, log_metrics, progress}}\n_trainjob.begin(){begin}"
 
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""

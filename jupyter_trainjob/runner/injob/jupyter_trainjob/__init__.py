@@ -31,7 +31,7 @@ def log_metric(name: str, value: SupportsFloat, step: float | None = None) -> No
 
     Read back with ``job.metrics()``. Raises ``TypeError`` and ``ValueError`` for what is no point.
     """
-    line = _line(name, value, step)
+    line = point(name, value, step)
     descriptor = _descriptor()
     if descriptor is not None:
         os.write(descriptor, line)
@@ -39,7 +39,7 @@ def log_metric(name: str, value: SupportsFloat, step: float | None = None) -> No
 
 def log_metrics(values: Mapping[str, SupportsFloat], step: float | None = None) -> None:
     """Log several metrics at one ``step``."""
-    lines = b"".join(_line(name, value, step) for name, value in values.items())
+    lines = b"".join(point(name, value, step) for name, value in values.items())
     descriptor = _descriptor()
     if descriptor is not None and lines:
         os.write(descriptor, lines)
@@ -69,7 +69,8 @@ def progress(fraction: SupportsFloat, message: str = "") -> None:
         sys.stdout.flush()
 
 
-def _line(name: str, value: SupportsFloat, step: float | None) -> bytes:
+def point(name: str, value: SupportsFloat, step: float | None) -> bytes:
+    """The line of the file that is this point. Raises ``TypeError`` and ``ValueError`` for what is none."""
     if not isinstance(name, str) or not name or not name.isprintable() or len(name.encode()) > NAME_BYTES:
         raise ValueError(f"a metric's name is a short text on one line, such as 'loss', not {name!r:.100}")
     try:
