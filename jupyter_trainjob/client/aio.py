@@ -156,6 +156,11 @@ class AsyncJob(JobView):
         """Submit the same once more, as a new job, which is returned."""
         return AsyncJob(self.client, await self.client.transport.run(on_job.retry(self.client.session, self, message)))
 
+    async def rerun(self, parameters: Mapping[str, Any] | None = None) -> AsyncJob:
+        """A new job that does what this one did, as recorded; see :func:`.jobs.rerun`."""
+        run = self.client.transport.run
+        return AsyncJob(self.client, await run(on_job.rerun(self.client.session, self, parameters)))
+
     async def metric_points(self, *, attempt: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """The points ``{name, step, value, time}`` one by one as they are read: for more than memory holds."""
         steps = on_job.metric_points(self.client.session, self, attempt=attempt)

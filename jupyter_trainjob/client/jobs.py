@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import archive, download, logs, ops, results
+from . import archive, download, logs, ops, results, typed
 from . import metrics as points
 from .effects import Request, Steps, offload
 from .errors import Conflict, JobFailed
@@ -60,6 +60,16 @@ def release(session: Session, job: JobView, message: str = "") -> Steps[Json]:
 def retry(session: Session, job: JobView, message: str = "") -> Steps[Json]:
     """Submit the same once more, as a new job."""
     return (yield from ops.act(session, job.namespace, job.uid, "retry", message))
+
+
+def rerun(session: Session, job: JobView, parameters: Mapping[str, Any] | None = None) -> Steps[Json]:
+    """Submit a new job of what this one did, as recorded: code, inputs, exact environment, limits, parameters, seed.
+
+    ``parameters`` go over the recorded ones. :class:`Conflict` before the job's end, or where something is gone.
+    """
+    given = {name: typed.encode(item, name) for name, item in (parameters or {}).items()}
+    body = {"parameters": given} if given else {}
+    return (yield from session.json(Request("POST", ops.job_path(job.namespace, job.uid, "rerun"), json=body)))
 
 
 def delete(session: Session, job: JobView, *, propagation: str = "cascade") -> Steps[bool]:

@@ -169,6 +169,10 @@ class Job(JobView):
         for piece in self.client.transport.iterate(on_job.metric_points(self.client.session, self, attempt=attempt)):
             yield from piece
 
+    def rerun(self, parameters: Mapping[str, Any] | None = None) -> Job:
+        """A new job that does what this one did, as recorded; see :func:`.jobs.rerun`."""
+        return Job(self.client, self.client.transport.run(on_job.rerun(self.client.session, self, parameters)))
+
     @overload
     def logs(
         self, follow: Literal[False] = False, *, tail: int | None = None, attempt: int | None = None

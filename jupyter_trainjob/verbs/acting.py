@@ -1,4 +1,4 @@
-"""Verbs that change jobs: cancel, hold, release, retry, delete."""
+"""Verbs that change jobs: cancel, hold, release, retry, rerun, delete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 
 from ..client import InputError, Job
 from .context import Context, Show
+from .options import parameters
 
 
 def cancel(context: Context, arguments: argparse.Namespace) -> None:
@@ -40,6 +41,13 @@ def release(context: Context, arguments: argparse.Namespace) -> None:
 def retry(context: Context, arguments: argparse.Namespace) -> Show:
     """The same as a new job."""
     job = context.find(arguments.name, arguments.namespace).retry()
+    context.submitted(job)
+    return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
+
+
+def rerun(context: Context, arguments: argparse.Namespace) -> Show:
+    """What it did as a new job, as recorded."""
+    job = context.find(arguments.name, arguments.namespace).rerun(parameters(arguments.param))
     context.submitted(job)
     return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
 

@@ -5,7 +5,7 @@ Standard library only, and little of it: every kernel loads the magic.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,15 @@ NAMESPACE = argument(
     "-n", "--namespace", metavar="NAMESPACE", help="Of this course or project, not your own namespace."
 )
 
+PARAM = argument(
+    "--param",
+    metavar="NAME=VALUE",
+    action="append",
+    default=[],
+    help="Set a variable before the code runs; again for more. The value is JSON (0.1, true, [1, 2], also NaN and "
+    "Infinity), a date (2026-11-22), a Python literal, else text; 'day=\"2026-11-22\"' is text.",
+)
+
 JOB_OPTIONS: tuple[Argument, ...] = (
     argument("--name", metavar="NAME", help="A short name, such as digits; the job is digits-x7k2p."),
     argument("--profile", metavar="PROFILE", help="A ready choice of environment and resources: %%trainjob profiles."),
@@ -54,14 +63,7 @@ JOB_OPTIONS: tuple[Argument, ...] = (
     argument("--disk", metavar="BYTES", help="All that it may write: 5Gi."),
     argument("--time-limit", metavar="TIME", help="Longest run: 5m, 1h30m, 90 (seconds)."),
     argument("--priority", metavar="N", type=whole_number, help="Higher goes first in its queue."),
-    argument(
-        "--param",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="Set a variable before the code runs; again for more. The value is JSON (0.1, true, [1, 2], also NaN and "
-        "Infinity), a date (2026-11-22), a Python literal, else text; 'day=\"2026-11-22\"' is text.",
-    ),
+    PARAM,
     argument("--out", metavar="NAMES", action="append", default=[], help="Variables to bring back: model,score."),
     argument(
         "--files",
@@ -147,6 +149,13 @@ _PLAIN = (
     "notify",
     "dry_run",
 )
+
+
+def parameters(texts: Iterable[str]) -> dict[str, Any]:
+    """``["lr=0.1"]`` as ``{"lr": 0.1}``."""
+    from ..client import spec
+
+    return {key: spec.value(value) for key, value in (spec.pair(text, "--param") for text in texts)}
 
 
 def job_options(arguments: argparse.Namespace) -> JobOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .options import JOB_OPTIONS, NAMESPACE, Argument, argument, whole_number
+from .options import JOB_OPTIONS, NAMESPACE, PARAM, Argument, argument, whole_number
 
 OUTPUT = argument(
     "-o",
@@ -109,6 +109,14 @@ VERBS: dict[str, Verb] = {
         _verb("hold", "Keep jobs from starting.", "acting:hold", _NAMES, _MESSAGE),
         _verb("release", "Take the hold away.", "acting:release", _NAMES, _MESSAGE),
         _verb("retry", "Submit the same once more, as a new job.", "acting:retry", _NAME, OUTPUT),
+        _verb(
+            "rerun",
+            "Do what a job did once more, as recorded: code, inputs, exact environment, parameters, seed.",
+            "acting:rerun",
+            _NAME,
+            PARAM,
+            OUTPUT,
+        ),
         _verb(
             "delete",
             "Remove jobs with their logs and outputs; running ones are cancelled first.",

@@ -137,3 +137,13 @@ def test_the_archive(trainjob: Trainjob, client: Client, tmp_path: Path) -> None
         assert len(archive.getnames()) == 1003
     both = trainjob("download", "many", "0001", "--archive", "all.tar")
     assert both.status == 2 and "--archive takes all, into one file: it goes with neither PATH nor --to." in both.err
+
+
+def test_rerun(trainjob: Trainjob, client: Client) -> None:
+    client.submit_cell("print(lr)", name="once", parameters={"lr": 0.1}, block=True)
+    done = trainjob("rerun", "once", "--param", "lr=0.5", "-o", "name")
+    assert done.status == 0, done
+    name = done.out.strip()
+    assert trainjob("wait", name).status == 0 and trainjob("logs", name).out == "0.5\n"
+    wrong = trainjob("rerun", "once", "--param", "lr")
+    assert wrong.status == 2 and "--param lr: there is no '='. Write --param name=value." in wrong.err

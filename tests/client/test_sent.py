@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jupyter_trainjob.client import AsyncClient, Client, InputError, Invalid
+from jupyter_trainjob.client import AsyncClient, Client, Conflict, InputError, Invalid
 
 from ..served import Served
 
@@ -150,3 +150,18 @@ def test_variables_of_python_stay_pickled_and_others_go_as_data(client: Client, 
     with pytest.raises(Invalid, match=r"there is no kernel 'julia'; there are: "):
         client.submit_cell("1", kernel="julia", variables={"n": 3})
     client.cancel_all()
+
+
+def test_a_job_is_done_again_as_it_was(client: Client) -> None:
+    job = client.submit_cell(
+        "score = lr * n", name="again", parameters={"lr": 0.5, "n": 4}, outputs=["score"], **LIMITS
+    )
+    job.wait(60, check=True)
+    same, other = job.rerun(), job.rerun({"lr": float("inf")})
+    assert same.short_name == "again" and same.uid != job.uid
+    assert same.wait(60, check=True).result("score") == 2.0
+    assert other.wait(60, check=True).result("score") == math.inf
+    held = client.submit_cell("1", hold=True)
+    with pytest.raises(Conflict, match="only one that has ended can be run again"):
+        held.rerun()
+    held.cancel()
