@@ -23,8 +23,8 @@ def check_owner(name: str, owner: str, username: str, trust: bool) -> None:
         raise ResultError(
             f"The result {name!r} belongs to {owner!r}, not to you ({username!r}). Opening a pickle runs code of "
             f"whoever wrote it, with your rights: it could read, change or send away whatever you can.",
-            remedy="If you trust that person with your account, say trust=True; else ask for a file such as JSON or "
-            "CSV, and download that.",
+            remedy="If you trust that person with your account, say trust=True (--trust); else ask for a file such as "
+            "JSON or CSV, and download that.",
         )
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,23 @@ def test_paths_made_by_the_job_do_not_leave_the_folder(server: Broken, bob: Clie
     server.job("bob", {"files": [{"path": "../../evil", "size": 1}]})
     with pytest.raises(InputError, match=r"The job calls a file '\.\./\.\./evil', which would leave the folder"):
         bob.job("j").download(None, tmp_path)
+
+
+def test_anothers_data_needs_no_trust_and_runs_nothing(server: Broken, bob: Client) -> None:
+    named = [{"name": name, "format": form} for name, form in (("f", "frame"), ("j", "json"), ("p", "pickle"))]
+    path = server.job("alice", {"results": [*named, {"name": "lie", "format": "frame"}, {"name": "old"}]})
+    head = b'#trainjob-frame {"columns": [{"name": "a", "type": "int64"}], "rows": 1}\n7\n'
+    bomb = pickle.dumps(7)
+    for name, body in {"f": head, "j": b'{"$type": "date", "value": "2026-11-22"}', "lie": bomb}.items():
+        server.answers["GET", f"{path}/outputs/results/{name}"] = lambda handler, body=body: handler.send(body)  # type: ignore[misc]
+    job = bob.job("j")
+    assert job.result("f")["a"].tolist() == [7]
+    assert job.result("j") == date(2026, 11, 22)
+    with pytest.raises(ResultError, match="The result 'lie' is no frame, though the job says so"):
+        job.result("lie", trust=True)
+    for name in ("p", "old"):
+        with pytest.raises(ResultError, match=r"Opening a pickle runs code of whoever.*trust=True \(--trust\)"):
+            job.result(name)
 
 
 def test_anothers_result_is_refused_unless_trusted(server: Broken, bob: Client) -> None:
