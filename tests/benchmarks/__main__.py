@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 
-NAMES = ("submit_latency", "burst", "log_tail", "list_jobs", "transfer", "usage_error", "env_cache")
+NAMES = ("submit_latency", "burst", "log_tail", "list_jobs", "transfer", "usage_error", "env_cache", "languages")
 
 
 def main() -> int:

@@ -42,13 +42,13 @@ def submit(http: httpx.Client, code: str, **spec: Any) -> str:
     return f"namespaces/{namespace}/trainjobs/{answer.json()['metadata']['uid']}"
 
 
-def tail(server: RunningServer, seconds: int) -> list[float]:
-    """From print to reader, in seconds, for every line."""
+def tail(server: RunningServer, code: str, **spec: Any) -> list[float]:
+    """From print to reader, in seconds, for every line of a job that prints the time."""
     delays: list[float] = []
     rest = b""
     offset = 0
     with server.http() as http:
-        path = submit(http, TAIL_CODE.format(seconds=seconds))
+        path = submit(http, code, **spec)
         while True:
             answer = http.get(f"{path}/log", params={"offset": offset, "wait": 20})
             now = time.time()
@@ -105,7 +105,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
             profile = http.get("profiles/default").json()
             profile["spec"]["maximum"] = {}
             http.put("profiles/default", json=profile).raise_for_status()
-        delays = tail(server, seconds)
+        delays = tail(server, TAIL_CODE.format(seconds=seconds))
         flooded = flood(server, mebibytes)
     figures = {
         "benchmark": "log_tail",

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 
@@ -19,6 +19,11 @@ from jupyter_trainjob.client import Client
 
 from .server import RunningServer, running_server
 from .stats import median, percentile
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jupyter_trainjob.client.spec import JobOptions
 
 CODE = "print(1)"
 
@@ -36,16 +41,16 @@ def execute_once(notebook: Path) -> float:
     return time.perf_counter() - start
 
 
-def submit_once(server: RunningServer) -> tuple[float, float, str]:
-    """Seconds to the first log line and to Succeeded, and the isolation the job had."""
+def submit_once(server: RunningServer, code: str = CODE, **options: Unpack[JobOptions]) -> tuple[float, float, str]:
+    """Seconds to the first log line, which is 1, and to Succeeded, and the isolation the job had."""
     with Client(url=f"{server.url}/trainjob/api/v1", token=server.token) as client, server.http() as http:
         start = time.perf_counter()
-        job = client.submit_cell(CODE, name="latency")
+        job = client.submit_cell(code, name="latency", **options)
         path = f"namespaces/{job.namespace}/trainjobs/{job.uid}/log"
         while True:
             answer = http.get(path, params={"offset": 0, "wait": 20})
             answer.raise_for_status()
-            if answer.content:
+            if answer.content or answer.headers["X-Log-Complete"] == "true":
                 break
         first_line = time.perf_counter() - start
         job.wait(60)
