@@ -111,7 +111,7 @@ VERBS: dict[str, Verb] = {
         _verb("retry", "Submit the same once more, as a new job.", "acting:retry", _NAME, OUTPUT),
         _verb(
             "rerun",
-            "Do what a job did once more, as recorded: code, inputs, exact environment, parameters, seed.",
+            "Run a job again as it was: code, inputs, exact environment, seed.",
             "acting:rerun",
             _NAME,
             PARAM,
