@@ -70,26 +70,37 @@ class Points:
 
 @dataclass
 class Series:
-    """All metrics of an attempt, as far as they were read. ``offset``: where the next line begins."""
+    """All metrics of an attempt, as far as they were read: up to ``offset``, so that every read brings it further."""
 
     offset: int = 0
     points: int = 0
     left_out: int = 0
     metrics: dict[str, Points] = field(default_factory=dict)
+    _begun: bytes = b""
+    """A line whose end was not there yet."""
+    _cut: bool = False
+    """It stands in the middle of a line whose beginning is not stored."""
 
     def feed(self, data: bytes, offset: int, *, ended: bool = False) -> None:
-        """Take in the bytes from ``offset`` on. A last line without its end waits for more, unless it has ``ended``."""
-        if offset != self.offset:  # behind a gap: in the middle of a line
-            self.left_out += 1
+        """Take in the bytes from ``offset`` on. A last line without its end waits for more, unless it has ``ended``.
+
+        Where bytes before ``offset`` are not stored, the lines that this cut on both sides are left out.
+        """
+        if offset != self.offset:
+            self.left_out += 2 if self._begun else 1
+            self._begun, self._cut = b"", True
+        self.offset = offset + len(data)
+        if self._cut:
             first = data.find(b"\n")
-            data, offset = (data[first + 1 :], offset + first + 1) if first >= 0 else (b"", offset + len(data))
+            data, self._cut = data[first + 1 :] if first >= 0 else b"", first < 0
+        data = self._begun + data
         last = len(data) if ended else data.rfind(b"\n") + 1
         if not last and len(data) > LONGEST_LINE:
             last = len(data)  # no point is that long: its rest will be none either
         for line in data[:last].split(b"\n"):
             if line:
                 self._line(line)
-        self.offset = offset + last
+        self._begun = data[last:]
 
     def _line(self, line: bytes) -> None:
         parts = line.split(b"\t")

@@ -47,8 +47,8 @@ class MetricSeries:
         while not kept.complete:
             chunk = reader.read(kept.series.offset, READ_BYTES)
             done = chunk.next_offset >= chunk.size
-            kept.series.feed(chunk.data, chunk.offset, ended=chunk.complete and done)
             kept.complete = (chunk.complete and done) or (over and not chunk.data)
+            kept.series.feed(chunk.data, chunk.offset, ended=kept.complete)
             if not chunk.data or (done and not chunk.complete):
                 break
         return {"attempt": number, **kept.series.to_dict(maximum, wanted), "complete": kept.complete}

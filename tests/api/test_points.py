@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from jupyter_trainjob.api.points import Series
 from jupyter_trainjob.resources.trainjob import Phase
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.storage.logs import LogWriter
+from jupyter_trainjob.storage.logs import LogReader, LogWriter
 
 from .conftest import Caller, Run, Submit
 
@@ -117,6 +118,32 @@ async def test_series_grow_with_the_job_and_can_be_chosen(
     assert after["metrics"]["loss"]["points"][-1] == [2.0, 1.5, 1700000001.0]
     raw = await alice("GET", path, params={"offset": 0}, expect=200)
     assert raw.text.splitlines()[0] == "loss\t0\t3.0\t1700000000.5" and raw.headers["X-Log-Complete"] == "true"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_hole_in_the_log_is_passed_over(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore, closed: bool
+) -> None:
+    """The cap leaves out the middle, and cuts a line on each side of it."""
+    job = await submit(alice)
+    await run(job)
+    prefix = f"jobs/{job['metadata']['uid']}/1/metrics/"
+    writer = LogWriter(objects, prefix, cap_bytes=4000)
+    text = lines([float(number) for number in range(1000)])
+    for start in range(0, len(text), 100):
+        writer.write(text[start : start + 100])
+    while not closed and LogReader(objects, prefix).read(len(text) - 1).data != b"\n":
+        await asyncio.sleep(0.05)
+    if closed:
+        writer.close()
+    path = f"/namespaces/alice/trainjobs/{job['metadata']['name']}/metrics/series"
+    told = (await asyncio.wait_for(alice("GET", path, params={"maxPoints": 10_000}, expect=200), 10)).json()
+    shown = [point[0] for point in told["metrics"]["loss"]["points"]]
+    assert shown[0] == 0 and shown[-1] == 999 and 100 < told["points"] < 200
+    assert len([step for step, after in zip(shown, shown[1:], strict=False) if after != step + 1]) == 1, "one hole"
+    assert told["leftOut"] == 2 and told["complete"] is closed
+    writer.close()
 
 
 @pytest.mark.asyncio
