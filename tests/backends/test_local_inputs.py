@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import http.server
 import io
@@ -9,6 +11,7 @@ import json
 import os
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +201,12 @@ class _Site(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "100")
             self.end_headers()
             self.wfile.write(b"x" * 50)
+        elif self.path in ("/open/drip", "/open/drip-head"):
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" if self.path == "/open/drip" else b"HTTP/1.0 200 OK\r\nX: ")
+            with contextlib.suppress(OSError):
+                for _ in range(200):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
         elif self.path in ("/open/a.csv", "/private/a.csv"):
             self.send_response(200)
             self.end_headers()
@@ -275,6 +284,16 @@ async def test_a_fetch_is_bounded_in_size_and_time(site: str, tmp_path: Path) ->
     with pytest.raises(BackendError, match="can't be reached") as caught:
         fetch("http://127.0.0.1:9/x", str(tmp_path / "x"), FetchRules(("http://127.0.0.1:9",)))
     assert not caught.value.permanent
+
+
+@pytest.mark.parametrize("path", ["/open/drip", "/open/drip-head"])
+async def test_a_server_that_sends_a_byte_now_and_then_is_left_at_the_deadline(
+    site: str, tmp_path: Path, path: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(BackendError, match=r"did not come within 1 s, which is what all URIs of a job") as caught:
+        await asyncio.to_thread(fetch, site + path, str(tmp_path / "x"), FetchRules((site,), maximum_seconds=1))
+    assert caught.value.permanent and time.monotonic() - began < 4
 
 
 async def test_a_file_is_reached_through_no_link(tmp_path: Path) -> None:

@@ -1,23 +1,29 @@
 """Fetch what the operator allows jobs to name by URI: bounded in size and time, never out of the allow-list.
 
 Runs in a thread of the server, outside every sandbox. A file is reached step by step from the allowed folder, without
-following links; a redirect is followed only to another allowed place.
+following links; a redirect is followed only to another allowed place. At the deadline the connection is cut, so that a
+server that sends a byte now and then holds the thread no longer than one that sends none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import http.client
 import os
+import socket
+import ssl
 import stat
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import IO, Any, cast
+from typing import Any, Protocol
 
 from ...resources.quantity import format_bytes
 from ...resources.uris import Uri, UriError, allowed
@@ -31,44 +37,73 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class FetchRules:
-    """What may be fetched: URI prefixes, and the bounds of one file."""
+    """What may be fetched: URI prefixes, the bytes of one file, and the seconds for all of one job's."""
 
     prefixes: tuple[str, ...] = ()
     maximum_bytes: int = 4 * 1024**3
     maximum_seconds: float = 600.0
 
 
-def fetch(text: str, target: str, rules: FetchRules) -> tuple[str, int]:
+class _Stream(Protocol):
+    def read1(self, size: int) -> bytes:
+        """What is there, at most ``size`` bytes; none at the end."""
+
+
+def fetch(
+    text: str,
+    target: str,
+    rules: FetchRules,
+    *,
+    deadline: float | None = None,
+    took: Callable[[int], None] = lambda count: None,
+) -> tuple[str, int]:
     """Put what ``text`` names into the new file ``target``; its digest and its size in bytes.
 
+    ``deadline``: of :func:`time.monotonic`, that of all the job's files; without it the rules' seconds count from
+    now. ``took`` is called with the size of each piece, before it is written, and may raise.
     Blocks. Raises :class:`BackendError`, which is permanent unless trying again may help.
     """
+    deadline = time.monotonic() + rules.maximum_seconds if deadline is None else deadline
     try:
         uri, prefix = allowed(text, rules.prefixes)
     except UriError as error:
         raise BackendError(f"The input can't be fetched: {error}.", permanent=True) from None
-    opened = _open_file(uri, prefix, text) if uri.scheme == "file" else _open_http(text, rules)
+    opened = _open_file(uri, prefix, text) if uri.scheme == "file" else _open_http(text, rules, deadline)
     with opened as stream, open(target, "xb") as file:
-        return _copy(stream, file, text, rules)
+        digest, size = hashlib.sha256(), 0
+        for piece in _pieces(stream, text, rules, deadline):
+            took(len(piece))
+            digest.update(piece)
+            file.write(piece)
+            size += len(piece)
+    return f"sha256:{digest.hexdigest()}", size
 
 
-def _copy(stream: IO[bytes], file: IO[bytes], text: str, rules: FetchRules) -> tuple[str, int]:
-    digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + rules.maximum_seconds
+def _pieces(stream: _Stream, text: str, rules: FetchRules, deadline: float) -> Iterator[bytes]:
+    size = 0
     while True:
         try:
-            piece = stream.read(PIECE_BYTES)
+            piece = stream.read1(PIECE_BYTES)
         except (OSError, HTTPException) as error:
+            if time.monotonic() >= deadline:
+                raise _too_late(text, rules) from None
             raise BackendError(f"{text} broke off after {size} bytes: {error}.") from error
+        if time.monotonic() >= deadline:  # also at the end: it may be where the connection was cut
+            raise _too_late(text, rules)
         if not piece:
-            break
+            return
         size += len(piece)
         if size > rules.maximum_bytes:
             raise _too_large(text, rules)
-        if time.monotonic() > deadline:
-            raise BackendError(f"{text} did not come within {rules.maximum_seconds:.0f} s.", permanent=True)
-        digest.update(piece)
-        file.write(piece)
-    return f"sha256:{digest.hexdigest()}", size
+        yield piece
+
+
+def _too_late(text: str, rules: FetchRules) -> BackendError:
+    return BackendError(
+        f"{text} did not come within {rules.maximum_seconds:.0f} s, which is what all URIs of a job may take together.",
+        remedy="Ask the operator for more time, or for the data in a nearer place.",
+        permanent=True,
+    )
 
 
 def _too_large(text: str, rules: FetchRules) -> BackendError:
@@ -80,7 +115,7 @@ def _too_large(text: str, rules: FetchRules) -> BackendError:
 
 
 @contextmanager
-def _open_file(uri: Uri, prefix: Uri, text: str) -> Iterator[IO[bytes]]:
+def _open_file(uri: Uri, prefix: Uri, text: str) -> Iterator[_Stream]:
     """The regular file, reached from the allowed folder without following links."""
     inside = uri.parts[len(prefix.parts) :] or uri.parts[-1:]
     trusted = uri.parts[: len(uri.parts) - len(inside)]
@@ -122,41 +157,97 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class _Cut:
+    """Ends the connections of one fetch at its deadline, whatever is read from them then."""
+
+    def __init__(self, deadline: float) -> None:
+        self._sockets: list[socket.socket] = []
+        self._over = False
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Cut:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def add(self, connection: socket.socket) -> None:
+        """One more to end."""
+        self._sockets.append(connection)
+        if self._over:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._over = True
+        for connection in self._sockets:
+            with contextlib.suppress(OSError):  # it has ended
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which another thread is using
+
+
+def _handlers(cut: _Cut) -> list[urllib.request.BaseHandler]:
+    """For http and https, with connections that ``cut`` knows."""
+
+    class Plain(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            cut.add(self.sock)
+
+    class Secure(http.client.HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            cut.add(self.sock)
+
+    class PlainHandler(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Plain, req)
+
+    class SecureHandler(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Secure, req, context=ssl.create_default_context())
+
+    return [PlainHandler(), SecureHandler()]
+
+
 @contextmanager
-def _open_http(text: str, rules: FetchRules) -> Iterator[IO[bytes]]:
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _Redirects(rules),
-    ):
-        opener.add_handler(handler)
-    try:
-        answer = opener.open(text, timeout=SILENCE_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise BackendError(f"{text} was refused: {error.code} {error.reason}.", permanent=error.code < 500) from None
-    except (urllib.error.URLError, OSError, HTTPException) as error:
-        raise BackendError(f"{text} can't be reached: {getattr(error, 'reason', error)}.") from None
-    with answer:
-        length = answer.headers.get("Content-Length") or ""
-        if length.isdecimal() and int(length) > rules.maximum_bytes:
-            raise _too_large(text, rules)
-        yield cast("IO[bytes]", _Whole(answer, int(length) if length.isdecimal() else None))
+def _open_http(text: str, rules: FetchRules, deadline: float) -> Iterator[_Stream]:
+    with _Cut(deadline) as cut:
+        opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler(),
+            *_handlers(cut),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            _Redirects(rules),
+        ):
+            opener.add_handler(handler)
+        try:
+            answer = opener.open(text, timeout=SILENCE_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()
+            permanent = error.code < 500
+            raise BackendError(f"{text} was refused: {error.code} {error.reason}.", permanent=permanent) from None
+        except (urllib.error.URLError, OSError, HTTPException) as error:
+            if time.monotonic() >= deadline:
+                raise _too_late(text, rules) from None
+            raise BackendError(f"{text} can't be reached: {getattr(error, 'reason', error)}.") from None
+        with answer:
+            length = answer.headers.get("Content-Length") or ""
+            if length.isdecimal() and int(length) > rules.maximum_bytes:
+                raise _too_large(text, rules)
+            yield _Whole(answer, int(length) if length.isdecimal() else None)
 
 
 class _Whole:
     """A body of the length that was announced: one that ends early is an error and no short file."""
 
-    def __init__(self, stream: IO[bytes], left: int | None) -> None:
+    def __init__(self, stream: http.client.HTTPResponse, left: int | None) -> None:
         self._stream, self._left = stream, left
 
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes. Raises :class:`HTTPException`."""
-        data = self._stream.read(size)
+    def read1(self, size: int) -> bytes:
+        """Up to ``size`` bytes, as they come. Raises :class:`HTTPException`."""
+        data = self._stream.read1(size)
         if self._left is not None:
             self._left -= len(data)
             if not data and self._left > 0:
