@@ -10,7 +10,7 @@ from typing import Any
 
 from ..client import InputError, Job, view
 from .context import Context, Show
-from .printing import plain
+from .printing import SHORTEST_SECONDS, plain
 
 FEW_POINTS = 10
 """The server's least: a table shows none of them."""
@@ -81,10 +81,9 @@ def advice_lines(told: dict[str, Any]) -> list[str]:
     used, runs = told.get("used"), int(told.get("runs") or 0)
     if used:
         which = "The run used" if runs == 1 else f"At most, {runs} runs of this code used"
-        lines.append(
-            f"{which} {used['cpu']:g} CPU on the average, {view.size_text(used['peakMemoryBytes'])} of memory and "
-            f"{view.duration_text(used['seconds'])}."
-        )
+        cpu = f"{used['cpu']:g} CPU on the average, " if used["seconds"] >= SHORTEST_SECONDS else ""
+        memory, took = view.size_text(used["peakMemoryBytes"]), view.duration_text(used["seconds"])
+        lines.append(f"{which} {cpu}{memory} of memory and {took}.")
     return lines + [_sizes(plain(remark)) for remark in told.get("remarks") or []]
 
 

@@ -248,6 +248,10 @@ def origin_text(item: dict[str, Any]) -> str:
     return f"{what} of job {item.get('job')}{which}"
 
 
+SHORTEST_SECONDS = 5.0
+"""Of a shorter run the CPUs on the average say little: what was spent to start counts as well."""
+
+
 def used_text(attempt: dict[str, Any], asked: dict[str, Any]) -> str:
     """What an attempt used beside what it asked for: ``memory 310.0 MiB of 1 GiB, …``; empty if unknown."""
     usage = attempt.get("usage") or {}
@@ -256,7 +260,7 @@ def used_text(attempt: dict[str, Any], asked: dict[str, Any]) -> str:
     parts = [f"memory {view.size_text(usage.get('peakMemoryBytes', 0))}{_of(asked.get('memory'))}"]
     seconds = view.seconds_between(attempt.get("start"), attempt.get("end"))
     spent = float(usage.get("cpuSeconds", 0))
-    if seconds:
+    if seconds and seconds >= SHORTEST_SECONDS:
         parts.append(f"CPU {spent / seconds:.1f}{_of(asked.get('cpu'))} ({spent:.1f} CPU seconds)")
     else:
         parts.append(f"{spent:.1f} CPU seconds")

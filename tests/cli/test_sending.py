@@ -34,7 +34,7 @@ def test_a_script(trainjob: Trainjob, tmp_path: Path) -> None:
     assert (done.status, done.out) == (0, "lr is 0.1\n"), done
     shown = trainjob("show", "train").out
     assert "Code:        train.py, python\n" in shown
-    assert "Used:        memory " in shown and " MiB of 512 MiB, CPU " in shown and " of 1 (" in shown
+    assert "Used:        memory " in shown and " MiB of 512 MiB, " in shown and " CPU seconds, disk " in shown
 
 
 def test_a_folder_says_what_it_sends(trainjob: Trainjob, project: Path) -> None:

@@ -33,6 +33,8 @@ def test_what_was_used_stands_beside_what_was_asked_for() -> None:
     )
     assert used_text({"usage": {"cpuSeconds": 2.0}}, {}) == "memory 0 B, 2.0 CPU seconds, disk 0 B"
     assert used_text({}, asked) == ""
+    short = {**attempt, "end": "2026-11-22T10:00:01Z"}
+    assert "54.0 CPU seconds, disk" in used_text(short, asked) and "CPU 54" not in used_text(short, asked)
 
 
 def test_inputs_tell_where_they_come_from() -> None:
