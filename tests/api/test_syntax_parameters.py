@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -306,3 +307,42 @@ def test_what_could_be_meant_is_proposed() -> None:
         assert uses is not None
         (error,) = used_errors(uses, ["rat"], "the cell")
         assert error.remedy.startswith("Did you mean 'rate'? It uses: ")
+
+
+# What is too long to be told
+
+
+@pytest.mark.parametrize("language", [PYTHON, R_, SCALA])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_of_more_digits_than_json_takes_is_known_by_its_text_alone(language: Language, sign: str) -> None:
+    text = f"{sign}0x{'f' * 5000}"
+    sets = {"python": "n = ", "r": "n <- ", "scala": "val n = "}[language.name]
+    found = language.declared(sets + text)
+    assert found is not None
+    assert (found[0].name, found[0].known) == ("n", False) and found[0].expression.startswith(text[:40])
+    json.dumps([info.to_dict() for info in found])
+
+
+def test_a_scala_long_of_many_digits_is_not_told() -> None:
+    found = SCALA.declared(f"val n = {'9' * 5000}L")
+    assert found is not None and not found[0].known
+
+
+def test_an_expression_of_many_terms_is_told_by_its_beginning() -> None:
+    """As notebooks have it that a program wrote."""
+    code = "total = " + " + ".join(f"x{number}" for number in range(900))
+    found = PYTHON.declared(code)
+    assert found is not None and found[0].expression.startswith("x0 + x1 + x2") and len(found[0].expression) == 200
+    uses = PYTHON.uses(code, ["total"])
+    assert uses is not None
+    assert uses.overwritten["total"] == (1, code[:80])
+
+
+def test_what_is_told_is_the_codes_own_text() -> None:
+    found = PYTHON.declared("%matplotlib inline\nä: 'int'  =  0x10 # hex\nb = [1,\r\n  2]; c = date(2026,1,2)")
+    assert found is not None
+    assert [(info.name, info.type, info.expression, info.default) for info in found] == [
+        ("ä", "int", "0x10", 16),
+        ("b", "list", "[1, 2]", [1, 2]),
+        ("c", "date", "date(2026,1,2)", {"$type": "date", "value": "2026-01-02"}),
+    ]

@@ -15,6 +15,8 @@ from .language import Comments
 
 MAX_DEPTH = 32
 """Of a literal that is told."""
+MAX_INTEGER_BITS = 14000
+"""Of an integer that is told: JSON has it in decimal digits, of which Python writes 4300 at most."""
 
 _WORD = re.compile(r"[^\W\d][\w.]*")
 

@@ -10,6 +10,7 @@ from .findings import Complaint, ParameterInfo, shorten
 from .language import MAX_CODE_CHARACTERS, Language, Uses, without_own_magic
 from .lexing import (
     MAX_DEPTH,
+    MAX_INTEGER_BITS,
     NotLiteral,
     Token,
     Tokens,
@@ -243,10 +244,13 @@ def _scalar(token: Token) -> Any:
         raise NotLiteral
     digits = text.removesuffix("L")
     if digits[:2].lower() == "0x":
-        return int(digits, 16)
+        whole = int(digits, 16)
+        if whole.bit_length() > MAX_INTEGER_BITS:
+            raise NotLiteral
+        return whole
     number = float(digits)
-    whole = number.is_integer() and number < 2**53
-    return int(number) if whole and ("." not in digits or text.endswith("L")) else _finite(number)
+    exact = number.is_integer() and number < 2**53
+    return int(number) if exact and ("." not in digits or text.endswith("L")) else _finite(number)
 
 
 def _finite(number: float) -> Any:

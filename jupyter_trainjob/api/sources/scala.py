@@ -46,6 +46,8 @@ _KEYWORDS = keywords(
     "null object override package private protected return sealed super this throw trait try true type val var while "
     "with yield print println"
 )
+MAX_DIGITS = 1000
+"""Of a whole number that is told; Scala's own literals have 20."""
 _LISTS = frozenset({"List", "Seq", "Vector", "Array", "IndexedSeq", "Set"})
 
 
@@ -240,9 +242,9 @@ def _scalar(token: Token) -> Any:
         raise NotLiteral
     digits = text.replace("_", "")
     if digits[:2].lower() == "0x":
-        return int(digits.rstrip("lL"), 16)
+        return int(digits.rstrip("lL"), 16) if len(digits) < MAX_DIGITS else _refuse()
     if digits[-1] in "lL":
-        return int(digits[:-1])
+        return int(digits[:-1]) if len(digits) < MAX_DIGITS else _refuse()
     if digits.isdecimal():
         return int(digits) if len(digits) < 20 else _refuse()
     number = float(digits.rstrip("dDfF"))
