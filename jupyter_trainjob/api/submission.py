@@ -18,6 +18,7 @@ from ..resources.trainjob import (
     Phase,
     TrainJob,
 )
+from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
 from . import checks, inputs, kernels, reproduce, requirements, sources
@@ -203,9 +204,12 @@ class Submission:
     def _look(self, reader: Reader, identity: Identity, job: TrainJob, recorded: Profile | None) -> _Found:
         found = _Found()
         profile_name = job.spec.profile or self._default_profile
-        found.profile = recorded or checks.named(
-            reader, Profile, profile_name, "spec.profile", found.errors, lambda profile: True
-        )
+        if recorded is not None:
+            found.profile = reproduce.profile_for(recorded, reader)
+        else:
+            found.profile = checks.named(
+                reader, Profile, profile_name, "spec.profile", found.errors, lambda profile: True
+            )
         queue_name = job.spec.queue or (found.profile.spec.queue if found.profile else "") or self._default_queue
         if found.profile is not None or job.spec.queue:
             found.queue = checks.named(
@@ -315,7 +319,8 @@ def _check_room(reader: Reader, job: TrainJob) -> None:
     waiting = reader.count(TrainJob, Filter(owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED]))
     if waiting >= bound:
         raise TooMany(
-            f"{job.metadata.owner} has {waiting} jobs waiting in the queue {queue_name!r}; it allows {bound}.",
+            f"{job.metadata.owner} has {counted(waiting, 'job')} waiting in the queue {queue_name!r}; "
+            f"it allows {bound}.",
             remedy="Wait until some of them started, or cancel some.",
             retry_after_seconds=RETRY_AFTER_SECONDS,
             data={

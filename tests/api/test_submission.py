@@ -281,6 +281,13 @@ async def test_too_many_waiting_is_429_and_exact_under_a_burst(
     assert count == 3
 
 
+async def test_one_waiting_job_is_told_in_the_singular(operator: Caller, alice: Caller) -> None:
+    await operator("POST", "/queues", json={"metadata": {"name": "one"}, "spec": {"queuedPerUser": 1}}, expect=201)
+    await alice("POST", "/namespaces/alice/trainjobs", json=cell(queue="one"), expect=201)
+    late = await alice("POST", "/namespaces/alice/trainjobs", json=cell(queue="one"))
+    assert late.json()["message"] == "alice has 1 job waiting in the queue 'one'; it allows 1."
+
+
 # Uploads, paths, dependencies
 
 
