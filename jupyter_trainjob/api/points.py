@@ -17,7 +17,10 @@ MAX_NAMES = 200
 MAX_NAME_BYTES = 200
 LONGEST_LINE = 64 * 1024
 MAX_POINTS = 4_000_000
-"""Of one attempt, kept in memory while somebody looks at it: 24 bytes each."""
+"""Of one attempt, kept in memory while somebody looks at it."""
+POINT_BYTES = 24
+MAX_TOLD = 100_000
+"""Points of all metrics in one answer: some 5 MB of JSON, made in a tenth of a second."""
 
 
 @dataclass
@@ -27,6 +30,9 @@ class Points:
     steps: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
     times: array[float] = field(default_factory=lambda: array("d"))
+    lowest: float | None = None
+    highest: float | None = None
+    """Of the values that are finite numbers."""
 
     def add(self, step: float | None, value: float, time: float) -> None:
         """One more; without a step of its own it is the next one."""
@@ -35,6 +41,9 @@ class Points:
         self.steps.append(step)
         self.values.append(value)
         self.times.append(time)
+        if math.isfinite(value):
+            self.lowest = value if self.lowest is None else min(self.lowest, value)
+            self.highest = value if self.highest is None else max(self.highest, value)
 
     def thinned(self, maximum: int) -> dict[str, Any]:
         """``{count, last, minimum, maximum, points: [[step, value, time], …]}`` with at most ``maximum`` points.
@@ -42,12 +51,11 @@ class Points:
         Of each stretch the first, the lowest and the highest are kept, in order: peaks stay, and so do ends. A value
         that is no finite number is null.
         """
-        finite = [value for value in self.values if math.isfinite(value)]
         return {
             "count": len(self.values),
             "last": _number(self.values[-1]) if self.values else None,
-            "minimum": min(finite, default=None),
-            "maximum": max(finite, default=None),
+            "minimum": self.lowest,
+            "maximum": self.highest,
             "points": [
                 [self.steps[at], _number(self.values[at]), round(self.times[at], 3)] for at in self._chosen(maximum)
             ],
@@ -124,14 +132,33 @@ class Series:
             found = self.metrics[name] = Points()
         return found
 
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that its points take."""
+        return self.points * POINT_BYTES
+
     def to_dict(self, maximum: int, wanted: list[str] | None = None) -> dict[str, Any]:
-        """``{metrics: {name: …}, points, leftOut}`` with at most ``maximum`` points a metric."""
-        names = [name for name in self.metrics if not wanted or name in wanted]
+        """``{metrics: {name: …}, points, leftOut}`` with at most ``maximum`` points a metric.
+
+        Of many long metrics each has fewer, so that all have :data:`MAX_TOLD` together.
+        """
+        chosen = {name: metric for name, metric in self.metrics.items() if not wanted or name in wanted}
+        maximum = fair_share([len(metric.values) for metric in chosen.values()], maximum, MAX_TOLD)
         return {
-            "metrics": {name: self.metrics[name].thinned(maximum) for name in names},
+            "metrics": {name: metric.thinned(maximum) for name, metric in chosen.items()},
             "points": self.points,
             "leftOut": self.left_out,
         }
+
+
+def fair_share(counts: list[int], maximum: int, total: int) -> int:
+    """The most, up to ``maximum``, that each may have of what it has so that they have ``total`` together at most."""
+    for number, count in enumerate(sorted(counts)):
+        share = total // (len(counts) - number)
+        if count > share:
+            return min(maximum, share)
+        total -= min(count, maximum)
+    return maximum
 
 
 def _sensible(number: float | None) -> bool:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import threading
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_trainjob.api.points import Series
+from jupyter_trainjob.api.points import Series, fair_share
+from jupyter_trainjob.api.services import Services
 from jupyter_trainjob.resources.trainjob import Phase
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.logs import LogReader, LogWriter
@@ -141,9 +146,64 @@ async def test_a_hole_in_the_log_is_passed_over(
     told = (await asyncio.wait_for(alice("GET", path, params={"maxPoints": 10_000}, expect=200), 10)).json()
     shown = [point[0] for point in told["metrics"]["loss"]["points"]]
     assert shown[0] == 0 and shown[-1] == 999 and 100 < told["points"] < 200
-    assert len([step for step, after in zip(shown, shown[1:], strict=False) if after != step + 1]) == 1, "one hole"
+    assert len([step for step, after in pairwise(shown) if after != step + 1]) == 1, "one hole"
     assert told["leftOut"] == 2 and told["complete"] is closed
     writer.close()
+
+
+def test_many_long_metrics_are_thinned_so_that_the_answer_stays_small() -> None:
+    series = Series()
+    for number in range(200):
+        series.feed(lines([float(at % 7) for at in range(1200)], f"m{number}"), series.offset)
+    series.feed(lines([1.0, 2.0], "m0"), series.offset)
+    told = series.to_dict(10_000)["metrics"]
+    assert 60_000 < sum(len(metric["points"]) for metric in told.values()) <= 100_000
+    assert all(metric["points"][-1][0] in (1199, 1) and metric["maximum"] == 6 for metric in told.values())
+    assert len(series.to_dict(10_000, ["m7"])["metrics"]["m7"]["points"]) == 1200
+
+
+@given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 60), st.integers(20, 300))
+def test_shares_are_fair_and_use_what_there_is(counts: list[int], maximum: int, total: int) -> None:
+    share = fair_share(counts, maximum, total)
+    assert 1 <= share <= maximum and sum(min(count, share) for count in counts) <= total
+    if share < maximum:
+        assert sum(min(count, share + 1) for count in counts) > total
+
+
+@pytest.mark.asyncio
+async def test_what_is_kept_in_memory_is_bounded_in_bytes(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore, services: Services, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("jupyter_trainjob.api.series.KEPT_BYTES", 2500 * 24)
+    jobs = [await submit(alice) for _ in range(3)]
+    for job in jobs:
+        await run(job)
+        with LogWriter(objects, f"jobs/{job['metadata']['uid']}/1/metrics/") as writer:
+            writer.write(lines([1.0] * 1000))
+    for job in [*jobs, jobs[1]]:
+        path = f"/namespaces/alice/trainjobs/{job['metadata']['name']}/metrics/series"
+        assert (await alice("GET", path, expect=200)).json()["points"] == 1000
+    assert [uid for uid, _ in services.series._kept] == [jobs[2]["metadata"]["uid"], jobs[1]["metadata"]["uid"]]
+
+
+@pytest.mark.asyncio
+async def test_the_text_of_an_answer_is_made_in_a_thread(
+    submit: Submit, run: Run, alice: Caller, objects: FilesystemStore, services: Services, monkeypatch: Any
+) -> None:
+    """Two million points took two seconds, in which nobody else was answered."""
+    made: list[str] = []
+
+    def dumps(told: Any) -> str:
+        made.append(threading.current_thread().name)
+        return json.dumps(told)
+
+    job = await run(await submit(alice))
+    with LogWriter(objects, f"jobs/{job.metadata.uid}/1/metrics/") as writer:
+        writer.write(lines([1.0]))
+    monkeypatch.setattr("jupyter_trainjob.api.series.json", SimpleNamespace(dumps=dumps))
+    text = await services.series.series(job, None, 500, [])
+    assert json.loads(text)["points"] == 1
+    assert made and made[0].startswith("trainjob-io")
 
 
 @pytest.mark.asyncio
