@@ -2,7 +2,7 @@
 
 What names a thing by its content (code, uploads, an environment's exact versions) or by its attempt (another job's
 outputs) is the same thing for ever; what names it by a name that may mean another thing today (a profile) is taken
-from the record.
+from the record. Only what an operator bounds a job by is what it is today.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 
 from ..resources import names
 from ..resources.base import parse
-from ..resources.errors import Conflict, Unavailable
+from ..resources.errors import Conflict, NotFound, Unavailable
+from ..resources.isolation import LEVELS
 from ..resources.profile import Profile
 from ..resources.requirements import exact
 from ..resources.trainjob import Requirements, TrainJob
 from ..storage.base import KeyMissing, ObjectStore, StoreError
-from ..store import Writer
+from ..store import Reader, Writer
 from .draft import read_draft
 
 
@@ -41,6 +42,27 @@ def draft_again(old: TrainJob) -> TrainJob:
 def recorded_profile(old: TrainJob) -> Profile | None:
     """The profile as it was when ``old`` was submitted; None where nothing is recorded."""
     return parse(Profile, old.status.profile_snapshot) if old.status.profile_snapshot else None
+
+
+def profile_for(recorded: Profile, reader: Reader) -> Profile:
+    """What a job is run again under: defaults and environment as recorded; bounds are an operator's and hold for every
+    job that starts, so that they are those of today's profile of that name. Where it is gone the record's hold.
+    """
+    try:
+        today = reader.get(Profile, "", recorded.metadata.name)
+    except NotFound:
+        return recorded
+    weaker_first = sorted((recorded.spec.minimum_isolation, today.spec.minimum_isolation), key=_strength)
+    bounds = {
+        "maximum": today.spec.maximum,
+        "max_time_limit_seconds": today.spec.max_time_limit_seconds,
+        "minimum_isolation": weaker_first[-1],
+    }
+    return recorded.model_copy(update={"spec": recorded.spec.model_copy(update=bounds)})
+
+
+def _strength(level: str) -> int:
+    return LEVELS.index(level) if level in LEVELS else -1
 
 
 def with_parameters(draft: TrainJob, parameters: Mapping[str, Any]) -> None:

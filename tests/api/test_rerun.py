@@ -10,7 +10,7 @@ import pytest
 
 from jupyter_trainjob.api.services import Services
 from jupyter_trainjob.resources import names
-from jupyter_trainjob.resources.profile import Profile
+from jupyter_trainjob.resources.profile import Profile, ProfileSpec
 from jupyter_trainjob.resources.requirements import check_requirements, exact, normalised
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
@@ -50,12 +50,13 @@ def test_lists_for_r_and_scala_are_exact_already() -> None:
     assert normalised("renv.lock", again) == kept, "it is the same environment"
 
 
-async def profile(services: Services, **defaults: str) -> None:
+async def profile(services: Services, **changes: Any) -> None:
+    """Change the profile as an operator does; ``defaults`` and ``maximum`` are given as JSON."""
+
     def write(writer: Any) -> None:
         found = writer.get(Profile, "", "default")
-        for key, value in defaults.items():
-            setattr(found.spec.defaults, key, value)
-        found.spec.maximum.memory = defaults["memory"]
+        spec = {**found.spec.model_dump(by_alias=True, mode="json"), **changes}
+        found.spec = ProfileSpec.model_validate(spec)
         writer.update(found)
 
     await services.store.awrite(write)
@@ -70,12 +71,69 @@ async def test_it_keeps_limits_parameters_and_seed_though_the_profile_changed(
     early = await alice.refused("POST", at(job, "rerun"), 409)
     assert "is Queued; only one that has ended can be run again." in early["message"]
     await run(job, Phase.SUCCEEDED)
-    await profile(services, memory="512Mi")
+    await profile(services, defaults={"memory": "512Mi"}, timeLimitSeconds=60)
     again = (await alice("POST", at(job, "rerun"), json={}, expect=201)).json()
-    assert again["spec"] == job["spec"], "the profile's new bound is for new jobs"
+    assert again["spec"] == job["spec"], "the profile's new defaults are for new jobs"
     assert again["status"]["codeHash"] == job["status"]["codeHash"]
     assert again["metadata"]["labels"][names.RERUN_OF_LABEL] == job["metadata"]["name"]
     assert again["metadata"]["name"] != job["metadata"]["name"]
+
+
+@pytest.mark.asyncio
+async def test_the_profiles_bounds_of_today_hold_as_for_any_job(
+    alice: Caller, submit: Submit, run: Run, services: Services
+) -> None:
+    job = await submit(alice)
+    await run(job, Phase.SUCCEEDED)
+    await profile(services, maximum={"memory": "512Mi"}, maxTimeLimitSeconds=60)
+    told = {item["field"]: item for item in (await alice.refused("POST", at(job, "rerun"), 422))["details"]}
+    memory, seconds = told["spec.resources.memory"], told["spec.timeLimitSeconds"]
+    assert memory["message"] == "1Gi memory is more than the profile 'default' allows, 512Mi"
+    assert memory["remedy"] == "Ask for at most 512Mi, or choose another profile."
+    assert seconds["message"] == "3600 s is more than the profile 'default' allows, 60 s"
+    await profile(services, maximum={"memory": "4Gi"}, maxTimeLimitSeconds=None)
+    again = (await alice("POST", at(job, "rerun"), expect=201)).json()
+    assert again["spec"] == job["spec"]
+    assert again["status"]["profileSnapshot"]["spec"]["maximum"]["memory"] == "4Gi", "a retry is bounded so, too"
+
+
+@pytest.mark.parametrize(
+    ("then", "today", "expected"),
+    [
+        ("", "namespaces", "namespaces"),
+        ("namespaces", "", "namespaces"),
+        ("landlock+seccomp", "namespaces+cgroups", "namespaces+cgroups"),
+        ("namespaces", "process", "namespaces"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_isolation_is_the_stricter_of_then_and_today(
+    alice: Caller, submit: Submit, run: Run, services: Services, then: str, today: str, expected: str
+) -> None:
+    await profile(services, minimumIsolation=then)
+    job = await submit(alice)
+    await run(job, Phase.SUCCEEDED)
+    await profile(services, minimumIsolation=today)
+    again = (await alice("POST", at(job, "rerun"), expect=201)).json()
+    assert again["status"]["profileSnapshot"]["spec"].get("minimumIsolation", "") == expected
+
+
+@pytest.mark.asyncio
+async def test_where_the_profile_is_gone_the_recorded_bounds_hold(
+    alice: Caller, submit: Submit, run: Run, services: Services
+) -> None:
+    await profile(services, maximum={"memory": "2Gi"}, minimumIsolation="namespaces")
+    job = await submit(alice)
+    await run(job, Phase.SUCCEEDED)
+
+    def write(writer: Any) -> None:
+        found = writer.get(Profile, "", "default")
+        writer.remove(found)
+
+    await services.store.awrite(write)
+    again = (await alice("POST", at(job, "rerun"), expect=201)).json()
+    spec = again["status"]["profileSnapshot"]["spec"]
+    assert (spec["maximum"]["memory"], spec["minimumIsolation"]) == ("2Gi", "namespaces")
 
 
 @pytest.mark.asyncio
