@@ -18,7 +18,7 @@ def pieces(objects: ObjectStore, prefix: str, made: datetime) -> Iterator[bytes]
     """The tar of what lies under ``prefix``: ``notebook.ipynb``, ``results/…``, ``files/…``; ``made`` is their mtime.
 
     Names are object keys, so they are relative and have no ``..``. What vanishes before its turn is left out. Blocks.
-    Raises ``StoreError``, also where an object shrinks while it is sent: the rest would be somebody else's bytes.
+    Raises ``StoreError``, also where an object shrinks or goes while it is sent: what follows would be taken for it.
     """
     waiting = bytearray()
     for part in chain(_members(objects, prefix, made), [b"\0" * (2 * tarfile.BLOCKSIZE)]):
@@ -33,13 +33,20 @@ def _members(objects: ObjectStore, prefix: str, made: datetime) -> Iterator[byte
     for part in PARTS:
         found = objects.list(prefix + part) if part.endswith("/") else _one(objects, prefix + part)
         for info in found:
-            try:
-                opened = objects.open(info.key, 0, info.size)
-                with opened as chunks:
-                    yield _header(info.key.removeprefix(prefix), info.size, made)
-                    yield from _whole(info, chunks)
-            except KeyMissing:
-                continue
+            yield from _member(objects, info, _header(info.key.removeprefix(prefix), info.size, made))
+
+
+def _member(objects: ObjectStore, info: ObjectInfo, header: bytes) -> Iterator[bytes]:
+    """One object with its header; nothing where it is gone. Once its header is out, going is an error."""
+    begun = False
+    try:
+        with objects.open(info.key, 0, info.size) as chunks:
+            begun = True
+            yield header
+            yield from _whole(info, chunks)
+    except KeyMissing:
+        if begun:
+            raise StoreError(f"{info.key!r} was removed while it was sent.") from None
 
 
 def _one(objects: ObjectStore, key: str) -> Iterator[ObjectInfo]:

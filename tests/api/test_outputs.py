@@ -8,6 +8,10 @@ import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -15,9 +19,11 @@ import httpx
 import psutil
 import pytest
 
+from jupyter_trainjob.api import archive
 from jupyter_trainjob.api.ranges import attachment, parse_range
 from jupyter_trainjob.resources.errors import RangeNotSatisfiable
 from jupyter_trainjob.resources.trainjob import OutputFile, OutputStatus, Phase, Result
+from jupyter_trainjob.storage.base import StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
 from .conftest import Caller, Run, Server, Submit
@@ -309,6 +315,35 @@ async def test_an_archive_that_can_not_be_finished_breaks_off(
         async with alice.http.stream("GET", path_of(job, "/archive")) as response:
             async for _ in response.aiter_bytes():
                 os.truncate(place, 20_000_000)
+
+
+def test_what_vanishes_before_its_turn_is_left_out_and_what_vanishes_in_it_is_an_error(tmp_path: Path) -> None:
+    class Remote(FilesystemStore):
+        """As where each chunk is a request of its own: an object that was opened may be gone at the next."""
+
+        @contextmanager
+        def open(self, key: str, start: int = 0, end: int | None = None) -> Iterator[Iterator[bytes]]:
+            size = self.stat(key).size
+            yield (self.get(key, at, at + 2) for at in range(0, size, 2))
+
+        def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+            with FilesystemStore.open(self, key, start, end) as chunks:
+                return b"".join(chunks)
+
+    store, made = Remote(tmp_path), datetime.now(timezone.utc)
+    for name in "abc":
+        store.put(f"x/files/{name}", b"1234")
+    members = archive._members(store, "x/", made)
+    assert (next(members)[:7], next(members)) == (b"files/a", b"12")
+    store.delete("x/files/b")
+    rest = b"".join(members)
+    assert rest.startswith(b"34\0") and b"files/c" in rest and b"files/b" not in rest
+
+    members = archive._members(store, "x/", made)
+    next(members)
+    store.delete("x/files/a")
+    with pytest.raises(StoreError, match="'x/files/a' was removed while it was sent"):
+        list(members)
 
 
 @pytest.mark.asyncio
