@@ -17,7 +17,7 @@ MEMORY_STEP = 64 * 2**20
 CPU_STEP = 0.5
 TIME_STEP_SECONDS = 60
 SHORTEST_SECONDS = 5.0
-"""A run shorter than this says nothing on how many CPUs the code can use."""
+"""A run shorter than this says nothing on how many CPUs the code can use: its kernel's start outweighs it."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,13 @@ def advise(runs: Sequence[Run]) -> dict[str, Any]:
     if late and not done:
         seconds = max(seconds, 2 * _up(longest, TIME_STEP_SECONDS))
         remarks.append(f"{late[0].job} hit its time limit: how long it would have run is not known.")
-    cpu = _cpu(known, remarks)
+    telling = [run for run in known if run.seconds >= SHORTEST_SECONDS]
+    cpu = _cpu(known, telling, remarks)
     given = max(run.memory_given for run in known)
     if given and memory < given and not full:
         remarks.append(f"Up to {given} bytes of memory were asked for and at most {peak} used.")
     advice["used"] = {
-        "cpu": round(max(run.cores for run in known), 2),
+        "cpu": round(max(run.cores for run in telling), 2) if telling else None,
         "peakMemoryBytes": peak,
         "seconds": round(longest, 3),
         "cpuSeconds": round(max(run.cpu_seconds for run in known), 3),
@@ -97,8 +98,7 @@ def advise(runs: Sequence[Run]) -> dict[str, Any]:
     return {**advice, "timeLimitSeconds": seconds, "remarks": remarks}
 
 
-def _cpu(known: Sequence[Run], remarks: list[str]) -> float:
-    telling = [run for run in known if run.seconds >= SHORTEST_SECONDS]
+def _cpu(known: Sequence[Run], telling: Sequence[Run], remarks: list[str]) -> float:
     if not telling:
         remarks.append(f"No run lasted {SHORTEST_SECONDS:g} s: too short to tell how many CPUs the code can use.")
         return max(CPU_STEP, *(run.cpu_given for run in known))

@@ -113,7 +113,7 @@ ANSWERS: dict[str, Schema] = {
     "Advice": record(
         job=STRING,
         runs=COUNT,
-        used=or_null(record(cpu=NUMBER, peakMemoryBytes=COUNT, seconds=NUMBER, cpuSeconds=NUMBER)),
+        used=or_null(record(cpu=or_null(NUMBER), peakMemoryBytes=COUNT, seconds=NUMBER, cpuSeconds=NUMBER)),
         resources=record({"cpu": STRING, "memory": STRING}),
         timeLimitSeconds=or_null(COUNT),
         remarks=array(STRING),
