@@ -92,7 +92,7 @@ def _hundred_thousand(writer: Writer) -> None:
 
 
 @pytest.mark.slow
-def test_of_a_hundred_thousand_jobs_a_page_takes_milliseconds(url: str) -> None:
+def test_of_a_hundred_thousand_jobs_each_page_is_as_quick_as_the_first_hundred(url: str) -> None:
     with Store.open(url) as store:
         store.write(_hundred_thousand)
         if not store._engines.sqlite:  # the autovacuum's work, which a test can't wait for
@@ -109,7 +109,7 @@ def test_of_a_hundred_thousand_jobs_a_page_takes_milliseconds(url: str) -> None:
         }
         took = {name: _median_ms(lambda where=where: _page(store, where)) for name, where in wheres.items()}
         assert len(_page(store, mine)) == 100
-    assert max(took.values()) < 20, took
+    assert max(took.values()) < 10 * took["everything"], took  # a walk over all jobs takes hundreds of times as long
 
 
 def _page(store: Store, where: Filter) -> list[TrainJob]:
