@@ -175,12 +175,16 @@ class Backend(ABC):
         Raises :class:`BackendError` where that can't be told now.
         """
 
-    async def environment(self, uid: str, requirements: Requirements) -> EnvironmentState:
+    async def environment(
+        self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
+    ) -> EnvironmentState:
         """The environment that job ``uid`` waits for: begin to build it unless it is there or under way.
 
         One build for all jobs that ask for the same; ``changed`` tells of its end, with attempt 0 of each that waits.
         A failure is told to the jobs that waited for it, and soon forgotten: one that is sent again builds again.
-        A ready one counts as used now. Raises nothing: what goes wrong is ``failed``.
+        A ready one counts as used now. Raises nothing: what goes wrong is ``failed``. ``minimum_isolation``: the
+        profile's; a build runs strangers' code, so it is refused where a job would be. ``owner``: whose job it is, for
+        builds to take turns. Who waits asks again at least every ten seconds: a build that nobody asks for is stopped.
         """
         return EnvironmentState(
             "failed", f"The backend {self.name!r} builds no environments; leave --requirements out."

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from ..backends.base import Backend, EnvironmentState
+from ..resources.base import parse
 from ..resources.errors import NotFound
 from ..resources.names import requirements_key
 from ..resources.profile import Profile
@@ -43,8 +44,8 @@ class EnvironmentController:
 
     async def wait(self, job: TrainJob) -> float | None:
         """One step for a queued job that waits for its environment. Returns after how many seconds to come back."""
-        if any(gate.type == "hold" for gate in job.spec.scheduling_gates):
-            return None  # it may never be released
+        if job.spec.scheduling_gates:
+            return None  # it may never be released, and builds have little room: those that could run go first
         backend = await self._store.aread(lambda reader: self._backend(reader, job))
         if backend is None:
             return None  # admission waits for it, too, and says so
@@ -82,7 +83,11 @@ class EnvironmentController:
     async def _state(self, backend: Backend, job: TrainJob) -> EnvironmentState:
         requirements = job.spec.environment.requirements
         assert requirements is not None
-        return await backend.environment(job.metadata.uid, requirements)
+        snapshot = job.status.profile_snapshot
+        minimum = parse(Profile, snapshot).spec.minimum_isolation if snapshot else ""
+        return await backend.environment(
+            job.metadata.uid, requirements, minimum_isolation=minimum, owner=job.metadata.owner
+        )
 
     def _backend(self, reader: Reader, job: TrainJob) -> Backend | None:
         try:
@@ -144,7 +149,8 @@ def _fail(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> N
 
 def _tell(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> None:
     job = _queued(writer, uid)
-    if job is None:
-        return
-    job.status.reason, job.status.message = BUILDING, f"its environment is being built: {state.message}"
+    told = (BUILDING, f"its environment is being built: {state.message}")
+    if job is None or (job.status.reason, job.status.message) == told:
+        return  # nothing is written while nothing happens: every write wakes all who watch
+    job.status.reason, job.status.message = told
     writer.update(job, check=False)

@@ -83,7 +83,7 @@ class TrainJobController:
             return None
         if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
             await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
-        if pending(job):  # also behind a gate: what takes minutes begins at once
+        if pending(job):
             return await self._environments.wait(job)
         return None
 

@@ -98,6 +98,21 @@ async def test_waiting_jobs_are_told_of_the_end_and_of_a_failure_only_once(
 
 
 @pytest.mark.asyncio
+async def test_none_is_built_in_a_weaker_sandbox_than_demanded(
+    make_place: MakePlace, store: FilesystemStore, wheels: Path
+) -> None:
+    """A build runs strangers' code: setup.py as a plain process is what the minimum is to keep out."""
+    place = await make_place(keeping=keeping(wheels), minimum_isolation="namespaces", allow_bwrap=False)
+    state = await place.backend.environment("u1", ask(store, "tinylib\n"))
+    assert state.state == "failed"
+    assert "The sandbox on this machine is 'process', but 'namespaces' is demanded." in state.message
+    assert "bubblewrap is switched off" in state.message
+    weak = await make_place(keeping=keeping(wheels), allow_bwrap=False)
+    state = await weak.backend.environment("u1", ask(store, "tinylib\n"), minimum_isolation="namespaces+cgroups")
+    assert state.state == "failed" and "'namespaces+cgroups' is demanded" in state.message
+
+
+@pytest.mark.asyncio
 async def test_a_list_that_is_gone_is_told(make_place: MakePlace, wheels: Path) -> None:
     place = await make_place(keeping=keeping(wheels))
     state = await place.backend.environment("u1", Requirements(format="ivy", digest=f"sha256:{'0' * 64}"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Collection
 
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, EnvironmentState, Observation
+from jupyter_trainjob.controllers import environments as module
 from jupyter_trainjob.controllers.ending import ending
 from jupyter_trainjob.controllers.environments import EnvironmentController
 from jupyter_trainjob.controllers.manager import utc_now
@@ -28,8 +30,9 @@ class BuildingBackend(InstantBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = EnvironmentState("building", "pip installs requirements.txt sha256:ab12… since 40 s")
+        self.state = EnvironmentState("building", "pip installs requirements.txt sha256:ab12… since 11:02 UTC")
         self.asked: list[str] = []
+        self.demanded: list[tuple[str, str]] = []
         self.kept: list[Requirements] = []
 
     def becomes(self, state: EnvironmentState) -> None:
@@ -37,8 +40,11 @@ class BuildingBackend(InstantBackend):
         for uid in set(self.asked):
             self._changed(AttemptRef(uid, 0))
 
-    async def environment(self, uid: str, requirements: Requirements) -> EnvironmentState:
+    async def environment(
+        self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
+    ) -> EnvironmentState:
         self.asked.append(uid)
+        self.demanded.append((minimum_isolation, owner))
         return self.state
 
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
@@ -71,11 +77,11 @@ async def test_a_job_is_not_admitted_before_its_environment_is_there(
         assert waiting.status.phase is Phase.QUEUED
         assert (
             waiting.status.message
-            == "its environment is being built: pip installs requirements.txt sha256:ab12… since 40 s"
+            == "its environment is being built: pip installs requirements.txt sha256:ab12… since 11:02 UTC"
         )
         told = await manager.ranking.explain(waiting)
         assert told.waiting_for == (
-            "Its environment is being built: pip installs requirements.txt sha256:ab12… since 40 s."
+            "Its environment is being built: pip installs requirements.txt sha256:ab12… since 11:02 UTC."
         )
         assert told.position is None
         backend.becomes(READY)
@@ -113,9 +119,8 @@ async def test_a_waiting_job_can_be_cancelled(store: Store, objects: FilesystemS
 
 
 @pytest.mark.asyncio
-async def test_it_is_built_behind_a_dependency_but_not_on_hold(
-    store: Store, objects: FilesystemStore, submit: Submit
-) -> None:
+async def test_it_is_not_built_behind_a_gate(store: Store, objects: FilesystemStore, submit: Submit) -> None:
+    """Builds have little room: first those of jobs that could run."""
     backend = BuildingBackend()
     backend.auto = False
     async with running(store, objects, backend):
@@ -123,11 +128,42 @@ async def test_it_is_built_behind_a_dependency_but_not_on_hold(
         gate = Gate(type="dependency", job=parent)
         child = submit("child", environment=environment(), scheduling_gates=[gate]).metadata.uid
         held = submit("held", environment=environment(), scheduling_gates=[Gate(type="hold")]).metadata.uid
+        await until_phase(store, parent, Phase.RUNNING)
+        await asyncio.sleep(0.3)
+        assert backend.asked == []
+        backend.finish(AttemptRef(parent, 1))
         await until(lambda: child in backend.asked)
         backend.becomes(READY)
         await until(lambda: job_of(store, child).status.environment_lock == READY.lock)
-        assert job_of(store, child).status.phase is Phase.QUEUED, "the other one still runs"
         assert held not in backend.asked
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_written_while_nothing_happens(
+    store: Store, objects: FilesystemStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    backend = BuildingBackend()
+    async with running(store, objects, backend):
+        uid = submit(environment=environment()).metadata.uid
+        await until(lambda: job_of(store, uid).status.reason == "EnvironmentBuilding")
+        version, asked = job_of(store, uid).metadata.resource_version, len(backend.asked)
+        await until(lambda: len(backend.asked) > asked + 3)
+        assert job_of(store, uid).metadata.resource_version == version
+
+
+@pytest.mark.asyncio
+async def test_the_backend_is_told_the_profiles_minimum_and_whose_job_it_is(
+    store: Store, objects: FilesystemStore
+) -> None:
+    backend = BuildingBackend()
+    job = make_job(environment=environment(), owner="ben")
+    profile = Profile.model_validate({"metadata": {"name": "p"}, "spec": {"minimumIsolation": "namespaces"}})
+    job.status.profile_snapshot = profile.to_dict()
+    store.write(lambda writer: writer.create(job))
+    async with running(store, objects, backend):
+        await until(lambda: backend.asked)
+    assert set(backend.demanded) == {("namespaces", "ben")}
 
 
 @pytest.mark.asyncio

@@ -158,6 +158,7 @@ class LocalBackend(Backend):
                 uid_range=self._uids,
                 uid_locks=self._uid_locks,
                 nproc_per_sandbox=nproc_per_sandbox,
+                run_folder=self._run,
             ),
             runner=self._runner,
             fetching=self._fetching,
@@ -189,13 +190,7 @@ class LocalBackend(Backend):
     async def create(self, request: AttemptRequest) -> None:
         """Make the folder and start its supervisor, each unless it is there."""
         settings = self._ready()
-        needed = max(self._minimum, request.profile.spec.minimum_isolation, key=rank)
-        if rank(settings.offer.level) < rank(needed):
-            raise BackendError(
-                f"The sandbox on this machine is {settings.offer.level!r}, but {needed!r} is demanded.",
-                remedy="; ".join(settings.offer.findings) or "Lower the minimum, or run the job elsewhere.",
-                permanent=True,
-            )
+        self._demand(request.profile.spec.minimum_isolation)
         await self._slowly(attempt.create, request, settings)
         await self._take_up(request.ref)
 
@@ -240,11 +235,17 @@ class LocalBackend(Backend):
                 self._kernels = (self._loop.time(), found)
         return found
 
-    async def environment(self, uid: str, requirements: Requirements) -> EnvironmentState:
-        """Look for it, or begin to build it on one of two threads."""
+    async def environment(
+        self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
+    ) -> EnvironmentState:
+        """Look for it, or begin to build it on one of two threads; not where the job itself could not run."""
         if self._builds is None:
             raise BackendError(f"The backend {self.name!r} has not been started.")
-        return await self._builds.state(uid, requirements)
+        try:
+            self._demand(minimum_isolation)
+        except BackendError as error:
+            return EnvironmentState("failed", f"The environment of this job is not built here: {error}")
+        return await self._builds.state(uid, requirements, owner)
 
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
         """By age and size."""
@@ -268,6 +269,17 @@ class LocalBackend(Backend):
         }
 
     # Behind it
+
+    def _demand(self, minimum: str) -> None:
+        """Raises :class:`BackendError` where the sandbox is weaker than the backend's or the profile's ``minimum``."""
+        offer = self._ready().offer
+        needed = max(self._minimum, minimum, key=rank)
+        if rank(offer.level) < rank(needed):
+            raise BackendError(
+                f"The sandbox on this machine is {offer.level!r}, but {needed!r} is demanded.",
+                remedy="; ".join(offer.findings) or "Lower the minimum, or run the job elsewhere.",
+                permanent=True,
+            )
 
     def _ready(self) -> Settings:
         if self._settings is None:

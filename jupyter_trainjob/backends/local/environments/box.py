@@ -12,8 +12,8 @@ import os
 import signal
 import stat
 import subprocess
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -55,7 +55,7 @@ class BuildFailed(Exception):
 
 
 class BuildStopped(Exception):
-    """The server stops: nothing is wrong with the build, the next start begins it anew."""
+    """The server stops or nobody waits: nothing is wrong with the build, the next who asks begins it anew."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Box:
     """Writable; ``/tmp`` inside."""
     log: str
     nproc_per_sandbox: bool
-    stop: threading.Event
+    stopped: Callable[[], bool]
     binds: list[str] = field(default_factory=list)
     """Further host paths, shown read-only at the same place."""
 
@@ -198,7 +198,7 @@ class Box:
             with suppress(subprocess.TimeoutExpired):
                 return child.wait(_LOOK_SECONDS)
             now = time.monotonic()
-            if self.stop.is_set():
+            if self.stopped():
                 raise BuildStopped
             if now > self._deadline:
                 raise BuildFailed(f"it took longer than {self.bounds.seconds:.0f} s")

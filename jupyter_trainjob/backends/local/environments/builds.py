@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TypeVar
 
 from ....resources.trainjob import Requirements
 from ....storage.base import StoreError
@@ -16,7 +20,12 @@ from .box import BuildFailed, BuildStopped
 from .cache import Environments
 from .recipes import Found
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 AT_ONCE = 2
+ABANDONED_SECONDS = 60.0
+"""A build that nobody asked for during so long is stopped: those who wait ask every ten seconds."""
+LOOK_SECONDS = 1.0
 FORGET_SECONDS = 10.0
 """So long a failure is told to all who ask; afterwards only to the jobs that waited for it, and others build again."""
 FORGET_ALL_SECONDS = 3600.0
@@ -24,10 +33,17 @@ FORGET_ALL_SECONDS = 3600.0
 
 @dataclass
 class _Build:
-    task: asyncio.Task[None]
-    since: float
-    uids: set[str] = field(default_factory=set)
-    began: bool = False
+    requirements: Requirements
+    uids: dict[str, float] = field(default_factory=dict)
+    """The jobs that wait for it, and when each asked last (monotonic seconds)."""
+    owners: set[str] = field(default_factory=set)
+    stop: threading.Event = field(default_factory=threading.Event)
+    task: asyncio.Task[None] | None = None
+    """None while it waits for its turn."""
+    began: datetime | None = None
+
+    def abandoned(self) -> bool:
+        return time.monotonic() - max(self.uids.values(), default=0.0) > ABANDONED_SECONDS
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Builds:
 
     def __init__(self, environments: Environments, changed: Callable[[AttemptRef], None]) -> None:
         self._environments, self._changed = environments, changed
-        self._running: dict[tuple[str, str], _Build] = {}
+        self._builds: dict[tuple[str, str], _Build] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="environment-build")
         self._looking = ThreadPoolExecutor(2, thread_name_prefix="environment-look")
@@ -50,47 +66,52 @@ class Builds:
     async def stop(self) -> None:
         """End what is built; the next start begins it anew."""
         self._environments.stop.set()
-        await asyncio.gather(*(build.task for build in self._running.values()), return_exceptions=True)
+        tasks = [build.task for build in self._builds.values() if build.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._pool.shutdown(wait=False)
         self._looking.shutdown(wait=False)
 
-    async def find(self, requirements: Requirements) -> Found | None:
-        """The environment, if it is ready. Raises :class:`BackendError` where that can't be told."""
-        try:
-            found = await self._look(requirements)
-        except (BuildFailed, StoreError) as error:
-            raise BackendError(f"Its environment can't be looked up: {error}.") from error
-        return found[0] if found else None
-
-    async def state(self, uid: str, requirements: Requirements) -> EnvironmentState:
+    async def state(self, uid: str, requirements: Requirements, owner: str = "") -> EnvironmentState:
         """As :meth:`jupyter_trainjob.backends.base.Backend.environment` promises."""
         key = (requirements.format, requirements.digest)
-        build = self._running.get(key)
+        build = self._builds.get(key)
         if build is None:
             try:
-                found = await self._look(requirements)
-            except StoreError as error:
-                return EnvironmentState("building", f"its list can't be read from the object store now: {error}")
+                told = await self._before(uid, key, requirements)
+            except (StoreError, OSError) as error:
+                return EnvironmentState("building", f"it can't be looked up now, and will be again: {error}")
             except (BuildFailed, BackendError) as error:
                 return EnvironmentState("failed", _failed(requirements, str(error)))
-            if found is not None:
-                self._failures.pop(key, None)
-                return EnvironmentState("ready", lock=found[1])
-            if self._environments.stop.is_set():
-                return EnvironmentState("building", "the server stops; the next one begins to build it")
-            failure = self._failure(key)
-            if failure is not None and (uid in failure.uids or time.monotonic() - failure.at < FORGET_SECONDS):
-                return EnvironmentState("failed", failure.words)
-            build = self._running.get(key) or self._begin(key, requirements)  # looking took a moment
-        build.uids.add(uid)
-        return EnvironmentState("building", self._under_way(build, requirements))
+            except Exception as error:  # told once, to the job; raised, it would be asked for again for ever
+                return EnvironmentState("failed", _broken(requirements, error))
+            if told is not None:
+                return told
+            build = self._builds.setdefault(key, _Build(requirements))  # looking took a moment
+        build.uids[uid] = time.monotonic()
+        build.owners.add(owner)
+        self._next()
+        return EnvironmentState("building", self._under_way(build))
 
     async def collect(self, needed: Collection[Requirements]) -> int:
         """Drop what :meth:`.Environments.collect` drops."""
-        return await asyncio.get_running_loop().run_in_executor(self._looking, self._environments.collect, needed)
+        return await self._look(self._environments.collect, needed)
 
-    async def _look(self, requirements: Requirements) -> tuple[Found, str] | None:
-        return await asyncio.get_running_loop().run_in_executor(self._looking, self._environments.find, requirements)
+    async def _before(self, uid: str, key: tuple[str, str], requirements: Requirements) -> EnvironmentState | None:
+        """What is to be told instead of building it."""
+        found: tuple[Found, str] | None = await self._look(self._environments.find, requirements)
+        if found is not None:
+            self._failures.pop(key, None)
+            return EnvironmentState("ready", lock=found[1])
+        if self._environments.stop.is_set():
+            return EnvironmentState("building", "the server stops; the next one begins to build it")
+        failure = self._failure(key)
+        if failure is not None and (uid in failure.uids or time.monotonic() - failure.at < FORGET_SECONDS):
+            return EnvironmentState("failed", failure.words)
+        crowded = await self._look(self._environments.crowded)
+        return EnvironmentState("building", crowded) if crowded else None
+
+    async def _look(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._looking, function, *arguments)
 
     def _failure(self, key: tuple[str, str]) -> _Failure | None:
         now = time.monotonic()
@@ -98,39 +119,61 @@ class Builds:
             del self._failures[old]
         return self._failures.get(key)
 
-    def _under_way(self, build: _Build, requirements: Requirements) -> str:
-        if not build.began:
+    def _under_way(self, build: _Build) -> str:
+        requirements = build.requirements
+        if build.began is None:
             return f"it waits until other environments are built ({named(requirements)})"
-        seconds = int(time.monotonic() - build.since)
-        return f"{self._environments.tool(requirements)} installs {named(requirements)} since {seconds} s"
+        return f"{self._environments.tool(requirements)} installs {named(requirements)} since {build.began:%H:%M} UTC"
 
-    def _begin(self, key: tuple[str, str], requirements: Requirements) -> _Build:
-        task = asyncio.create_task(self._build(key, requirements), name=f"environment-{key[1][:15]}")
-        build = self._running[key] = _Build(task, time.monotonic())
-        return build
+    def _next(self) -> None:
+        """Begin as many as may run: first those of whom the fewest run already, then first come, first served."""
+        while not self._environments.stop.is_set():
+            under_way = [build for build in self._builds.values() if build.task is not None]
+            for key in [key for key, build in self._builds.items() if build.task is None and build.abandoned()]:
+                del self._builds[key]
+            waiting = [(key, build) for key, build in self._builds.items() if build.task is None]
+            if len(under_way) >= AT_ONCE or not waiting:
+                return
+            busy = [owner for build in under_way for owner in build.owners]
+            key, build = min(waiting, key=lambda item: min(map(busy.count, item[1].owners)))
+            build.task = asyncio.create_task(self._build(key, build), name=f"environment-{key[1][:15]}")
 
-    async def _build(self, key: tuple[str, str], requirements: Requirements) -> None:
-        build = self._running[key]
-
+    async def _build(self, key: tuple[str, str], build: _Build) -> None:
         def work() -> None:
-            build.since, build.began = time.monotonic(), True
-            self._environments.build(requirements)
+            if self._environments.crowded():
+                raise BuildStopped  # who waits asks again, and is told
+            build.began = datetime.now(timezone.utc)
+            self._environments.build(build.requirements, build.stop)
 
         words = ""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+            while not (await asyncio.wait([future], timeout=LOOK_SECONDS))[0]:
+                if build.abandoned():
+                    build.stop.set()
+            future.result()
         except BuildStopped:
             return
         except StoreError as error:
             words = f"The object store can't be used now: {error}."
         except (BuildFailed, BackendError, OSError) as error:
-            words = _failed(requirements, str(error))
+            words = _failed(build.requirements, str(error))
+        except Exception as error:  # a fault of ours: told, or the jobs would wait and it would be built for ever
+            words = _broken(build.requirements, error)
         finally:
-            del self._running[key]
+            del self._builds[key]
             if words:
                 self._failures[key] = _Failure(words, time.monotonic(), frozenset(build.uids))
             for uid in build.uids:
                 self._changed(AttemptRef(uid, 0))
+            self._next()
+
+
+def _broken(requirements: Requirements, error: Exception) -> str:
+    log.error("The environment of %s can't be built, which is a fault here", named(requirements), exc_info=error)
+    return _failed(
+        requirements, f"the builder itself broke, {type(error).__name__}: {error} (the server's log has more)"
+    )
 
 
 def _failed(requirements: Requirements, words: str) -> str:

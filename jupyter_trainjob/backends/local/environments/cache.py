@@ -15,21 +15,25 @@ fetched in pip's cache. A build's processes die with the server that started it.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import subprocess
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ....resources.names import environment_lock_key
 from ....resources.trainjob import Requirements
 from ....storage.base import ObjectStore
+from ...base import BackendError
 from ...environments import content, content_digest
 from ..folder import Folder, try_lock
 from ..probe import Offer
@@ -77,7 +81,9 @@ class Environments:
         uid_range: tuple[int, int],
         uid_locks: str,
         nproc_per_sandbox: bool,
+        run_folder: str = "",
     ) -> None:
+        self._run_folder = run_folder
         self._folder, self._store, self._runtime, self._offer = folder, store, runtime, offer
         self._keeping, self._uid_range, self._uid_locks = keeping, uid_range, uid_locks
         self._nproc_per_sandbox = nproc_per_sandbox
@@ -88,6 +94,8 @@ class Environments:
         }
         self.stop = threading.Event()
         """Set: builds that run end at once, and none begins."""
+        self._needed: tuple[float, set[str | None]] = (time.time(), set())
+        """When it was last swept, and the keys that had to stay."""
         for path in (folder, os.path.join(folder, "locks")):
             os.makedirs(path, mode=0o711 if offer.drop else 0o700, exist_ok=True)
 
@@ -123,19 +131,20 @@ class Environments:
             return None
         return self._recipes[requirements.format].found(folder.file("root")), str(ready["lock"])
 
-    def build(self, requirements: Requirements) -> str:
-        """Build it, or wait until another has; the digest of its lock.
+    def build(self, requirements: Requirements, stop: threading.Event | None = None) -> str:
+        """Build it, or wait until another has; the digest of its lock. ``stop`` set: end this one.
 
         Raises :class:`BuildFailed`, :class:`BuildStopped`, ``BackendError`` and ``StoreError`` (its list can't be had).
         """
         text = content(self._store, requirements)
         key = self._key(requirements.format, text)
-        lock = self._lock(key)
+        stops = [self.stop, *([stop] if stop is not None else [])]
+        lock = self._lock(key, stops)
         try:
             ready = self._place(key).read("ready.json")
             if ready:
                 return str(ready["lock"])
-            return self._build(key, requirements.format, text)
+            return self._build(key, requirements.format, text, stops)
         except OSError as error:
             raise BuildFailed(f"this machine can't do it now: {error.strerror or error}") from error
         finally:
@@ -147,7 +156,8 @@ class Environments:
 
     def collect(self, needed: Collection[Requirements]) -> int:
         """Drop what is too old, then the longest unused while all together are too large; how many went."""
-        kept = {self._key_or_none(one) for one in needed}
+        now = time.time()
+        kept = self._held() | {self._key_or_none(one) for one in needed}
         places = [place for name in sorted(os.listdir(self._folder)) if (place := self._standing(name)) is not None]
         total = sum(place.size for place in places)
         gone = 0
@@ -158,23 +168,37 @@ class Environments:
             if self._drop(place):
                 total -= place.size
                 gone += 1
+        self._needed = (now, kept)
         self._collect_cache(self._keeping.max_bytes // 2)
         return gone
 
+    def crowded(self) -> str:
+        """Why no further one may be built now: those that jobs need take all the room. Empty where there is some."""
+        swept, kept = self._needed
+        used = 0
+        for name in os.listdir(self._folder):
+            with suppress(FileNotFoundError):  # dropped meanwhile
+                place = self._standing(name) if not name.startswith(".") else None
+                used += place.size if place is not None and (name in kept or place.used > swept) else 0
+        if used < self._keeping.max_bytes:
+            return ""
+        return (
+            f"it waits for room: the environments that other jobs need take {used / 2**30:.1f} GiB and all together "
+            f"may take {self._keeping.max_bytes / 2**30:.1f} GiB; it begins when some of those jobs have ended"
+        )
+
     # Building
 
-    def _lock(self, key: str) -> int:
+    def _lock(self, key: str, stops: list[threading.Event]) -> int:
         path = os.path.join(self._folder, "locks", key)
-        while not self.stop.is_set():
+        while not any(stop.is_set() for stop in stops):
             lock = try_lock(path)
             if lock is not None:
                 return lock
             self.stop.wait(_WAIT_SECONDS)
         raise BuildStopped
 
-    def _build(self, key: str, format: str, text: str) -> str:
-        if self.stop.is_set():
-            raise BuildStopped
+    def _build(self, key: str, format: str, text: str, stops: list[threading.Event]) -> str:
         recipe, place = self._recipes[format], self._place(key)
         began = time.monotonic()
         drop = None
@@ -182,7 +206,7 @@ class Environments:
             remove_tree(place.path)
             drop = self._take_uid()
             self._prepare(place, drop)
-            box = self._box(place, drop, recipe)
+            box = self._box(place, drop, recipe, stops)
             cache, cache_lock = self._take_cache(drop)
             try:
                 packages = recipe.build(box, text, cache)
@@ -233,7 +257,7 @@ class Environments:
                 os.chown(place.file(name), drop.uid, drop.uid)
             os.chmod(place.file("tmp"), 0o1777)  # noqa: S103 - as any /tmp; mount points in it stay out of reach
 
-    def _box(self, place: Folder, drop: Drop | None, recipe: Recipe) -> Box:
+    def _box(self, place: Folder, drop: Drop | None, recipe: Recipe, stops: list[threading.Event]) -> Box:
         return Box(
             offer=self._offer,
             runtime=self._runtime,
@@ -243,12 +267,14 @@ class Environments:
             scratch=place.file("tmp"),
             log=place.file("build.log"),
             nproc_per_sandbox=self._nproc_per_sandbox,
-            stop=self.stop,
+            stopped=lambda: any(stop.is_set() for stop in stops),
             binds=recipe.binds(),
         )
 
     def _take_cache(self, drop: Drop | None) -> tuple[str, int | None]:
-        """pip's cache for this build alone; "" where another build has it."""
+        """pip's cache for this build alone; "" where another build has it, or where nothing hides it from a build."""
+        if self._offer.bwrap is None:
+            return "", None
         lock = try_lock(os.path.join(self._folder, "locks", "pip"))
         if lock is None:
             return "", None
@@ -276,8 +302,21 @@ class Environments:
     def _key_or_none(self, requirements: Requirements) -> str | None:
         try:
             return self.key(requirements)
-        except Exception:  # its list is gone or its tool is: then it can't be used either
+        except (BuildFailed, BackendError):  # its list is gone or its tool is: then it can't be used either
             return None
+
+    def _held(self) -> set[str | None]:
+        """The keys of those that attempts were started in, whatever key their lists would have today.
+
+        pip's options or the interpreter may have changed since.
+        """
+        folder = json.dumps(self._folder, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
+        pattern = re.compile(re.escape(folder) + rb"/([0-9a-f]{32})/")
+        held: set[str | None] = set()
+        for orders in glob.glob(os.path.join(glob.escape(self._run_folder), "*", "attempt.json")):
+            with suppress(FileNotFoundError), open(orders, "rb") as file:
+                held |= {key.decode() for key in pattern.findall(file.read())}
+        return held
 
     def _standing(self, name: str) -> _Standing | None:
         if name in ("locks", "pip"):
@@ -320,8 +359,10 @@ class Environments:
             return
         lock = try_lock(os.path.join(self._folder, "locks", "pip"))
         if lock is not None:
-            remove_tree(path)
-            os.close(lock)
+            try:
+                remove_tree(path)
+            finally:
+                os.close(lock)
 
 
 @dataclass(frozen=True)

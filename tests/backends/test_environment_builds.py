@@ -1,0 +1,238 @@
+"""Who waits for which build, whose turn it is, and what becomes of a build that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.local.environments import builds as module
+from jupyter_trainjob.backends.local.environments.box import BuildStopped
+from jupyter_trainjob.backends.local.environments.builds import Builds
+from jupyter_trainjob.backends.local.environments.cache import Environments, Keeping
+from jupyter_trainjob.backends.local.environments.recipes import Found, Site
+from jupyter_trainjob.backends.local.probe import Offer
+from jupyter_trainjob.backends.local.runtime import inspect
+from jupyter_trainjob.resources.names import requirements_key
+from jupyter_trainjob.resources.trainjob import Requirements
+from jupyter_trainjob.storage.base import StoreError
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+
+PLAIN = Offer("process", None, cgroups=False, drop=False)
+
+
+class Held(Environments):
+    """Its builds take until the test lets them end."""
+
+    def __init__(self, folder: str, store: FilesystemStore) -> None:
+        super().__init__(
+            folder,
+            store=store,
+            runtime=inspect(sys.executable, []),
+            offer=PLAIN,
+            keeping=Keeping(),
+            uid_range=(1, 0),
+            uid_locks="",
+            nproc_per_sandbox=False,
+        )
+        self.begun: list[str] = []
+        self.done: set[str] = set()
+        self.stopped: list[str] = []
+        self.error: Exception | None = None
+
+    def find(self, requirements: Requirements) -> tuple[Found, str] | None:
+        return (Found("/x"), "sha256:1") if requirements.digest in self.done else None
+
+    def build(self, requirements: Requirements, stop: threading.Event | None = None) -> str:
+        self.begun.append(requirements.digest)
+        while requirements.digest not in self.done:
+            if self.error is not None:
+                raise self.error
+            if self.stop.is_set() or (stop is not None and stop.is_set()):
+                self.stopped.append(requirements.digest)
+                raise BuildStopped
+            time.sleep(0.01)
+        return "sha256:1"
+
+
+@pytest.fixture
+def held(tmp_path: Path, store: FilesystemStore) -> Held:
+    return Held(str(tmp_path / "environments"), store)
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest_asyncio.fixture
+async def builds(held: Held, told: list[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Builds]:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+
+    def changed(ref: AttemptRef) -> None:
+        told.append(ref.uid)
+
+    made = Builds(held, changed)
+    yield made
+    await made.stop()
+
+
+def named(name: str) -> Requirements:
+    return Requirements.model_construct(format="ivy", digest=name)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_owners_take_turns(builds: Builds, held: Held) -> None:
+    for number in range(4):
+        await builds.state(f"ada-{number}", named(f"ada-{number}"), "ada")
+    waits = await builds.state("ben-0", named("ben-0"), "ben")
+    assert "it waits until other environments are built" in waits.message
+    await until(lambda: len(held.begun) == 2)
+    held.done.add("ada-0")
+    await until(lambda: len(held.begun) == 3)
+    assert held.begun[2] == "ben-0", "ada has one under way, and ben came last but has none"
+    held.done.add("ben-0")
+    await until(lambda: len(held.begun) == 4)
+    assert held.begun[3] == "ada-2", "then first come, first served"
+
+
+@pytest.mark.asyncio
+async def test_a_build_that_nobody_waits_for_any_more_is_stopped(
+    builds: Builds, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ABANDONED_SECONDS", 0.5)
+    for name in ("one", "two", "three"):
+        await builds.state(name, named(name))
+    await until(lambda: len(held.begun) == 2)
+    began = time.monotonic()
+    while time.monotonic() - began < 1.5:
+        await builds.state("two", named("two"))
+        await asyncio.sleep(0.05)
+    assert held.stopped == ["one"]
+    assert held.begun == ["one", "two"], "nobody asked for the third one either: it was never begun"
+    again = await builds.state("one", named("one"))
+    assert again.state == "building"
+    await until(lambda: held.begun[2:] == ["one"])
+
+
+@pytest.mark.asyncio
+async def test_the_words_of_a_build_stay_while_nothing_happens(builds: Builds, held: Held) -> None:
+    await builds.state("u", named("one"))
+    await until(lambda: held.begun == ["one"])
+    first = (await builds.state("u", named("one"))).message
+    assert re.fullmatch(r"Maven installs ivy one… since \d\d:\d\d UTC", first), first
+    await asyncio.sleep(1.1)
+    assert (await builds.state("u", named("one"))).message == first
+
+
+@pytest.mark.asyncio
+async def test_a_fault_of_the_builder_is_told_once_and_not_built_for_ever(
+    builds: Builds, held: Held, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    held.error = RuntimeError("no such thing")
+    await builds.state("u", named("one"))
+    await until(lambda: told == ["u"])
+    for _ in range(3):
+        state = await builds.state("u", named("one"))
+        assert state.state == "failed"
+        assert "the builder itself broke, RuntimeError: no such thing" in state.message
+    assert held.begun == ["one"]
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+@pytest.mark.asyncio
+async def test_none_is_begun_while_what_is_needed_fills_the_room(builds: Builds, held: Held) -> None:
+    held._keeping = replace(held._keeping, max_bytes=1000)
+    place = Path(held._folder, "0" * 32)
+    place.mkdir()
+    (place / "used").touch()
+    (place / "ready.json").write_text(json.dumps({"lock": "x", "bytes": 2000}))
+    os.utime(place / "used", (time.time() + 5,) * 2)
+    state = await builds.state("u", named("one"))
+    assert state.state == "building"
+    assert state.message == (
+        "it waits for room: the environments that other jobs need take 0.0 GiB and all together may take 0.0 GiB; it "
+        "begins when some of those jobs have ended"
+    )
+    assert held.begun == []
+    os.utime(place / "used", (1, 1))  # nobody's any more
+    await builds.state("u", named("one"))
+    await until(lambda: held.begun == ["one"])
+
+
+# What is needed stays
+
+
+def an_environment(environments: Environments, key: str) -> Path:
+    """One that was last used long ago."""
+    place = Path(environments._folder, key)
+    place.mkdir()
+    (place / "used").touch()
+    (place / "ready.json").write_text(json.dumps({"lock": "x", "bytes": 2000}))
+    os.utime(place / "used", (1, 1))
+    return place
+
+
+def plain(tmp_path: Path, store: FilesystemStore, **options: str) -> Environments:
+    run = tmp_path / "run"
+    run.mkdir(exist_ok=True)
+    return Environments(
+        str(tmp_path / "environments"),
+        store=store,
+        runtime=inspect(sys.executable, []),
+        offer=PLAIN,
+        keeping=Keeping(site=Site(pip=options)),
+        uid_range=(1, 0),
+        uid_locks="",
+        nproc_per_sandbox=False,
+        run_folder=str(run),
+    )
+
+
+def test_an_attempt_keeps_the_environment_that_it_was_started_in(tmp_path: Path, store: FilesystemStore) -> None:
+    """Its list's key is another one by now: the operator changed an option of pip."""
+    environments = plain(tmp_path, store)
+    kept, other = an_environment(environments, "a" * 32), an_environment(environments, "b" * 32)
+    attempt = tmp_path / "run" / "tj-u-1"
+    attempt.mkdir()
+    (attempt / "attempt.json").write_text(json.dumps({"environment": {"PATH": f"{kept}/root/bin:/usr/bin"}}))
+    assert environments.collect([]) == 1
+    assert kept.exists() and not other.exists()
+
+
+def test_a_store_that_is_away_ends_the_sweep(
+    tmp_path: Path, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = plain(tmp_path, store)
+    digest = f"sha256:{hashlib.sha256(b'six').hexdigest()}"
+    store.put(requirements_key(digest), b"six\n")
+    requirements = Requirements(format="requirements.txt", digest=digest)
+    place = an_environment(environments, environments.key(requirements))
+
+    def away(key: str) -> bytes:
+        raise StoreError("the disk is away")
+
+    with monkeypatch.context() as context:
+        context.setattr(store, "get", away)
+        with pytest.raises(StoreError):
+            environments.collect([requirements])
+    assert place.exists()
