@@ -6,6 +6,7 @@ is bytes here. Who reads them leaves out what is no point.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -53,8 +54,9 @@ class PointsPump:
             self._follow()
             if self._writer is not None:
                 self._writer.close(CLOSE_SECONDS)
-        except (StoreError, OSError) as error:
-            return f"The end of the logged metrics could not be stored: {error}"
+        except Exception as error:  # whatever befell the writer's thread: the exit record is to come all the same
+            what = str(error) if isinstance(error, StoreError | OSError) else repr(error)
+            return f"The end of the logged metrics could not be stored: {what}"
         return ""
 
     def _run(self) -> None:
@@ -86,8 +88,11 @@ class PointsPump:
         finally:
             os.close(folder)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
                 return b""
+            if info.st_nlink > 1:  # a hard link could be another's file
+                raise OSError(errno.EMLINK, f"{NAME} has several names (hard links)")
             return os.pread(descriptor, READ_BYTES, offset)
         finally:
             os.close(descriptor)
