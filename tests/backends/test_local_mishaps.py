@@ -19,11 +19,11 @@ import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, BackendError
 from jupyter_trainjob.backends.local import attempt, cgroups, finish, process, recover, runtime
+from jupyter_trainjob.backends.local.courier import Courier
 from jupyter_trainjob.backends.local.events import EventReader
 from jupyter_trainjob.backends.local.folder import Folder, try_lock
 from jupyter_trainjob.backends.local.prepare import prepare
 from jupyter_trainjob.backends.local.report import Report
-from jupyter_trainjob.backends.local.uploads import Uploader
 from jupyter_trainjob.resources import mishaps
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.logs import LogWriter, join
@@ -145,8 +145,8 @@ def test_a_log_that_the_store_does_not_take_is_a_storage_error(tmp_path: Path, m
         spool = Path(folder.file("log.spool"))
         log, report = LogWriter(store, "jobs/u/1/", spool=spool), Report(folder, "u", 1, "process")
         log.write(b"x" * 3 * 2**20)
-        uploader = Uploader(store, folder, orders)
-        finish.Finisher(folder, orders, store, log, report, uploader).finish({"exitCode": 0}, EventReader())
+        courier = Courier(store, folder, orders)
+        finish.Finisher(folder, orders, store, log, report, courier).finish({"exitCode": 0}, EventReader())
         report.flush(now=True)
         state = folder.read("state.json")
         assert state and state["state"] == "ended" and state["evidence"]["limit"] == "StorageError"

@@ -9,10 +9,10 @@ from typing import Any
 from ...storage.base import ObjectStore, StoreError
 from ...storage.logs import LogRecord, LogWriter
 from . import collect
+from .courier import Courier
 from .events import EventReader
 from .folder import Folder
 from .report import Report, now_text
-from .uploads import Uploader
 
 RESULT_BYTES = 64 * 2**30
 LOG_SECONDS = 60.0
@@ -60,16 +60,16 @@ class Finisher:
         store: ObjectStore,
         log: LogWriter | LogRecord,
         report: Report,
-        uploader: Uploader,
+        courier: Courier,
         usage: bytes = b"",
     ) -> None:
         self._folder, self._orders, self._store = folder, orders, store
-        self._log, self._report, self._uploader = log, report, uploader
+        self._log, self._report, self._courier = log, report, courier
         self._usage = usage
 
     def finish(self, facts: dict[str, Any], events: EventReader) -> None:
         """Leaves the report ready to be written, with state ``ended``."""
-        self._uploader.close()
+        self._courier.close()
         problem = self._bring_home()
         record, log_problem = self._close_log()
         problem = problem or log_problem
@@ -104,8 +104,8 @@ class Finisher:
         prefix, out = self._orders["prefix"], self._folder.file("out")
         found = collect.Collected()
         if self._usage:
-            self._uploader.usage_now(self._usage)
-        notebook = self._uploader.now(found)
+            self._courier.usage_now(self._usage)
+        notebook = self._courier.now(found)
         for name in self._orders["results"]:
             key, path = f"{prefix}results/{name}", f"results/{name}"
             collect.one_file(self._store, key, out, path, maximum=RESULT_BYTES, found=found)

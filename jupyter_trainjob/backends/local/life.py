@@ -20,6 +20,7 @@ from ...storage.base import open_store
 from ...storage.logs import LogWriter
 from . import report
 from .cgroups import Cgroup
+from .courier import Courier
 from .events import EventReader
 from .finish import Finisher, evidence
 from .folder import Folder
@@ -29,7 +30,6 @@ from .points import PointsPump, remark
 from .pump import Pump
 from .spawn import Drop, Spawned, adopt_orphans
 from .tree import Tree
-from .uploads import Uploader
 
 RUNNER_PROTOCOL = 1
 STDERR_BYTES = 16 * 1024
@@ -65,7 +65,7 @@ class Life:
         self.log = LogWriter(
             self.store, orders["prefix"], cap_bytes=self.limits.log_bytes, spool=Path(folder.file("log.spool"))
         )
-        self.uploader = Uploader(self.store, folder, orders)
+        self.courier = Courier(self.store, folder, orders)
         self.points = PointsPump(self.store, orders["prefix"], folder)
         self.events = EventReader()
         self.meter = Meter(folder, self.limits, self.outside, cgroup)
@@ -190,7 +190,7 @@ class Life:
         elif kind == "progress":
             self.report.claim("progress", event)
         elif kind == "notebook":
-            self.uploader.notebook()
+            self.courier.notebook()
         elif kind == "end":
             self.meter.look(time.monotonic(), self.tree.pids(), self.tree.init_pid, thorough=True)
             self.end = event
@@ -256,7 +256,7 @@ class Life:
     def _tell_usage(self, now: float) -> None:
         if now >= self._next_usage:
             self._next_usage = now + USAGE_SECONDS
-            self.uploader.usage(self.meter.samples.to_json(self.began_text))
+            self.courier.usage(self.meter.samples.to_json(self.began_text))
 
     def _look_at_counters(self) -> None:
         if self.cgroup is not None:
@@ -317,7 +317,7 @@ class Life:
         limit, message = verdict(self.outside, self.limits, self.end)
         facts = evidence(self.status, self.end, limit, message, self.cancelled, bytes(self.stderr))
         self.report.condition(remark(self.points.finish()))
-        parts = (self.folder, self.orders, self.store, self.log, self.report, self.uploader)
+        parts = (self.folder, self.orders, self.store, self.log, self.report, self.courier)
         Finisher(*parts, usage=self.meter.samples.to_json(self.began_text)).finish(facts, self.events)
         if self.cgroup is not None:
             self.cgroup.remove()

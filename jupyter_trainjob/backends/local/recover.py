@@ -15,6 +15,7 @@ from ...storage.loglayout import as_found
 from ...storage.logs import LogWriter
 from . import process
 from .cgroups import Cgroup
+from .courier import Courier
 from .events import EventReader
 from .finish import Finisher
 from .folder import Folder, try_lock
@@ -22,7 +23,6 @@ from .openup import open_all
 from .points import PointsPump, remark
 from .report import Report, now_text
 from .sandbox import MARK
-from .uploads import Uploader
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _finish(folder: Folder, orders: dict[str, Any], rebooted: bool) -> None:
     else:
         facts.update(limit="RunnerLost", message=_why(folder))
     report.condition(remark(PointsPump(store, orders["prefix"], folder).finish()))
-    Finisher(folder, orders, store, log, report, Uploader(store, folder, orders)).finish(facts, EventReader())
+    Finisher(folder, orders, store, log, report, Courier(store, folder, orders)).finish(facts, EventReader())
     report.flush(now=True)
 
 

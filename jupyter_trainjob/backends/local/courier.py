@@ -14,8 +14,8 @@ INTERVAL_SECONDS = 1.0
 USAGE = "usage.json"
 
 
-class Uploader:
-    """One thread, started when it is first needed; many requests in a row become one upload."""
+class Courier:
+    """One thread, started when it is first needed; many requests in a row become one shipment."""
 
     def __init__(self, store: ObjectStore, folder: Folder, orders: dict[str, Any]) -> None:
         self._store, self._folder = store, folder
@@ -44,7 +44,7 @@ class Uploader:
     def _want(self) -> None:
         self._wanted.set()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
@@ -76,7 +76,7 @@ class Uploader:
         return collect.one_file(self._store, self._key, out, name, maximum=NOTEBOOK_BYTES, found=found) is not None
 
     def close(self) -> None:
-        """No more uploads after this returns."""
+        """Nothing more is sent after this returns."""
         self._stop.set()
         self._wanted.set()
         if self._thread is not None:
