@@ -148,6 +148,44 @@ async def test_inputs_in_each_others_place(strong: Place, store: FilesystemStore
         assert because in await refused(strong, source=source, inputs=[{**one, "path": path}])
 
 
+# How much they may be
+
+
+async def test_inputs_of_more_bytes_than_the_jobs_disk_are_refused(strong: Place, store: FilesystemStore) -> None:
+    digests = [upload(store, bytes([n]) * 2**20) for n in range(3)]
+    inputs = [{"type": "upload", "digest": digest, "path": digest[7:]} for digest in digests]
+    told = await refused(strong, inputs=inputs, resources={"disk": "2Mi"})
+    assert "The inputs have 3 MiB together, and the job has 2 MiB of disk." in told
+    assert "Ask for 3Mi with --disk (resources.disk), or name fewer inputs." in told
+
+
+async def test_a_folder_and_inputs_have_the_disk_together(strong: Place, store: FilesystemStore) -> None:
+    folder = packed({"a.py": b"1", "big": bytes(3 * 2**19)})
+    inputs = [{"type": "upload", "digest": upload(store, bytes(2**20)), "path": "x"}]
+    source = {"type": "folder", "digest": upload(store, folder), "entry": "a.py"}
+    told = await refused(strong, source=source, inputs=inputs, resources={"disk": "2Mi"})
+    assert "The inputs have more than 2 MiB together, and the job has 2 MiB of disk. Ask for more with --disk" in told
+
+
+async def test_what_is_fetched_counts_too(make_place: MakePlace, tmp_path: Path) -> None:
+    (tmp_path / "set").write_bytes(bytes(2**20 + 1))
+    place = await make_place(fetching=FetchRules((f"file://{tmp_path}/set",)))
+    inputs = [{"type": "uri", "uri": f"file://{tmp_path}/set", "path": "x"}]
+    assert "The inputs have more than 1 MiB together" in await refused(place, inputs=inputs, resources={"disk": "1Mi"})
+
+
+async def test_an_upload_of_many_names_is_brought_once(place: Place, store: FilesystemStore) -> None:
+    digest = upload(store, b"x" * 2**19)
+    inputs = [{"type": "upload", "digest": digest, "path": f"{n}.txt"} for n in range(5)]
+    code = "import glob; print(sorted((f, len(open(f).read())) for f in glob.glob('*.txt')))"
+    ref = await place.begin(code, inputs=inputs, resources={"disk": "1Mi"})
+    brought = os.listdir(place.folder(ref).file("in", "inputs"))
+    seen = await place.until(ref, "ended")
+    assert seen.claims["end"]["outcome"] == "ok" and seen.files == [], seen
+    assert await place.log(ref) == f"{[(f'{n}.txt', 2**19) for n in range(5)]}\n".encode()
+    assert brought == ["0"]
+
+
 # Other jobs' outputs
 
 

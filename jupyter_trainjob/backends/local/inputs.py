@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +13,21 @@ from ...resources.folder import MAX_BYTES, FolderError, walk_folder
 from ...resources.names import attempt_prefix
 from ...resources.quantity import byte_count
 from ...resources.source import WHOLE_FOLDER
-from ...resources.trainjob import FolderSource, OutputInput, UploadInput, UriInput, VariablesInput
+from ...resources.trainjob import (
+    FolderSource,
+    NotebookSource,
+    OutputInput,
+    ScriptSource,
+    UploadInput,
+    UriInput,
+    VariablesInput,
+)
+from ...resources.uris import UriError, allowed
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRequest, BackendError
 from .fetch import FetchRules, fetch
 from .folder import Folder
+from .limits import size as size_text
 
 MAX_INPUT_FILES = 50_000
 _SUFFIXES = {"cloudpickle": "pkl", "frame": "csv", "json": "json"}
@@ -35,8 +46,22 @@ class Brought:
     """Of a folder: the file that runs, as it lies in the draft."""
 
 
+@dataclass(frozen=True)
+class _Object:
+    """One file to bring from the object store."""
+
+    path: str
+    key: str
+    what: str
+    size: int
+
+
 class Inputs:
-    """Brings them. ``job_path`` tells where the job sees a file of ``in/``. Blocks."""
+    """Brings them. ``job_path`` tells where the job sees a file of ``in/``. Blocks.
+
+    All together may have as many bytes as the job has disk; what the job writes counts apart. ``going_on`` is called
+    again and again while they come, and may raise.
+    """
 
     def __init__(
         self,
@@ -45,33 +70,48 @@ class Inputs:
         store: ObjectStore,
         job_path: Callable[[str], str],
         rules: FetchRules,
+        going_on: Callable[[], None] = lambda: None,
     ) -> None:
         self._draft, self._request, self._store = draft, request, store
-        self._job_path, self._rules = job_path, rules
+        self._job_path, self._rules, self._going_on = job_path, rules, going_on
         self._brought = Brought()
         self._taken: dict[str, str] = {}
+        self._copied: dict[str, str] = {}
         self._fetched: list[str] = []
+        disk = request.job.spec.resources.disk
+        self._limit = byte_count(disk) if disk else None
+        self._bytes = 0
+        self._deadline = time.monotonic() + rules.maximum_seconds
+
+    def survey(self) -> None:
+        """Whether all that is named is there, may be fetched and has room, as far as that can be told without reading.
+
+        Quick. Raises :class:`BackendError` and ``StoreError``.
+        """
+        spec, sizes = self._request.job.spec, dict[str, int]()
+        if isinstance(spec.source, (NotebookSource, ScriptSource, FolderSource)):
+            self._stat(blob_key(self._request, spec.source.digest), f"the {spec.source.type}")
+        for item in spec.inputs:
+            if isinstance(item, UriInput):
+                _allowed(item, self._rules)
+            else:
+                sizes.update((found.key, found.size) for found in self._objects(item))
+        self._check_room(sum(sizes.values()))
 
     def bring(self) -> Brought:
         """All of them. Raises :class:`BackendError` and ``StoreError``."""
+        self.survey()
         spec = self._request.job.spec
         if isinstance(spec.source, FolderSource):
             self._folder(spec.source, _bytes_allowed(spec.resources.disk))
         for item in spec.inputs:
-            if isinstance(item, VariablesInput):
-                self._variables(item)
-            elif isinstance(item, UploadInput):
-                self._object(item.path, blob_key(self._request, item.digest), f"the input {item.path!r}")
-            elif isinstance(item, OutputInput):
-                self._outputs(item)
-            elif isinstance(item, UriInput):
+            if isinstance(item, UriInput):
                 self._uri(item)
+            elif isinstance(item, VariablesInput):
+                self._variables(item)
             else:
-                raise BackendError(
-                    f"The local backend can't bring inputs of type {item.type!r} yet.",
-                    remedy="Upload the file and name it as an input.",
-                    permanent=True,
-                )
+                for found in self._objects(item):
+                    self._object(found)
         if self._fetched:
             self._brought.conditions.append(
                 {"type": "InputsFetched", "status": "True", "reason": "Fetched", "message": "; ".join(self._fetched)}
@@ -80,16 +120,19 @@ class Inputs:
 
     def _place(self, path: str) -> str:
         """A new file's place in the draft; it appears at ``path``. Raises :class:`BackendError` where that is taken."""
+        self._check_count()
+        self._claim(path)
+        name = f"inputs/{len(self._brought.files)}"
+        self._brought.files.append({"path": path, "source": self._job_path(name)})
+        return self._draft.file("in", name)
+
+    def _check_count(self) -> None:
         if len(self._brought.files) >= MAX_INPUT_FILES:
             raise BackendError(
                 f"The inputs are more than {MAX_INPUT_FILES} files.",
                 remedy="Send them as an archive, and unpack it in the job.",
                 permanent=True,
             )
-        self._claim(path)
-        name = f"inputs/{len(self._brought.files)}"
-        self._brought.files.append({"path": path, "source": self._job_path(name)})
-        return self._draft.file("in", name)
 
     def _claim(self, path: str) -> None:
         above = path
@@ -100,13 +143,62 @@ class Inputs:
             raise _collision(path, path)
         self._taken[path] = "file"
 
-    def _object(self, path: str, key: str, what: str) -> None:
-        copy_object(self._store, key, self._place(path), what)
+    def _objects(self, item: Any) -> Iterator[_Object]:
+        """What an input names in the object store. Raises :class:`BackendError` where that is not there."""
+        if isinstance(item, VariablesInput):
+            what = f"the variables {', '.join(item.names)}"
+            yield self._stat(blob_key(self._request, item.digest), what)
+        elif isinstance(item, UploadInput):
+            yield self._stat(blob_key(self._request, item.digest), f"the input {item.path!r}", item.path)
+        elif isinstance(item, OutputInput):
+            yield from self._outputs(item)
+        else:
+            raise BackendError(
+                f"The local backend can't bring inputs of type {item.type!r} yet.",
+                remedy="Upload the file and name it as an input.",
+                permanent=True,
+            )
+
+    def _stat(self, key: str, what: str, path: str = "") -> _Object:
+        try:
+            return _Object(path, key, what, self._store.stat(key).size)
+        except KeyMissing:
+            raise lost(what) from None
+
+    def _take(self, count: int) -> None:
+        self._going_on()
+        self._bytes += count
+        self._check_room(self._bytes, more=True)
+
+    def _check_room(self, needed: int, *, more: bool = False) -> None:
+        """``more``: they are still coming, so that what they need is not known."""
+        if self._limit is None or needed <= self._limit:
+            return
+        words = f"more than {size_text(self._limit)}" if more else size_text(needed)
+        raise BackendError(
+            f"The inputs have {words} together, and the job has {size_text(self._limit)} of disk.",
+            remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk (resources.disk), or name "
+            "fewer inputs.",
+            permanent=True,
+        )
+
+    def _copy(self, found: _Object, target: str) -> None:
+        copy_object(self._store, found.key, target, found.what, self._take)
+
+    def _object(self, found: _Object) -> None:
+        """An object that was brought under another path is not brought again: both paths lead to the one file."""
+        if found.key in self._copied:
+            self._check_count()
+            self._claim(found.path)
+            self._brought.files.append({"path": found.path, "source": self._copied[found.key]})
+            return
+        self._copy(found, self._place(found.path))
+        self._copied[found.key] = self._brought.files[-1]["source"]
 
     def _variables(self, item: VariablesInput) -> None:
         name = f"variables-{len(self._brought.variables)}.{_SUFFIXES[item.format]}"
-        what = f"the variables {', '.join(item.names)}"
-        copy_object(self._store, blob_key(self._request, item.digest), self._draft.file("in", name), what)
+        for found in self._objects(item):
+            self._copy(found, self._draft.file("in", name))
         self._brought.variables.append(
             {
                 "file": self._job_path(name),
@@ -116,20 +208,20 @@ class Inputs:
             }
         )
 
-    def _outputs(self, item: OutputInput) -> None:
+    def _outputs(self, item: OutputInput) -> Iterator[_Object]:
         """One file, or all below a folder, of an attempt that the controller has settled on."""
         if item.attempt is None:
             raise BackendError(f"It is not known which attempt of job {item.job} {item.path!r} is of.", permanent=True)
         prefix = f"{attempt_prefix(item.job, item.attempt)}files/"
         if item.file != WHOLE_FOLDER:
             if self._store.exists(prefix + item.file):
-                self._object(item.path, prefix + item.file, f"the input {item.path!r}")
+                yield self._stat(prefix + item.file, f"the input {item.path!r}", item.path)
                 return
             prefix += f"{item.file}/"
         count = 0
         for count, info in enumerate(self._store.list(prefix), 1):  # noqa: B007 - counted for what comes behind
             path = f"{item.path}/{info.key.removeprefix(prefix)}"
-            self._object(path, info.key, f"the input {path!r}")
+            yield _Object(path, info.key, f"the input {path!r}", info.size)
         if not count:
             what = "no files" if item.file == WHOLE_FOLDER else f"no file {item.file!r}"
             raise BackendError(
@@ -139,7 +231,7 @@ class Inputs:
 
     def _uri(self, item: UriInput) -> None:
         target = self._place(item.path)
-        digest, size = fetch(item.uri, target, self._rules)
+        digest, size = fetch(item.uri, target, self._rules, deadline=self._deadline, took=self._take)
         os.chmod(target, _READ_ONLY)
         self._fetched.append(f"{item.path}: {digest} ({size} bytes)")
 
@@ -159,6 +251,7 @@ class Inputs:
             target = self._place(path)
             with open(target, "xb") as file:
                 while piece := content.read(1024**2):
+                    self._take(len(piece))
                     file.write(piece)
             os.chmod(target, _READ_ONLY)
             if path == source.entry:
@@ -175,11 +268,24 @@ def _bytes_allowed(disk: str | None) -> int:
     return min(MAX_BYTES, byte_count(disk)) if disk else MAX_BYTES
 
 
-def copy_object(store: ObjectStore, key: str, target: str, what: str) -> None:
-    """The object as the new read-only file ``target``. Raises :class:`BackendError` where it is gone."""
+def _allowed(item: UriInput, rules: FetchRules) -> None:
+    try:
+        allowed(item.uri, rules.prefixes)
+    except UriError as error:
+        raise BackendError(f"The input can't be fetched: {error}.", permanent=True) from None
+
+
+def copy_object(
+    store: ObjectStore, key: str, target: str, what: str, took: Callable[[int], None] = lambda count: None
+) -> None:
+    """The object as the new read-only file ``target``. ``took`` is called with the size of each piece, and may raise.
+
+    Raises :class:`BackendError` where it is gone.
+    """
     try:
         with store.open(key) as chunks, open(target, "xb") as file:
             for chunk in chunks:
+                took(len(chunk))
                 file.write(chunk)
     except KeyMissing:
         raise lost(what) from None
