@@ -146,6 +146,7 @@ def _results(claim: Any) -> list[Result]:
                     name=str(item["name"])[:128],
                     size=max(0, int(item.get("size") or 0)),
                     type=str(item.get("type") or "")[:200],
+                    format=str(item.get("format") or "pickle")[:20],
                     python=str(item.get("python") or "")[:20],
                     error=str(item.get("error") or "")[:1000],
                 )

@@ -154,6 +154,7 @@ class Result(Model):
     name: str
     size: int = 0
     type: str = ""
+    format: str = Field(default="pickle", description="How it was written: pickle, frame (typed CSV), json (typed).")
     python: str = Field(default="", description="The Python that pickled it, such as 3.11.7.")
     error: str = Field(default="", description="Why it could not be brought back.")
 

@@ -233,8 +233,11 @@ class _SeedsNumPy:
         return spec
 
 
-def receive(path: str, names: list[str], made_by: str) -> None:
-    """Unpickle variables into the user's namespace."""
+def receive(path: str, names: list[str], made_by: str, form: str = "cloudpickle", reader: str = "") -> None:
+    """Bring variables into the user's namespace: pickled ones, or a ``frame`` or ``json`` that ``reader`` reads."""
+    if form != "cloudpickle":
+        _shell().push({names[0]: _read(path, names[0], form, reader)}, interactive=True)
+        return
     import pickle
 
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -250,9 +253,25 @@ def receive(path: str, names: list[str], made_by: str) -> None:
     _shell().push({name: values[name] for name in names}, interactive=True)
 
 
+def _read(path: str, name: str, form: str, reader: str) -> Any:
+    """``reader``: the path of :mod:`.inframe` or of :mod:`.languages.values`."""
+    space: dict[str, Any] = {"__name__": "_trainjob_reader"}
+    exec(compile(Path(reader).read_bytes(), "<trainjob>", "exec"), space)  # noqa: S102 - our own source
+    try:
+        return space["read"](path) if form == "frame" else space["decode"](json.loads(Path(path).read_bytes()))
+    except ImportError as error:
+        raise RuntimeError(
+            f"The variable {name} is a data frame, and there is no pandas here ({error}). Put pandas into the job's "
+            "environment."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RuntimeError(f"The variable {name} can't be read: {error}.") from error
+
+
 def give(name: str, path: str) -> dict[str, Any]:
-    """Pickle one variable into a file: ``{"name", "size", "type", "python", "error"}``."""
-    told: dict[str, Any] = {"name": name, "size": 0, "type": "", "python": platform.python_version(), "error": ""}
+    """Pickle one variable into a file: ``{"name", "size", "type", "python", "format", "error"}``."""
+    python = platform.python_version()
+    told: dict[str, Any] = {"name": name, "size": 0, "type": "", "python": python, "format": "pickle", "error": ""}
     namespace = _shell().user_ns
     if name not in namespace:
         told["error"] = f"the code did not set a variable {name!r}"

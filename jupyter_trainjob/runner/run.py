@@ -16,7 +16,7 @@ from . import notebook as documents
 from .early import Job, Kernel, signal_kernel
 from .events import Events
 from .inputs import InputError, link_inputs
-from .languages import Language
+from .languages import Language, ParameterError
 from .session import KernelGone, Session
 from .stream import Log
 from .told import Points
@@ -102,8 +102,7 @@ class Run:
         except asyncio.TimeoutError:
             raise KernelGone from None
         await session.take_over(self.job.seed)
-        if self.python:
-            await self._receive(session)
+        await self._receive(session)
         self.events.send("started")
         session.started = True
         try:
@@ -115,11 +114,18 @@ class Run:
         await self._give(session)
 
     async def _receive(self, session: Session) -> None:
+        """Bring the variables in, each as its format says; a kernel that has no way for one fails the job by name."""
         for one in self.job.variables:
+            names, form = list(one["names"]), one.get("format") or "cloudpickle"
             try:
-                await session.call("receive", one["file"], list(one["names"]), one.get("pythonVersion", ""))
-            except RuntimeError as error:
-                raise CodeFailed(plain_error("VariablesError", str(error))) from error
+                if form == "cloudpickle" and not self.python:
+                    raise ValueError(f"they are pickled, and only Python reads pickles; this is {self.language.name!r}")
+                await session.call("receive", one["file"], names, one.get("pythonVersion", ""), form)
+            except (RuntimeError, ValueError, OSError, ParameterError) as error:
+                text = str(error)
+                if not isinstance(error, RuntimeError):
+                    text = f"The variables {', '.join(names)} can't be brought in: {text}"
+                raise CodeFailed(plain_error("VariablesError", text)) from error
 
     async def _cells(self, session: Session) -> None:
         cells = session.nb.cells
@@ -156,8 +162,8 @@ class Run:
     async def _give(self, session: Session) -> None:
         folder = self.job.out / "results"
         for position, name in enumerate(self.job.results):
-            if not self.python:
-                self.results[position] = result_error(name, "variables come back from Python kernels only")
+            if not session.gives:
+                self.results[position] = result_error(name, "variables come back from Python, R and Toree's Scala only")
                 continue
             folder.mkdir(exist_ok=True)
             self.results[position] = result_error(name, f"the kernel died while it pickled {name!r}")

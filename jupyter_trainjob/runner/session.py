@@ -57,7 +57,7 @@ class Session(NotebookClient):
         super().__init__(notebook)
         self.kernel, self.language, self._log, self._progress = kernel, language, log, progress
         self._points, self._lines, self._told = points, Lines(), Lines()
-        self.started = self.taken_over = self._subscribed = self._closed = False
+        self.started = self.taken_over = self._subscribed = self._closed = self._calls = False
         self.mark = b"\x1etj" + os.urandom(12).hex().encode()  # printable in every language, but printed in none
         self._pipe, self._parser = Pipe(kernel.output), Parser(self.mark)
         self._tokens: list[Token] = []
@@ -197,14 +197,24 @@ class Session(NotebookClient):
         else:
             self.taken_over = True
 
+    @property
+    def gives(self) -> bool:
+        """Whether variables come back from this kernel."""
+        return self.taken_over
+
     async def call(self, function: str, *args: Any) -> dict[str, Any]:
         """Call a function that we brought into the kernel; its answer. Raises ``RuntimeError`` with its error."""
         path = self._answer_file()
         code = self.language.call(str(path), function, args) if self.taken_over else ""
         if not code:
             raise RuntimeError(f"a kernel of {self.language.name!r} can't do this")
+        if not self._calls and (data := self.language.data()):
+            await self._silently(data)
+        self._calls = True
         await self._silently(code)
         answer: dict[str, Any] = json.loads(path.read_bytes())
+        if "failure" in answer:  # of kernels that don't tell of errors in what is run silently
+            raise RuntimeError(answer["failure"])
         return answer
 
     def _answer_file(self) -> Path:

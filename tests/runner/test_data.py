@@ -72,6 +72,7 @@ odd = Odd()
         "size": (results / "y").stat().st_size,
         "type": "list",
         "python": platform.python_version(),
+        "format": "pickle",
         "error": "",
     }
     assert told["nothing"]["error"] == "the code did not set a variable 'nothing'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -299,3 +300,29 @@ def test_scala_errors_tell_the_users_line_and_the_jvm_keeps_to_its_limits(tmp_pa
 def test_a_language_without_a_kernel_is_named_with_those_there_are(tmp_path):
     ended = run(tmp_path, notebook("1"), language="cobol")
     assert "There is no kernel for 'cobol' here; there are: " in ended.of("failed")[0]["message"]
+
+
+@needs_r
+def test_r_with_too_few_open_files_is_refused_with_a_remedy(tmp_path):
+    ended = run(tmp_path, notebook("1"), language="R", rlimits={"nofile": 128})
+    told = ended.of("failed")[0]["message"]
+    assert told == (
+        "R does not start with fewer than 256 open files, and this job may have 128. "
+        "Set resources.openFiles to 1024, or choose a profile that does."
+    )
+    assert run(tmp_path, notebook("1"), language="R", rlimits={"nofile": 256}).outcome == "ok"
+
+
+@needs_r
+def test_r_finds_the_packages_of_its_libraries(tmp_path):
+    source = tmp_path / "tiny"
+    source.mkdir()
+    (source / "DESCRIPTION").write_text("Package: tiny\nVersion: 1.0\nTitle: T\nDescription: D.\nLicense: none\n")
+    (source / "NAMESPACE").write_text("export(answer)\n")
+    (source / "R").mkdir()
+    (source / "R" / "a.R").write_text("answer <- function() 42\n")
+    library = tmp_path / "library"
+    library.mkdir()
+    subprocess.run(["R", "CMD", "INSTALL", f"--library={library}", str(source)], check=True, capture_output=True)
+    ended = run(tmp_path, notebook("cat(tiny::answer())"), language="R", libraries=[str(library)])
+    assert ended.log == b"42"

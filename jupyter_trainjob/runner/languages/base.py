@@ -96,6 +96,10 @@ class Language:
         """Code that calls one of the functions that :meth:`take_over` brought in; empty: it has none."""
         return ""
 
+    def data(self) -> str:
+        """Code that is run silently before the first :meth:`call`, after a take-over; empty: there is none."""
+        return ""
+
     def line(self, traceback: str) -> int | None:
         """The cell's line that a kernel's own error text names."""
         found = _LINE.findall(traceback)

@@ -263,6 +263,22 @@ pieces <- function(text) {
   substring(text, starts, pmin(starts + 899L, size))
 }
 
+# What is needed where variables come in or go out; read when it is first asked for.
+data_functions <- NULL
+data <- function(path) {
+  if (is.null(data_functions)) {
+    made <- new.env(parent = parent.env(environment()))
+    sys.source(path, made, keep.source = FALSE)
+    data_functions <<- made
+  }
+  data_functions
+}
+
+# Leave the value as an answer, or the error that arose where it was to be found.
+answering <- function(target, value) {
+  answer(target, tryCatch(value, error = function(error) list(failure = clean(conditionMessage(error)))))
+}
+
 # Leave an answer for the runner.
 answer <- function(target, value) {
   partial <- paste0(target, ".part")

@@ -76,6 +76,9 @@ object _trainjob {
     if (step.isNaN || step.isInfinite) throw new IllegalArgumentException(s"log_metric('$name', ...) takes a finite step, not $step")
     if (step == math.rint(step) && step.abs < 1e15) step.toLong.toString else step.toString
   }
+  // Spark's own option for jars shows them to its tasks, but not to the compiler of cells.
+  for (jars <- sys.env.get("TRAINJOB_JARS") if jars.nonEmpty)
+    toree.addJars(jars.split(java.io.File.pathSeparator).map(jar => Paths.get(jar).toUri.toURL).toSeq: _*)
   def begin(): Unit = () // makes this object before the cells, with all that is said while it is made
   def run(source: String, target: String): Unit = {
     val code = new String(Files.readAllBytes(Paths.get(source)), UTF_8)

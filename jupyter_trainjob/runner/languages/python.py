@@ -11,6 +11,7 @@ from typing import Any
 from .base import Language, ParameterError
 
 _RUNNER = Path(__file__).resolve().parents[1]
+_READERS = {"frame": _RUNNER / "inframe.py", "json": _RUNNER / "languages" / "values.py"}
 _MODULE = "__import__('sys').modules['_trainjob_inkernel']"
 NO_INPUT = "input() has nobody to answer it in a job. Pass the value as a parameter (--param name=value)."
 
@@ -59,4 +60,6 @@ class Python(Language):
 
     def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
         """Call a function of :mod:`..inkernel`."""
+        if function == "receive":
+            args = (*args, str(_READERS[args[3]])) if args[3] in _READERS else args
         return f"{_MODULE}.answer({answer_file!r}, {_MODULE}.{function}(*{args!r}) or {{}})"

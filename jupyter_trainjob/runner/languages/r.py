@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..early import JobFileError
 from .base import Language, ParameterError
-from .values import depth
+from .values import decode, depth
 
 if TYPE_CHECKING:
     from ..early import Job
@@ -48,6 +49,7 @@ _DEEPEST = 15  # R's parser gives up at 50 brackets in one another; one of our l
 _OPEN_FILES = 256
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _AGENT = Path(__file__).with_name("inkernel.R")
+_DATA = Path(__file__).with_name("indata.R")
 NO_INPUT = "readline() has nobody to answer it in a job. Pass the value as a parameter (--param name=value)."
 
 
@@ -139,9 +141,20 @@ class R(Language):
         return f".trainjob$run({quoted(source_file)}, {quoted(answer_file)})"
 
     def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
-        """Call one of its functions."""
-        given = ", ".join(self._literal(list(one) if isinstance(one, tuple) else one) for one in args)
-        return f".trainjob$answer({quoted(answer_file)}, .trainjob${function}({given}))"
+        """Call one of its functions, or one of ``indata.R``."""
+        return self._receive(answer_file, *args) if function == "receive" else self._data(answer_file, function, *args)
+
+    def _receive(self, answer_file: str, file: str, names: list[str], made_by: str, form: str) -> str:
+        if form == "frame":
+            return self._data(answer_file, "receive_frame", file, names[0])
+        value = decode(json.loads(Path(file).read_bytes()))
+        code = Path(answer_file).with_name("variable.R")
+        code.write_text(f"`{names[0]}` <- {self.literal(value)}\n", encoding="utf-8")
+        return self._data(answer_file, "receive_code", str(code))
+
+    def _data(self, answer_file: str, function: str, *args: str) -> str:
+        given = ", ".join(map(quoted, args))
+        return f".trainjob$answering({quoted(answer_file)}, .trainjob$data({quoted(str(_DATA))})${function}({given}))"
 
 
 def quoted(text: str) -> str:

@@ -78,6 +78,7 @@ _LARGEST = 3_000  # and methods of as many: about so many values
 _SEQUENCES = ("List", "Seq", "Vector", "Array", "Set", "IndexedSeq", "Iterable")
 _SAYS_LINE = re.compile(r"\bcmd\d+\.sc:(\d+)")
 _AGENT = Path(__file__).with_name("inkernel.scala")
+_DATA = Path(__file__).with_name("indata.scala")
 NO_INPUT = "readLine() has nobody to answer it in a job. Pass the value as a parameter (--param name=value)."
 
 
@@ -123,9 +124,13 @@ class Scala(Language):
         found["SPARK_SUBMIT_OPTS"] = f"{_processors(job)} {job.environment.get('SPARK_SUBMIT_OPTS', '')}".strip()
         if job.memory_bytes:
             found["SPARK_DRIVER_MEMORY"] = f"{_heap_megabytes(job.memory_bytes)}m"
-        if job.jars:  # Toree gives these words to a shell
+        if job.jars:
+            found["TRAINJOB_JARS"] = os.pathsep.join(job.jars)
+            # Toree gives these words to a shell.
             given = job.environment.get("SPARK_OPTS") or os.environ.get("SPARK_OPTS", "")
-            found["SPARK_OPTS"] = f"{given} --jars {shlex.quote(','.join(job.jars))}".strip()
+            found["SPARK_OPTS"] = (
+                f"{given} --jars {shlex.quote(','.join(Path(one).as_uri() for one in job.jars))}".strip()
+            )
         return found
 
     def command(self, command: list[str], job: Job) -> list[str]:
@@ -147,6 +152,19 @@ class Scala(Language):
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""
         return f"_trainjob.run({quoted(source_file)}, {quoted(answer_file)})"
+
+    def data(self) -> str:
+        """Define ``_trainjob_data``, which :meth:`call` calls."""
+        return _DATA.read_text(encoding="utf-8")
+
+    def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
+        """Call one of its functions."""
+        if function == "receive":
+            file, names, _, form = args
+            args = (file, names[0], form)
+        return (
+            f"_trainjob_data.answer({quoted(answer_file)})(_trainjob_data.{function}({', '.join(map(quoted, args))}))"
+        )
 
     def line(self, traceback: str) -> int | None:
         """Of Almond's ``cmd3.sc:2``, the innermost."""
