@@ -56,9 +56,13 @@ class LocalBackendSettings(Configurable):
         help="Options of pip for jobs' requirements, as in pip's configuration file: {'index-url': …}. They go over "
         "those that the server itself has (PIP_… variables, pip.conf). Builds can read them, passwords too.",
     ).tag(config=True)
-    wheels_only = Bool(
-        False,
-        help="Whether jobs' requirements may only bring wheels: nothing is then built, which runs strangers' code.",
+    environment_builds = CaselessStrEnum(
+        ("none", "wheels", "source"),
+        "source",
+        help="What jobs' requirements may bring. none: nothing. wheels: wheels of the index and jars, which run no "
+        "code while they are installed (no renv.lock, no NAME @ URL). source: also Python packages that are built, "
+        "whose code then reaches the network as the server does, services on its loopback and metadata addresses included, "
+        "and packages of R, which are built without a network. Under jupyter trainjob serve the default is wheels.",
     ).tag(config=True)
     r_repositories = List(
         Unicode(), help="Repositories that R packages come from, instead of those that an renv.lock names."
@@ -93,7 +97,10 @@ class LocalBackendSettings(Configurable):
                 )
             setattr(self, option, value)
         site = Site(
-            dict(self.pip_options), self.wheels_only, tuple(self.r_repositories), maven_repository=self.maven_repository
+            dict(self.pip_options),
+            self.environment_builds,
+            tuple(self.r_repositories),
+            maven_repository=self.maven_repository,
         )
         bounds = Bounds(self.build_seconds, byte_count(self.build_disk), byte_count(self.build_memory))
         return LocalBackend(

@@ -148,7 +148,7 @@ def defaults() -> Config:
         {
             "ServerApp": {"open_browser": False, "jpserver_extensions": {EXTENSION: True}},
             "TrainJobExtension": {"kernel_access": False},
-            "LocalBackendSettings": {"minimum_isolation": "namespaces"},
+            "LocalBackendSettings": {"minimum_isolation": "namespaces", "environment_builds": "wheels"},
         }
     )
 

@@ -45,6 +45,8 @@ def normalised(format: str, text: str) -> str:
     if format == "renv.lock":
         return json.dumps(renv_packages(text), sort_keys=True, indent=1) + "\n"
     lines = {line for _, line in _lines(text)}
+    if format == "requirements.txt":
+        lines = {_spaced(line) for line in lines}
     options = sorted(line for line in lines if line.startswith("-"))
     return "\n".join([*options, *sorted(lines - set(options))]) + "\n"
 
@@ -52,6 +54,15 @@ def normalised(format: str, text: str) -> str:
 def has_hashes(text: str) -> bool:
     """Whether a ``requirements.txt`` gives hashes, so that pip is to demand them of every package."""
     return any(_HASH.search(line) for _, line in _lines(text))
+
+
+def beyond_wheels(text: str) -> str:
+    """The first line of a ``requirements.txt`` that may bring what is no wheel of the index; empty: there is none."""
+    for _, line in _lines(text):
+        option = re.split(r"[=\s]", line, maxsplit=1)[0]
+        if option == "--no-binary" or (option == "--only-binary" and ":none:" in line) or _reference(line):
+            return line
+    return ""
 
 
 def renv_packages(text: str) -> list[dict[str, str]]:
@@ -63,6 +74,19 @@ def renv_packages(text: str) -> list[dict[str, str]]:
         url = str(urls.get(str(entry.get("Repository")), ""))
         found.append({"package": name, "version": str(entry.get("Version", "")), "repository": url.rstrip("/")})
     return found
+
+
+def _reference(line: str) -> tuple[str, str] | None:
+    """What stands before and behind the ``@`` of ``NAME @ URL``, with or without blanks around it."""
+    named = _NAMED.match(line)
+    if named is None or not _URL.match(_HASH.sub(" ", named["rest"]).strip()):
+        return None
+    return line[: named.start("rest")].rstrip(), named["rest"][1:].lstrip()
+
+
+def _spaced(line: str) -> str:
+    reference = _reference(line)
+    return " @ ".join(reference) if reference else line
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -241,11 +242,36 @@ def test_pips_cache_is_never_open_to_strangers_code(make: Make, store: Filesyste
 
 def test_wheels_only_is_the_operators_to_demand(make: Make, store: FilesystemStore, wheels: Path) -> None:
     sdist(wheels, "sneaky", "SEEN = 1")
-    site = Site(pip={"no-index": "true", "find-links": str(wheels)}, wheels_only=True)
+    environments = make(site=Site(pip={"no-index": "true", "find-links": str(wheels)}, builds="wheels"))
     with pytest.raises(BuildFailed, match="No matching distribution"):
-        make(site=site).build(ask(store, "sneaky\n"))
-    with pytest.raises(BuildFailed, match="leave out --no-binary"):
-        make(site=site).build(ask(store, "--no-binary sneaky\nsneaky\n"))
+        environments.build(ask(store, "sneaky\n"))
+    for line in ("--no-binary sneaky", "--no-binary=:all:", "sneaky@https://a.example/s.tar.gz"):
+        with pytest.raises(BuildFailed, match=r"this server installs wheels of its index only, and .* asks for more"):
+            environments.build(ask(store, f"{line}\nsix\n"))
+
+
+def test_a_wheel_that_names_a_source_package_brings_no_code_in_either(
+    make: Make, store: FilesystemStore, wheels: Path, tmp_path: Path
+) -> None:
+    flag = "os.environ['TMPDIR'] + '/../ran'"
+    archive = sdist(wheels, "sneaky", f"open({flag}, 'w').close(); SEEN = 1")
+    wheel(wheels, "front", "1.0", "", requires=(f"sneaky @ file://{archive}",))
+    environments = make(site=Site(pip={"no-index": "true", "find-links": str(wheels)}, builds="wheels"))
+    with pytest.raises(BuildFailed):
+        environments.build(ask(store, "front\n"))
+    assert "unavailable" in environments.tail(ask(store, "front\n")), "no process could be started"
+
+
+def test_lists_of_r_are_refused_where_nothing_is_built_from_source(make: Make, store: FilesystemStore) -> None:
+    text = json.dumps({"R": {}, "Packages": {"tiny": {"Version": "1.0"}}})
+    with pytest.raises(BuildFailed, match=r"renv\.lock are always built from source.*environment_builds is 'wheels'"):
+        make(site=Site(builds="wheels")).build(ask(store, text, "renv.lock"))
+
+
+def test_an_operator_may_let_nothing_be_built(make: Make, store: FilesystemStore, wheels: Path) -> None:
+    wheel(wheels, "tinylib", "1.0", "")
+    with pytest.raises(BuildFailed, match="this server builds no environments"):
+        make(site=Site(builds="none")).build(ask(store, "tinylib\n"))
 
 
 @pytest.mark.parametrize(
@@ -379,6 +405,30 @@ def test_r_packages_in_the_versions_of_the_lock(make: Make, store: FilesystemSto
     missing = text.replace('"0.1"', '"0.9"')
     with pytest.raises(BuildFailed, match=r"tinyb 0\.9 is in none of: file://"):
         environments.build(ask(store, missing, "renv.lock"))
+
+
+@pytest.mark.slow
+def test_what_a_package_of_r_runs_while_it_is_built_has_no_network(
+    make: Make, store: FilesystemStore, tmp_path: Path, offer: Offer
+) -> None:
+    if offer.bwrap is None:
+        pytest.skip(f"no sandbox here: {offer.findings}")
+    repository = tmp_path / "cran"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connect = f"socketConnection('127.0.0.1', {server.getsockname()[1]}, timeout = 3)"
+        nothing = "function(condition) 'nothing'"
+        code = f"seen <- tryCatch({{ {connect}; 'reached' }}, error = {nothing}, warning = {nothing})"
+        r_package(repository, "tinya", "1.0", code + "\n")
+        text = json.dumps({"R": {"Repositories": []}, "Packages": {"tinya": {"Version": "1.0"}}})
+        environments = make(site=Site(r_repositories=(f"file://{repository}",)))
+        found = built(environments, ask(store, text, "renv.lock"))
+    done = subprocess.run(
+        ["Rscript", "--vanilla", "-e", "cat(tinya::seen)"],
+        env={**os.environ, "R_LIBS": found.libraries[0]},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "nothing", done.stderr
 
 
 @pytest.mark.slow

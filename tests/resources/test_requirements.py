@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from jupyter_trainjob.resources.requirements import check_requirements, has_hashes, normalised, renv_packages
+from jupyter_trainjob.resources.requirements import (
+    beyond_wheels,
+    check_requirements,
+    has_hashes,
+    normalised,
+    renv_packages,
+)
 
 DIGEST = "0" * 64
 
@@ -75,6 +81,34 @@ def test_comments_and_order_make_no_other_environment() -> None:
     one = normalised("requirements.txt", "# first\nnumpy==2\n\nsix   ==  1\n--pre\n")
     other = normalised("requirements.txt", "--pre\nsix == 1 # second\nnumpy==2\n")
     assert one == other == "--pre\nnumpy==2\nsix == 1\n"
+
+
+def test_a_reference_without_blanks_is_the_same_as_one_with() -> None:
+    url = f"https://files.example/six.tar.gz --hash=sha256:{DIGEST}"
+    forms = [f"six{at}{url}\n" for at in ("@", " @", "@ ", " @ ")]
+    assert {normalised("requirements.txt", form) for form in forms} == {f"six @ {url}\n"}
+    assert normalised("requirements.txt", "six[a,b]@https://x.example/y@v1 ; python_version>'3'") == (
+        "six[a,b] @ https://x.example/y@v1 ; python_version>'3'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "six@https://files.example/six.tar.gz",
+        "six[a]@git+https://files.example/six",
+        "six @ https://files.example/six-1.0-py3-none-any.whl",
+        f"six@https://files.example/six.zip --hash=sha256:{DIGEST}",
+        "six@https://files.example/six.zip ; python_version > '3'",
+        "--no-binary=:all:",
+        "--no-binary six",
+        "--only-binary=:none:",
+    ],
+)
+def test_what_may_bring_more_than_wheels(line: str) -> None:
+    assert check_requirements("requirements.txt", line) == []
+    assert beyond_wheels(f"numpy==1 ; python_version > '3'\n--only-binary=:all:\n{line}\n") == line
+    assert beyond_wheels("numpy==1 ; python_version > '3'\n--only-binary=:all:\n") == ""
 
 
 def test_an_empty_list_says_so() -> None:

@@ -136,6 +136,7 @@ class Environments:
 
         Raises :class:`BuildFailed`, :class:`BuildStopped`, ``BackendError`` and ``StoreError`` (its list can't be had).
         """
+        self._check_allowed(requirements.format)
         text = content(self._store, requirements)
         key = self._key(requirements.format, text)
         stops = [self.stop, *([stop] if stop is not None else [])]
@@ -188,6 +189,20 @@ class Environments:
         )
 
     # Building
+
+    def _check_allowed(self, format: str) -> None:
+        """Raises :class:`BuildFailed` for what the operator lets nobody build."""
+        allowed, reason = self._keeping.site.builds, self._recipes[format].always_source
+        if allowed == "none":
+            raise BuildFailed(
+                "this server builds no environments (environment_builds is 'none'); leave the requirements out, and "
+                "ask the operator for what is missing"
+            )
+        if allowed == "wheels" and reason:
+            raise BuildFailed(
+                f"{reason}, which runs code of theirs, and this server does not (environment_builds is 'wheels'); "
+                "leave the requirements out, and ask the operator for what is missing"
+            )
 
     def _lock(self, key: str, stops: list[threading.Event]) -> int:
         path = os.path.join(self._folder, "locks", key)

@@ -1,4 +1,5 @@
-# Installs exact versions of source packages into a library: Rscript install.R PACKAGES LIBRARY DOWNLOADS
+# Installs exact versions of source packages into a library: Rscript install.R PACKAGES LIBRARY DOWNLOADS fetch|install
+# To fetch runs no code of a package; to install does, and has no network.
 # PACKAGES: a line each of name, version and repositories (separated by blanks), separated by tabs.
 arguments <- commandArgs(trailingOnly = TRUE)
 wanted <- read.delim(arguments[[1]], header = FALSE, quote = "", comment.char = "", colClasses = "character",
@@ -41,7 +42,11 @@ needs <- function(archive, name) {
   unique(gsub("[[:space:]]|\\(.*", "", words))
 }
 
-archives <- mapply(fetch, wanted$name, wanted$version, strsplit(wanted$repositories, " ", fixed = TRUE))
+if (arguments[[4]] == "fetch") {
+  invisible(mapply(fetch, wanted$name, wanted$version, strsplit(wanted$repositories, " ", fixed = TRUE)))
+  quit("no")
+}
+archives <- file.path(downloads, sprintf("%s_%s.tar.gz", wanted$name, wanted$version))
 names(archives) <- wanted$name
 required <- lapply(setNames(wanted$name, wanted$name), function(name) intersect(needs(archives[[name]], name), wanted$name))
 

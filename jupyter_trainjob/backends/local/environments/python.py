@@ -5,7 +5,9 @@ then puts the runtime's ``site-packages`` behind it, so that ``ipykernel`` and w
 requirements win.
 
 pip's cache is shared by all builds, so nothing of a stranger's may ever write into it: a first pass takes wheels only
-and may start no process at all. Only if that fails does a second pass run, which builds from source, without the cache.
+and may start no process at all. Only if that fails, and the operator lets it (:attr:`.Site.builds`), does a second pass
+run, which builds from source, without the cache. It has the network of the host: pip fetches and builds in one go, as a
+source package's metadata, and so what else is needed, is known only after code of its own has run.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 from functools import cached_property
 from typing import Any
 
-from ....resources.requirements import has_hashes
+from ....resources.requirements import beyond_wheels, has_hashes
 from ..runtime import Runtime, inspect
 from .box import Box, BuildFailed
 from .recipes import Found, Recipe, Site, existing_paths, proxy_environment, read_inside
@@ -128,7 +130,7 @@ class PythonRecipe(Recipe):
             "interpreter": [told[key] for key in ("version", "tag", "platform", "base")],
             "behind": told["site"],
             "options": options,
-            "wheelsOnly": self._site.wheels_only,
+            "wheelsOnly": self._site.builds == "wheels",
         }
 
     def binds(self) -> list[str]:
@@ -160,8 +162,17 @@ class PythonRecipe(Recipe):
             raise BuildFailed(f"{self._runtime.python} makes no virtual environment")
 
     def _install(self, box: Box, text: str, cache: str) -> bool:
-        plain = "--no-binary" not in text and " @ " not in text
-        if plain and box.can_forbid_processes:
+        beyond, wheels = beyond_wheels(text), self._site.builds == "wheels"
+        if wheels and beyond:
+            raise BuildFailed(
+                f"this server installs wheels of its index only, and {beyond[:80]!r} asks for more; leave it out"
+            )
+        if wheels and not box.can_forbid_processes:
+            raise BuildFailed(
+                "this server can't hold pip to wheels, for it runs as root without user ids for its jobs; the operator "
+                "gives it some (uid_first, uid_last), or lets it build from source (environment_builds)"
+            )
+        if not beyond and box.can_forbid_processes:
             if (
                 box.run(
                     self._command(box, text, ["--only-binary", ":all:"], cache),
@@ -172,13 +183,10 @@ class PythonRecipe(Recipe):
                 == 0
             ):
                 return True
-            if self._site.wheels_only:
+            if wheels:
                 return False
             self._venv(box)
-        elif self._site.wheels_only and not plain:
-            raise BuildFailed("this server installs wheels of its index only; leave out --no-binary and NAME @ URL")
-        options = ["--only-binary", ":all:"] if self._site.wheels_only else []
-        return box.run(self._command(box, text, options, ""), self._environment()) == 0
+        return box.run(self._command(box, text, [], ""), self._environment()) == 0
 
     def _command(self, box: Box, text: str, options: list[str], cache: str) -> list[str]:
         command = [f"{box.root}/bin/python", "-I", self._pip[0], "install", "--no-input", "--progress-bar", "off"]
@@ -211,7 +219,10 @@ def _ask(python: str) -> dict[str, Any]:
 def _configured() -> dict[str, str]:
     """What ``pip config list`` of the server's own interpreter tells, for ``pip install``; variables win."""
     command = [sys.executable, "-I", "-m", "pip", "config", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildFailed(f"the options of the server's pip can't be asked for: {error}") from error
     sections: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for line in done.stdout.splitlines() if done.returncode == 0 else []:
         section, dot, rest = line.partition(".")

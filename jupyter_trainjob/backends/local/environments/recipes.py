@@ -6,7 +6,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .box import Box
 
@@ -39,8 +39,8 @@ class Site:
 
     pip: dict[str, str] = field(default_factory=dict)
     """Options of pip, as in its configuration file: ``{"index-url": …}``; over those that the server itself has."""
-    wheels_only: bool = False
-    """Whether Python packages that would have to be built, which runs code of theirs, are refused."""
+    builds: Literal["none", "wheels", "source"] = "source"
+    """What may be built. ``wheels``: only what runs no code of a package while it is installed."""
     r_repositories: tuple[str, ...] = ()
     """Asked instead of those that an ``renv.lock`` names."""
     maven_repository: str = ""
@@ -52,6 +52,8 @@ class Recipe(ABC):
 
     tool: str
     """For people: what does the work."""
+    always_source: str = ""
+    """Why its packages can't be installed without running code of theirs; empty where they can."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class RRecipe(Recipe):
     """``renv.lock``."""
 
     tool = "R"
+    always_source = "the packages of an renv.lock are always built from source"
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -52,7 +53,7 @@ class RRecipe(Recipe):
         return existing_paths([self._told[2], *self._site.r_repositories, *proxy_environment().values()])
 
     def build(self, box: Box, text: str, cache: str) -> list[dict[str, str]]:
-        """Fetch all, then install each after those that it needs."""
+        """Fetch all; then, without a network, for code of theirs runs, install each after those that it needs."""
         packages: list[dict[str, str]] = json.loads(text)
         with open(os.path.join(box.scratch, "packages.tsv"), "w", encoding="utf-8") as file:
             for one in packages:
@@ -61,7 +62,10 @@ class RRecipe(Recipe):
         shutil.copyfile(_SCRIPT, os.path.join(box.scratch, "install.R"))
         tmp = box.tmp
         command = [self._program, "--vanilla", f"{tmp}/install.R", f"{tmp}/packages.tsv", f"{box.root}/library"]
-        if box.run([*command, f"{tmp}/downloads"], {**proxy_environment(), "R_LIBS_USER": f"{tmp}/none"}) != 0:
+        environment = {**proxy_environment(), "R_LIBS_USER": f"{tmp}/none"}
+        if box.run([*command, f"{tmp}/downloads", "fetch"], environment) != 0:
+            raise BuildFailed("")
+        if box.run([*command, f"{tmp}/downloads", "install"], environment, network=False) != 0:
             raise BuildFailed("")
         return [{"name": one["package"], "version": one["version"]} for one in packages]
 
