@@ -76,6 +76,13 @@ def test_texts_are_bounded_and_can_be_stored() -> None:
     json.dumps(event, allow_nan=False).encode("utf-8")
 
 
+def test_how_a_result_was_written_is_passed_on() -> None:
+    """Without it, what R brings home would be opened as a pickle."""
+    told = {"name": "df", "size": 9, "type": "data.frame", "format": "frame", "python": "", "error": ""}
+    [event] = EventReader().feed(json.dumps({**END, "results": [told]}).encode() + b"\n", 0.0)
+    assert event["results"] == [told]
+
+
 def test_too_many_reports_are_dropped_but_never_the_end() -> None:
     reader = EventReader()
     progress = b'{"type": "progress", "cellsDone": 0, "cells": 1}\n'

@@ -119,6 +119,7 @@ def _result(result: Any) -> dict[str, Any]:
         "name": _text(result, "name", 256),
         "size": _integer(result, "size", optional=True) or 0,
         "type": _text(result, "type", 256),
+        "format": _text(result, "format", 20),
         "python": _text(result, "python", 20),
         "error": _text(result, "error", 2000),
     }
