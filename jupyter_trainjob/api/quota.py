@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..resources.errors import Expired, TooMany
 from ..resources.quantity import format_bytes
@@ -21,13 +22,18 @@ PAGE = 500
 RETRY_AFTER_SECONDS = 3600.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Space:
-    """The jobs of one namespace, as of a version of the feed."""
+    """The jobs of one namespace, as of a version of the feed. Never changed: a later one takes its place."""
 
     version: int
     sizes: dict[str, int] = field(default_factory=dict)
     """uid → bytes of its attempts."""
+
+    @cached_property
+    def bytes(self) -> int:
+        """Of all."""
+        return sum(self.sizes.values())
 
 
 class NamespaceQuota:
@@ -41,8 +47,7 @@ class NamespaceQuota:
     def used(self, reader: Reader, identity: Identity, namespace: str) -> int:
         """Bytes that ``namespace`` keeps. Of uploads it knows those of the one who asks, in their own namespace."""
         uploads = reader.stored_bytes(identity.username) if namespace == identity.namespace else 0
-        with self._lock:
-            return uploads + sum(self._space(reader, namespace).sizes.values())
+        return uploads + self._space(reader, namespace).bytes
 
     def left(self, reader: Reader, identity: Identity) -> int | None:
         """Bytes that one may still upload; None where nothing limits it, below 0 beyond the limit."""
@@ -53,7 +58,8 @@ class NamespaceQuota:
     def check(self, reader: Reader, identity: Identity, namespace: str, more: int = 0) -> None:
         """:class:`TooMany` where ``more`` bytes have no room; with 0, where there is none at all.
 
-        Within a write transaction to be called before anything is written.
+        Within a write transaction to be called before anything is written, and in a reading one before that: the
+        first look at a namespace goes through all of its jobs, and no write should wait for it.
         """
         if not self.limit_bytes:
             return
@@ -73,27 +79,34 @@ class NamespaceQuota:
         )
 
     def _space(self, reader: Reader, namespace: str) -> _Space:
-        space = self._spaces.get(namespace)
+        """As ``reader`` sees it, or later. Nobody waits for another's look."""
+        known = self._spaces.get(namespace)
         try:
-            if space is not None:
-                _follow(space, reader, namespace)
+            fresh = _followed(known, reader, namespace) if known is not None else _look(reader, namespace)
         except Expired:
-            space = None
-        if space is None:
-            space = self._spaces[namespace] = _look(reader, namespace)
+            fresh = _look(reader, namespace)
+        with self._lock:
+            latest = self._spaces.get(namespace)
+            if latest is None or latest is known or latest.version < fresh.version:
+                self._spaces[namespace] = fresh
+        return fresh
+
+
+def _followed(space: _Space, reader: Reader, namespace: str) -> _Space:
+    version, newest = space.version, reader.version()
+    if version >= newest:  # more: a transaction that began before the latest look
         return space
-
-
-def _follow(space: _Space, reader: Reader, namespace: str) -> None:
-    while space.version < reader.version():  # else: a transaction that began before the latest look
-        page = reader.changes(space.version, namespaces=[namespace], kinds=["TrainJob"], limit=PAGE)
+    sizes = dict(space.sizes)
+    while version < newest:
+        page = reader.changes(version, namespaces=[namespace], kinds=["TrainJob"], limit=PAGE)
         for change in page.changes:
             job = change.resource
             if change.type == "DELETED" or not isinstance(job, TrainJob):
-                space.sizes.pop(job.metadata.uid, None)
+                sizes.pop(job.metadata.uid, None)
             else:
-                space.sizes[job.metadata.uid] = sum(attempt.stored_bytes for attempt in job.status.attempts)
-        space.version = page.version
+                sizes[job.metadata.uid] = sum(attempt.stored_bytes for attempt in job.status.attempts)
+        version = page.version
+    return _Space(version, sizes)
 
 
 def _look(reader: Reader, namespace: str) -> _Space:

@@ -166,8 +166,8 @@ class Submission:
             error.data = {"refusals": [refusal.to_dict() for refusal in refused]} if refused else {}
             raise error
         self._stamp(draft, found.profile, findings)
+        await self._store.aread(lambda reader: self._check_room(reader, identity, draft))  # here it may take long
         if dry_run:
-            await self._store.aread(lambda reader: self._check_room(reader, identity, draft))
             return await self._explained(draft)
         return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
 
