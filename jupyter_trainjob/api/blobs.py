@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..resources import names
-from ..resources.errors import BadRequest, FieldError, NotFound, TooLarge, TooMany, Unavailable, invalid
-from ..resources.quantity import format_bytes
+from ..resources.errors import BadRequest, FieldError, NotFound, Unavailable, invalid
 from ..storage.base import KeyMissing, KeyTaken
-from ..store import Reader, Writer
 from .identity import Identity
+from .keeping import Claim, Keeping
 from .outputs import Download
 
 if TYPE_CHECKING:
@@ -49,16 +48,9 @@ def check_digest(digest: str) -> str:
 class Upload:
     """One upload on its way."""
 
-    identity: Identity
+    claim: Claim
     digest: str
     file: IO[bytes]
-    announced: int | None
-    """Bytes that the client said would come; None where it said nothing."""
-    left: int | None
-    """Bytes of the owner's quota that nothing in the record took when it began; None without a quota."""
-    limit: int = 0
-    """Bytes that it may have."""
-    size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
     buffer: bytearray = field(default_factory=bytearray)
     writing: asyncio.Future[None] | None = None
@@ -69,14 +61,9 @@ class Upload:
     """The upload's size when that was begun."""
 
     @property
-    def owner(self) -> str:
-        """Whose it will be."""
-        return self.identity.username
-
-    @property
-    def claim(self) -> int:
-        """Bytes of the quota that are its while it is under way."""
-        return min(self.size, self.limit) if self.announced is None else self.announced
+    def size(self) -> int:
+        """Bytes that have come."""
+        return self.claim.size
 
 
 class Blobs:
@@ -87,8 +74,7 @@ class Blobs:
         self._store = services.store
         self._objects = services.objects
         self._config = services.config
-        self._quota = services.quota
-        self._under_way: set[Upload] = set()
+        self.keeping = Keeping(services)
 
     async def find(self, identity: Identity, digest: str) -> Download:
         """One's own blob. Raises :class:`NotFound`, also where another person has one of that digest."""
@@ -110,31 +96,25 @@ class Blobs:
         """
         self._services.roles.require(identity, "create", "Blob")
         check_digest(digest)
-        left = await self._store.aread(lambda reader: self._left(reader, identity, digest))
-        file: IO[bytes] = await self._services.io(temporary_file, self._config.upload_dir)
-        upload = Upload(identity, digest, file, length, left)
-        upload.limit = self._limit(upload)  # nothing is awaited from here to the next line: no two take the same room
-        if length is not None and length > upload.limit:
-            await self.drop(upload)
-            raise await self._too_large(upload, length)
-        self._under_way.add(upload)
-        return upload
+        claim = await self.keeping.claim(identity, [digest], length, self._config.max_blob_bytes)
+        try:
+            return Upload(claim, digest, await self._services.io(temporary_file, self._config.upload_dir))
+        except Unavailable:
+            self.keeping.release(claim)
+            raise
 
     async def add(self, upload: Upload, data: bytes) -> None:
         """More of the body. What is beyond the limit is counted and dropped."""
-        upload.size += len(data)
         self._services.metrics.upload_bytes.inc(len(data))
-        if upload.announced is None:  # others may have begun since
-            upload.limit = min(upload.limit, self._limit(upload))
-        if upload.size <= upload.limit:
+        if self.keeping.grow(upload.claim, len(data)):
             upload.buffer += data
             if len(upload.buffer) >= BUFFER_BYTES:
                 await self._flush(upload)
 
     async def finish(self, upload: Upload) -> bool:
         """Keep it. True if it is new, False if it was there. The digest, the size and the quota are checked."""
-        if upload.size > upload.limit:
-            raise await self._too_large(upload, upload.size)
+        if upload.size > upload.claim.limit:
+            raise await self.keeping.refusal(upload.claim, upload.size)
         await self._flush(upload)
         await self._written(upload)
         await self._synced(upload)
@@ -144,11 +124,17 @@ class Blobs:
                 "digest", f"the {upload.size} bytes have the digest {found}", upload.digest, "Send the file again."
             )
             raise invalid([problem], "The upload")
-        return await self._keep(upload)
+        key = names.blob_key(upload.claim.owner, upload.digest)
+
+        async def put(again: bool) -> None:
+            with suppress(KeyTaken):  # the same bytes, by their name
+                await self._services.io(_put, self._objects, key, upload.file)
+
+        return await self.keeping.keep(upload.claim.identity, {upload.digest: upload.size}, put)
 
     async def drop(self, upload: Upload) -> None:
         """Let go of the temporary file and of the room in the quota. Done once, however the upload ended."""
-        self._under_way.discard(upload)
+        self.keeping.release(upload.claim)
         with suppress(Unavailable):  # told to whom it concerned, or nobody is there any more
             await self._written(upload)
         with suppress(Unavailable):
@@ -157,55 +143,11 @@ class Blobs:
 
     def abandon(self, upload: Upload) -> None:
         """:meth:`drop` for who can't wait."""
-        self._under_way.discard(upload)
+        self.keeping.release(upload.claim)
         waiting = [future for future in (upload.writing, upload.syncing) if future is not None]
         asyncio.gather(*waiting, return_exceptions=True).add_done_callback(
             lambda _: self._services.release(upload.file)
         )
-
-    def _left(self, reader: Reader, identity: Identity, digest: str) -> int | None:
-        """Bytes that nothing in the record takes, of the person's quota and of their namespace's; None without one."""
-        known = reader.blob(identity.username, digest)
-        again = known.size if known else 0
-        quota = self._config.stored_bytes_per_owner
-        lefts = [quota - reader.stored_bytes(identity.username) if quota else None, self._quota.left(reader, identity)]
-        room = min((left for left in lefts if left is not None), default=None)
-        return None if room is None else max(room, 0) + again  # what is there already needs no room
-
-    def _limit(self, upload: Upload) -> int:
-        """Bytes that the upload may have beside the others of its owner that are under way."""
-        if upload.left is None:
-            return self._config.max_blob_bytes
-        others = sum(other.claim for other in self._under_way if other.owner == upload.owner and other is not upload)
-        return max(0, min(self._config.max_blob_bytes, upload.left - others))
-
-    async def _keep(self, upload: Upload) -> bool:
-        key = names.blob_key(upload.owner, upload.digest)
-        with suppress(KeyTaken):  # the same bytes, by their name
-            await self._services.io(_put, self._objects, key, upload.file)
-        try:
-            new = await self._store.awrite(lambda writer: self._note(writer, upload))
-        except TooMany:
-            await self._store.awrite(lambda writer: self._forget(writer, upload, key))
-            raise
-        with suppress(KeyTaken):  # gone only where the row had been dropped as unused a moment before
-            await self._services.io(_put, self._objects, key, upload.file)
-        return new
-
-    def _note(self, writer: Writer, upload: Upload) -> bool:
-        new = writer.blob(upload.owner, upload.digest) is None
-        if new:
-            self._quota.check(writer, upload.identity, upload.identity.namespace, upload.size)
-        quota = self._config.stored_bytes_per_owner
-        if new and quota and writer.stored_bytes(upload.owner) + upload.size > quota:
-            raise quota_error(upload.owner, upload.size, quota)  # other uploads came in meanwhile
-        writer.put_blob(upload.owner, upload.digest, upload.size)
-        return new
-
-    def _forget(self, writer: Writer, upload: Upload, key: str) -> None:
-        """Within a write transaction, so that nobody notes it meanwhile."""
-        if writer.blob(upload.owner, upload.digest) is None:
-            self._objects.delete(key)
 
     async def _flush(self, upload: Upload) -> None:
         """Begin to write what was gathered, once what came before it is written."""
@@ -229,28 +171,6 @@ class Blobs:
         writing, upload.writing = upload.writing, None
         if writing is not None:
             await writing
-
-    async def _too_large(self, upload: Upload, size: int) -> TooLarge | TooMany:
-        limit = self._config.max_blob_bytes
-        if size > limit:
-            return TooLarge(
-                f"The upload has {size} bytes, the limit is {format_bytes(limit)}.",
-                remedy="Send it in parts, or let the job fetch it from where it lies.",
-            )
-        left = await self._store.aread(lambda reader: self._quota.left(reader, upload.identity))
-        if left is not None and size > left:
-            return self._quota.error(upload.identity.namespace, self._quota.limit_bytes - left, size)
-        return quota_error(upload.owner, size, self._config.stored_bytes_per_owner)
-
-
-def quota_error(owner: str, size: int, limit: int) -> TooMany:
-    """That ``size`` more bytes of uploads are more than ``owner`` may keep."""
-    return TooMany(
-        f"{size} more bytes would be more than the {format_bytes(limit)} of uploads that {owner} may keep.",
-        remedy="Delete jobs whose inputs you no longer need; uploads that none uses go after a while.",
-        retry_after_seconds=3600,
-        data={"limit": limit, "requested": size},
-    )
 
 
 def temporary_file(folder: Path | None) -> IO[bytes]:

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from ..resources import names
-from ..resources.errors import BadRequest, FieldError, TooLarge, TooMany, invalid
+from ..resources.errors import BadRequest, FieldError, TooLarge, invalid
 from ..resources.quantity import format_bytes
 from ..storage.base import KeyTaken, ObjectStore
-from ..store import Writer
-from .blobs import BUFFER_BYTES, check_digest, quota_error, temporary_file, write_all
+from .blobs import BUFFER_BYTES, check_digest, temporary_file, write_all
 from .identity import Identity
 
 if TYPE_CHECKING:
@@ -105,13 +104,13 @@ class Bundles:
         for member in members:
             if member.size > largest:
                 raise TooLarge(f"{member.digest} has {member.size} bytes, the limit is {format_bytes(largest)}.")
-        await self._put(bundle, members)
+        sizes = {member.digest: member.size for member in members}
+        keeping = self._services.blobs.keeping
+        claim = await keeping.claim(bundle.identity, sizes, sum(sizes.values()), MAX_BUNDLE_BYTES)
         try:
-            await self._store.awrite(lambda writer: self._note(writer, bundle.identity, members))
-        except TooMany:
-            await self._store.awrite(lambda writer: self._forget(writer, bundle.owner, members))
-            raise
-        await self._put(bundle, members, again=True)
+            await keeping.keep(bundle.identity, sizes, lambda again: self._put(bundle, members, again))
+        finally:
+            keeping.release(claim)
         return members
 
     async def drop(self, bundle: Bundle) -> None:
@@ -122,29 +121,13 @@ class Bundles:
         """:meth:`drop` for who can't wait."""
         self._services.release(bundle.file)
 
-    async def _put(self, bundle: Bundle, members: Sequence[Member], *, again: bool = False) -> None:
+    async def _put(self, bundle: Bundle, members: Sequence[Member], again: bool) -> None:
         """Into the store; ``again``: those that a retention took away between being put and being noted."""
         shares = [members[start::SHARES] for start in range(min(SHARES, len(members)))]
-        await asyncio.gather(
-            *(self._services.io(_put, self._objects, bundle.owner, bundle.file, share, again) for share in shares)
-        )
-
-    def _note(self, writer: Writer, identity: Identity, members: Sequence[Member]) -> None:
-        owner = identity.username
-        new = sum(member.size for member in members if writer.blob(owner, member.digest) is None)
-        if new:
-            self._services.quota.check(writer, identity, identity.namespace, new)
-        quota = self._services.config.stored_bytes_per_owner
-        if new and quota and writer.stored_bytes(owner) + new > quota:
-            raise quota_error(owner, new, quota)
-        for member in members:
-            writer.put_blob(owner, member.digest, member.size)
-
-    def _forget(self, writer: Writer, owner: str, members: Sequence[Member]) -> None:
-        """Within a write transaction, so that nobody notes one meanwhile."""
-        for member in members:
-            if writer.blob(owner, member.digest) is None:
-                self._objects.delete(names.blob_key(owner, member.digest))
+        puts = [self._services.io(_put, self._objects, bundle.owner, bundle.file, share, again) for share in shares]
+        for done in await asyncio.gather(*puts, return_exceptions=True):  # all have ended when one is told
+            if isinstance(done, BaseException):
+                raise done
 
     async def _flush(self, bundle: Bundle) -> None:
         data, bundle.buffer = bytes(bundle.buffer), bytearray()

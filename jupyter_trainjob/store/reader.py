@@ -216,6 +216,10 @@ class Reader:
         query = select(blobs).where(blobs.c.last_used < to_text(before)).order_by(blobs.c.last_used).limit(limit)
         return [_blob(row) for row in self._connection.execute(query)]
 
+    def blob_owners(self) -> builtins.list[str]:
+        """Those who have blobs."""
+        return list(self._connection.execute(select(blobs.c.owner).distinct()).scalars())
+
     def stored_bytes(self, owner: str) -> int:
         """The sum of the sizes of an owner's blobs."""
         query = select(func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.owner == storable(owner, "owner"))

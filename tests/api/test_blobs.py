@@ -191,10 +191,10 @@ async def test_uploads_under_way_count_in_the_quota(
     await writer.wait_closed()
     for _ in range(100):
         await asyncio.sleep(0.02)
-        if not services.blobs._under_way:
+        if not services.blobs.keeping.under_way:
             break
     await alice("PUT", f"/blobs/{digest_of(data)}", content=data, expect=201)
-    assert not services.blobs._under_way
+    assert not services.blobs.keeping.under_way
 
 
 def _is_open(name: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import itertools
 import os
 import tarfile
 from typing import Any
@@ -11,8 +13,12 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api import bundles
-from jupyter_trainjob.api.services import ApiConfig
+from jupyter_trainjob.api.identity import Identity
+from jupyter_trainjob.api.services import ApiConfig, Services
+from jupyter_trainjob.resources import names
+from jupyter_trainjob.storage.base import StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.store import clearing
 
 from .conftest import Caller, Server
 
@@ -99,3 +105,64 @@ async def test_a_bundle_beyond_the_quota_leaves_what_was_there(alice: Caller, ob
     assert "600 more bytes would be more than" in status["message"]
     assert sorted(info.size for info in objects.list("blobs/")) == [1000, 1000]
     await alice("PUT", "/bundles", content=bundle(first, b"4" * 400), expect=200)
+
+
+@pytest.mark.parametrize("config", [ApiConfig(stored_bytes_per_owner=2500)])
+async def test_what_is_under_way_has_its_room_and_nothing_is_put_without(
+    alice: Caller, objects: FilesystemStore, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts: list[str] = []
+    real = objects.put
+    monkeypatch.setattr(objects, "put", lambda key, *rest, **more: (puts.append(key), real(key, *rest, **more))[1])
+    upload = await services.blobs.begin(Identity("alice"), f"sha256:{hex_of(b'-')}", 2000)
+    status = await alice.refused("PUT", "/bundles", 429, content=bundle(b"1" * 300, b"2" * 300))
+    assert "600 more bytes would be more than" in status["message"] and puts == []
+    await services.blobs.drop(upload)
+    bodies = [bundle(bytes([number]) * 1000) for number in range(5)]
+    answers = await asyncio.gather(*(alice.http.put("/bundles", content=body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429]
+    assert len(puts) == 2 and len(list(objects.list("blobs/"))) == 2
+    assert not services.blobs.keeping.under_way
+
+
+async def test_a_store_that_fails_in_the_middle_keeps_nothing_of_it(
+    alice: Caller, objects: FilesystemStore, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await alice("PUT", "/bundles", content=bundle(b"was there"), expect=200)
+    puts, real = itertools.count(), objects.put
+
+    def put(*arguments: Any, **more: Any) -> Any:
+        if next(puts) >= 10:
+            raise StoreError("the disk is full")
+        return real(*arguments, **more)
+
+    body = bundle(b"was there", *(bytes([number]) for number in range(40)))
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "put", put)
+        await alice.refused("PUT", "/bundles", 503, content=body)
+    assert [info.size for info in objects.list("blobs/")] == [len(b"was there")]
+    assert (await alice("GET", "/me")).json()["storedBytes"] == len(b"was there")
+    assert not services.blobs.keeping.under_way
+    await alice("PUT", "/bundles", content=body, expect=200)
+    assert len(list(objects.list("blobs/"))) == 41
+
+
+async def test_nothing_is_noted_while_somebody_removes(
+    alice: Caller, objects: FilesystemStore, services: Services
+) -> None:
+    """Else its bytes could go after they were found there."""
+    key = names.blob_key("alice", f"sha256:{hex_of(b'x')}")
+    objects.put(key, b"x")
+    sent: list[asyncio.Future[Any]] = []
+
+    async def remove(keys: list[str]) -> None:
+        sent.append(asyncio.ensure_future(alice.http.put("/bundles", content=bundle(b"x"))))
+        await asyncio.sleep(0.5)
+        assert not sent[0].done()
+        for key in keys:
+            objects.delete(key)
+
+    store = services.store
+    assert await clearing.clear(store, names.blob_prefix("alice"), lambda reader: [key], remove) == 1
+    assert (await sent[0]).status_code == 200
+    assert objects.get(key) == b"x"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from jupyter_trainjob.api import quota as quota_module
 from jupyter_trainjob.api.identity import Identity
 from jupyter_trainjob.api.quota import NamespaceQuota
 from jupyter_trainjob.api.services import Services
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
+from jupyter_trainjob.store import Reader, Writer
 
 from .conftest import Caller, Run, Submit, cell
 from .test_bundles import bundle
@@ -97,6 +101,51 @@ async def test_what_was_counted_follows_the_record(
     fresh = NamespaceQuota(LIMIT)  # a server that has just started
     identity = Identity("alice")
     assert await services.store.aread(lambda reader: fresh.used(reader, identity, "alice")) == 1_100
+
+
+async def test_no_write_waits_for_the_first_look_at_a_namespace(
+    alice: Caller, submit: Submit, services: Services, quota: NamespaceQuota, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes through all of its jobs: with ten thousand of them everybody's writes would stand still."""
+    await submit(alice)
+    looks: list[str] = []
+
+    def look(reader: Reader, namespace: str) -> Any:
+        looks.append("writing" if isinstance(reader, Writer) else "reading")
+        return real(reader, namespace)
+
+    real = quota_module._look
+    monkeypatch.setattr(quota_module, "_look", look)
+    for send in ("submit", "blob", "bundle"):
+        quota._spaces.clear()
+        if send == "submit":
+            await submit(alice)
+        elif send == "blob":
+            await alice("PUT", blob(b"1"), content=b"1", expect=201)
+        else:
+            await alice("PUT", "/bundles", content=bundle(b"2"), expect=200)
+    assert looks == ["reading"] * 3
+
+
+async def test_a_look_that_takes_long_holds_nobody_up(
+    alice: Caller, submit: Submit, services: Services, quota: NamespaceQuota, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(alice)
+    begun, go, real = threading.Event(), threading.Event(), quota_module._look
+
+    def look(reader: Reader, namespace: str) -> Any:
+        if not begun.is_set():
+            begun.set()
+            assert go.wait(20)
+        return real(reader, namespace)
+
+    monkeypatch.setattr(quota_module, "_look", look)
+    quota._spaces.clear()
+    slow = asyncio.ensure_future(services.store.aread(lambda reader: quota.used(reader, Identity("alice"), "alice")))
+    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.wait_for(submit(alice), 10)
+    go.set()
+    assert await slow == 0
 
 
 async def test_without_a_limit_nothing_is_counted(alice: Caller, quota: NamespaceQuota) -> None:
