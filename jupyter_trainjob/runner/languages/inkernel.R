@@ -105,10 +105,20 @@ number <- function(value) {
 }
 
 append_points <- function(text) {
-  if (is.null(points) || !tryCatch(isOpen(points), error = function(error) FALSE)) { # closeAllConnections() closed it
-    points <<- file(Sys.getenv("TRAINJOB_METRICS"), open = "ab")
-  }
-  writeLines(enc2utf8(text), points, useBytes = TRUE)
+  text <- enc2utf8(text)
+  if (is.null(points)) return(append_anew(text))
+  tryCatch(
+    {
+      writeLines(text, points, useBytes = TRUE)
+      flush(points)
+    },
+    error = function(error) append_anew(text) # closeAllConnections() closed it
+  )
+}
+
+append_anew <- function(text) {
+  points <<- file(Sys.getenv("TRAINJOB_METRICS"), open = "ab")
+  writeLines(text, points, useBytes = TRUE)
   flush(points)
 }
 
