@@ -61,8 +61,9 @@ class LocalBackendSettings(Configurable):
         "source",
         help="What jobs' requirements may bring. none: nothing. wheels: wheels of the index and jars, which run no "
         "code while they are installed (no renv.lock, no NAME @ URL). source: also Python packages that are built, "
-        "whose code then reaches the network as the server does, services on its loopback and metadata addresses included, "
-        "and packages of R, which are built without a network. Under jupyter trainjob serve the default is wheels.",
+        "whose code then reaches the network as the server does, services on its loopback and metadata addresses "
+        "included, and packages of R, which are built without a network. Under jupyter trainjob serve the "
+        "default is wheels.",
     ).tag(config=True)
     r_repositories = List(
         Unicode(), help="Repositories that R packages come from, instead of those that an renv.lock names."

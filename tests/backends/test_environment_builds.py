@@ -7,22 +7,27 @@ import hashlib
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.local import process
 from jupyter_trainjob.backends.local.environments import builds as module
 from jupyter_trainjob.backends.local.environments.box import BuildStopped
 from jupyter_trainjob.backends.local.environments.builds import Builds
 from jupyter_trainjob.backends.local.environments.cache import Environments, Keeping
 from jupyter_trainjob.backends.local.environments.recipes import Found, Site
+from jupyter_trainjob.backends.local.folder import try_lock
 from jupyter_trainjob.backends.local.probe import Offer
 from jupyter_trainjob.backends.local.runtime import inspect
 from jupyter_trainjob.resources.names import requirements_key
@@ -30,6 +35,9 @@ from jupyter_trainjob.resources.trainjob import Requirements
 from jupyter_trainjob.storage.base import StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
+from .packages import sdist, wheel
+
+REQUIRED: dict[str, Any] = {"format": "requirements.txt"}
 PLAIN = Offer("process", None, cgroups=False, drop=False)
 
 
@@ -236,3 +244,58 @@ def test_a_store_that_is_away_ends_the_sweep(
         with pytest.raises(StoreError):
             environments.collect([requirements])
     assert place.exists()
+
+
+SERVER = """
+import sys
+sys.path[:0] = json.loads(sys.argv[1])
+from pathlib import Path
+from backends.test_environment_builds import plain
+from jupyter_trainjob.resources.trainjob import Requirements
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+folder = Path(sys.argv[2])
+environments = plain(folder, FilesystemStore(folder / "store"), **{"no-index": "true", "find-links": sys.argv[3]})
+environments.build(Requirements(format="requirements.txt", digest=sys.argv[4]))
+"""
+
+
+def test_a_build_without_a_sandbox_ends_with_its_server(tmp_path: Path, store: FilesystemStore) -> None:
+    """Else the next server would clear the folder while a build of the last one still writes there."""
+    wheels, told = tmp_path / "wheels", tmp_path / "told"
+    wheels.mkdir()
+    code = f"import time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\nSEEN = 1"
+    sdist(wheels, "slow", code)
+    digest = f"sha256:{hashlib.sha256(b'slow').hexdigest()}"
+    store.put(requirements_key(digest), b"slow\n")
+    command = [sys.executable, "-c", "import json" + SERVER, json.dumps([str(Path(__file__).parents[1]), *sys.path])]
+    server = subprocess.Popen([*command, str(tmp_path), str(wheels), digest])
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.read_text()):
+        assert server.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    builder = int(told.read_text())
+    ticks = process.start_ticks(builder)
+    environments = plain(tmp_path, store, **{"no-index": "true", "find-links": str(wheels)})
+    lock = os.path.join(environments._folder, "locks", environments.key(Requirements(**REQUIRED, digest=digest)))
+    assert try_lock(lock) is None
+    server.kill()
+    server.wait()
+    deadline = time.monotonic() + 10
+    while (taken := try_lock(lock)) is None:
+        assert time.monotonic() < deadline, "something of the build still holds the lock"
+        time.sleep(0.02)
+    os.close(taken)
+    alive = process.is_alive({**process.identity(builder), "startTicks": ticks})
+    if alive:
+        os.kill(builder, signal.SIGKILL)
+    assert not alive, "the lock is free, but setup.py still runs"
+
+
+def test_pips_cache_is_not_used_where_nothing_hides_it(tmp_path: Path, store: FilesystemStore) -> None:
+    wheels = tmp_path / "wheels"
+    wheel(wheels, "tinylib", "1.0", "")
+    digest = f"sha256:{hashlib.sha256(b'tinylib').hexdigest()}"
+    store.put(requirements_key(digest), b"tinylib\n")
+    environments = plain(tmp_path, store, **{"no-index": "true", "find-links": str(wheels)})
+    environments.build(Requirements(**REQUIRED, digest=digest))
+    assert not Path(environments._folder, "pip").exists()

@@ -32,6 +32,46 @@ orders = json.loads(sys.argv[1])
 uid = orders["uid"]
 if uid:
     os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+if orders["parent"]:
+    import ctypes, signal, time
+    prctl = ctypes.CDLL(None).prctl
+    prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: all that it starts stays below this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != orders["parent"]:
+        sys.exit(125)
+    child = os.fork()
+    if child:
+        def below():
+            parents = {}
+            for name in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    with open(f"/proc/{name}/stat", "rb") as file:
+                        fields = file.read().rpartition(b") ")[2].split()
+                except OSError:
+                    continue
+                if fields[0] != b"Z":
+                    parents[int(name)] = int(fields[1])
+            found = {os.getpid()}
+            while more := {pid for pid, parent in parents.items() if parent in found} - found:
+                found |= more
+            return found - {os.getpid()}
+        try:
+            done = 0
+            while done != child:
+                done, status = os.wait()
+        finally:
+            while left := below():
+                for pid in left:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                time.sleep(0.01)
+        sys.exit(1 if status else 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.close(orders["lock"])
+    prctl(1, signal.SIGKILL, 0, 0, 0)
 for name, value in orders["rlimits"].items():
     number = getattr(resource, "RLIMIT_" + name.upper())
     hard = resource.getrlimit(number)[1]
@@ -42,6 +82,9 @@ for name, value in orders["rlimits"].items():
 os.umask(0o022)
 os.chdir(orders["cwd"])
 os.execvpe(orders["argv"][0], orders["argv"], os.environ)
+"""
+"""The first process of a build's command. Without a sandbox, which would end all within it, it stays, and ends what is
+left when its command or the server has ended; until then it holds the lock, so that no other server builds there.
 """
 _LOOK_SECONDS = 0.05
 _MEASURE_SECONDS = 1.0
@@ -82,6 +125,8 @@ class Box:
     """Writable; ``/tmp`` inside."""
     log: str
     nproc_per_sandbox: bool
+    lock: int
+    """The descriptor of the lock on it."""
     stopped: Callable[[], bool]
     binds: list[str] = field(default_factory=list)
     """Further host paths, shown read-only at the same place."""
@@ -134,6 +179,7 @@ class Box:
                 env=LAUNCH_ENV if self.offer.bwrap else environment,
                 cwd="/",
                 start_new_session=True,
+                pass_fds=() if self.offer.bwrap else (self.lock,),
             )
         try:
             return self._watch(child)
@@ -151,6 +197,8 @@ class Box:
             "uid": self.drop.uid if self.drop else 0,
             "rlimits": rlimits,
             "nproc": self.drop is not None or self.nproc_per_sandbox,
+            "parent": 0 if self.offer.bwrap else os.getpid(),
+            "lock": self.lock,
             "cwd": self.tmp,
             "argv": argv,
         }

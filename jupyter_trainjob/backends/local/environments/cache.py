@@ -145,7 +145,7 @@ class Environments:
             ready = self._place(key).read("ready.json")
             if ready:
                 return str(ready["lock"])
-            return self._build(key, requirements.format, text, stops)
+            return self._build(key, requirements.format, text, lock, stops)
         except OSError as error:
             raise BuildFailed(f"this machine can't do it now: {error.strerror or error}") from error
         finally:
@@ -213,7 +213,7 @@ class Environments:
             self.stop.wait(_WAIT_SECONDS)
         raise BuildStopped
 
-    def _build(self, key: str, format: str, text: str, stops: list[threading.Event]) -> str:
+    def _build(self, key: str, format: str, text: str, key_lock: int, stops: list[threading.Event]) -> str:
         recipe, place = self._recipes[format], self._place(key)
         began = time.monotonic()
         drop = None
@@ -221,7 +221,7 @@ class Environments:
             remove_tree(place.path)
             drop = self._take_uid()
             self._prepare(place, drop)
-            box = self._box(place, drop, recipe, stops)
+            box = self._box(place, drop, recipe, key_lock, stops)
             cache, cache_lock = self._take_cache(drop)
             try:
                 packages = recipe.build(box, text, cache)
@@ -272,7 +272,7 @@ class Environments:
                 os.chown(place.file(name), drop.uid, drop.uid)
             os.chmod(place.file("tmp"), 0o1777)  # noqa: S103 - as any /tmp; mount points in it stay out of reach
 
-    def _box(self, place: Folder, drop: Drop | None, recipe: Recipe, stops: list[threading.Event]) -> Box:
+    def _box(self, place: Folder, drop: Drop | None, recipe: Recipe, lock: int, stops: list[threading.Event]) -> Box:
         return Box(
             offer=self._offer,
             runtime=self._runtime,
@@ -282,6 +282,7 @@ class Environments:
             scratch=place.file("tmp"),
             log=place.file("build.log"),
             nproc_per_sandbox=self._nproc_per_sandbox,
+            lock=lock,
             stopped=lambda: any(stop.is_set() for stop in stops),
             binds=recipe.binds(),
         )
