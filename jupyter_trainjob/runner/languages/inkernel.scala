@@ -79,7 +79,8 @@ object _trainjob {
   // Spark's own option for jars shows them to its tasks, but not to the compiler of cells.
   for (jars <- sys.env.get("TRAINJOB_JARS") if jars.nonEmpty)
     toree.addJars(jars.split(java.io.File.pathSeparator).map(jar => Paths.get(jar).toUri.toURL).toSeq: _*)
-  def begin(): Unit = () // makes this object before the cells, with all that is said while it is made
+  private var seed: Option[Long] = None // until the first cell: Spark draws from the same numbers while it starts
+  def begin(first: Option[Long]): Unit = seed = first // makes this object before the cells, with all that is said while it is made
   def run(source: String, target: String): Unit = {
     val code = new String(Files.readAllBytes(Paths.get(source)), UTF_8)
     val (oldOut, oldErr, oldIn) = (System.out, System.err, System.in)
@@ -88,6 +89,8 @@ object _trainjob {
     System.setErr(err)
     System.setIn(nobody)
     running = true
+    seed.foreach(scala.util.Random.setSeed)
+    seed = None
     val told = try Console.withOut(out) { Console.withErr(err) { Console.withIn(nobody) { ending(code) } } } finally {
       running = false
       System.setOut(oldOut)

@@ -146,8 +146,8 @@ class Scala(Language):
         """Define ``_trainjob``; fails in a kernel that is not Toree."""
         source = _AGENT.read_text(encoding="utf-8")
         source = source.replace('"MARK"', quoted(mark.decode("ascii"))).replace('"NO_INPUT"', quoted(NO_INPUT))
-        begin = "" if seed is None else f"\nscala.util.Random.setSeed({seed}L)"
-        return f"{source}\nimport _trainjob.{{log_metric, log_metrics, progress}}\n_trainjob.begin(){begin}"
+        begin = "None" if seed is None else f"Some({seed}L)"
+        return f"{source}\nimport _trainjob.{{log_metric, log_metrics, progress}}\n_trainjob.begin({begin})"
 
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""
