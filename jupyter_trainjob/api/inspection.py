@@ -39,7 +39,9 @@ class Inspection:
         """
         source = job.spec.source
         if isinstance(source, CellSource):
-            return await self._inspector.cell(source.code, asked or fallback, job.spec.parameters)
+            return await self._inspector.cell(
+                source.code, asked or fallback, job.spec.parameters, person=job.metadata.owner
+            )
         row = await self._store.aread(lambda reader: reader.blob(job.metadata.owner, source.digest))
         if row is None:
             return Findings()  # told by checks.blob_errors
@@ -74,7 +76,7 @@ class Inspection:
 
     async def _file(self, job: TrainJob, data: bytes, path: str, asked: str, where: str, *, notebook: bool) -> Findings:
         look = self._inspector.notebook if notebook else self._inspector.script
-        return await look(data, path, asked, job.spec.parameters, where)
+        return await look(data, path, asked, job.spec.parameters, where, person=job.metadata.owner)
 
     async def _read(self, path: str, function: Callable[..., T], *arguments: Any) -> T:
         """In threads of our own: a large upload must not keep others from the loop's."""

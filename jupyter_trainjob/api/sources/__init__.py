@@ -8,6 +8,6 @@ job itself will tell.
 from __future__ import annotations
 
 from .findings import Complaint, Findings, ParameterInfo, code_hash
-from .inspector import Inspector, installed_kernelspecs, language_of
+from .inspector import Inspector, installed_kernelspecs
 
-__all__ = ["Complaint", "Findings", "Inspector", "ParameterInfo", "code_hash", "installed_kernelspecs", "language_of"]
+__all__ = ["Complaint", "Findings", "Inspector", "ParameterInfo", "code_hash", "installed_kernelspecs"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...resources.errors import FieldError
@@ -76,6 +76,26 @@ class Findings:
     """SHA-256 of the code alone: outputs and metadata don't change it."""
     parameters: list[ParameterInfo] = field(default_factory=list)
     """What the notebook's cell tagged ``parameters`` declares, in its order."""
+
+    def add(self, more: Findings) -> None:
+        """Take what another look at the same source found wrong, and its parameters."""
+        self.errors += more.errors
+        self.parameters += more.parameters
+
+    def packed(self) -> dict[str, Any]:
+        """As JSON, for :meth:`unpacked` in another process."""
+        return {
+            "errors": [[error.field, error.message, error.value, error.remedy] for error in self.errors],
+            "parameters": [[getattr(info, part.name) for part in fields(info)] for info in self.parameters],
+            "told": [self.language, self.kernel, self.code_hash],
+        }
+
+    @classmethod
+    def unpacked(cls, packed: Mapping[str, Any]) -> Findings:
+        """From :meth:`packed`."""
+        language, kernel, hashed = packed["told"]
+        errors = [FieldError(*error) for error in packed["errors"]]
+        return cls(errors, language, kernel, hashed, [ParameterInfo(*info) for info in packed["parameters"]])
 
 
 def code_hash(cells: Collection[str]) -> str:

@@ -1,21 +1,23 @@
-"""Looks at a job's code in threads of its own: no look, however long, keeps the event loop or another language's."""
+"""Looks at a job's code beside the event loop: no look, however long, keeps it, another language's or another's."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from ...resources.errors import FieldError
-from . import notebook as notebooks
+from ...resources.errors import FieldError, Unavailable
+from ...resources.source import script_language
+from . import looking
 from .findings import Findings, code_hash
 from .language import Language
-from .parameters import declared_errors, untagged_error, used_errors
+from .places import WAIT_SECONDS, Busy, Places, Turns
 from .python import Python
 from .r import R
+from .readerprocess import Answer, Reader
 from .rparser import RParser
 from .scala import Scala
 from .scalaparser import ScalaParser
@@ -23,14 +25,15 @@ from .scalaparser import ScalaParser
 DIGEST = "spec.source.digest"
 CODE = "spec.source.code"
 MAX_SCRIPT_BYTES = 8 * 1024 * 1024
+MAX_FOREIGN_CHARACTERS = 1024 * 1024
+"""Of a text in R or Scala that is looked at."""
+SMALL_CHARACTERS = 8 * 1024
+SMALL_DEPTH = 20
+"""Of Python that is read in the server: measured, the worst such text takes it a few milliseconds."""
+HASHED_HERE = 256 * 1024
+"""Characters of a text whose hash is made in the server."""
 THREADS = 2
 """For each language: one that is slow to start keeps nobody else waiting."""
-SUFFIXES = {".py": "python", ".r": "r", ".scala": "scala"}
-
-
-def language_of(path: str) -> str:
-    """The language of a script, by its suffix; empty for another."""
-    return SUFFIXES.get(PurePosixPath(path).suffix.lower(), "")
 
 
 def installed_kernelspecs() -> Iterable[Mapping[str, Any]]:
@@ -44,7 +47,8 @@ class Inspector:
     """What can be said of code before it runs.
 
     ``cache`` is a folder for what is made once of the Scala compiler; without one Scala is not checked. What can't be
-    told in a few seconds is accepted: the job itself will tell.
+    told in a few seconds, or can't be begun in ``wait_seconds``, is accepted: the job itself will tell. ``person`` is
+    whose look it is: each has one at a time.
     """
 
     def __init__(
@@ -53,110 +57,162 @@ class Inspector:
         *,
         kernelspecs: Callable[[], Iterable[Mapping[str, Any]]] = installed_kernelspecs,
         environment: Mapping[str, str] = os.environ,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
-        made: tuple[Language, ...] = (
-            Python(),
+        self._python = Python()
+        foreign: tuple[Language, ...] = (
             R(RParser(kernelspecs)),
             Scala(ScalaParser(kernelspecs, cache, environment=environment)),
         )
-        self.languages = {language.name: language for language in made}
-        self._pools = {name: ThreadPoolExecutor(THREADS, f"trainjob-{name}") for name in self.languages}
+        self._foreign = {language.name: language for language in foreign}
+        turns = Turns()
+        self._reader = Reader()
+        self._reading = Places(1, "trainjob-reader", turns, wait_seconds=wait_seconds)
+        self._places = {
+            name: Places(THREADS, f"trainjob-{name}", turns, wait_seconds=wait_seconds) for name in self._foreign
+        }
+        self._quick = ThreadPoolExecutor(1, "trainjob-quick")
 
-    async def cell(self, code: str, language: str, parameters: Mapping[str, Any]) -> Findings:
+    async def cell(self, code: str, language: str, parameters: Mapping[str, Any], *, person: str = "") -> Findings:
         """Findings about one cell in ``language`` (empty: Python)."""
-        return await self._run(language or "python", _cell, code, "the cell", CODE, parameters)
+        return await self._text(code, language or "python", "the cell", CODE, parameters, person)
 
     async def script(
-        self, data: bytes, path: str, language: str, parameters: Mapping[str, Any], where: str = DIGEST
+        self,
+        data: bytes,
+        path: str,
+        language: str,
+        parameters: Mapping[str, Any],
+        where: str = DIGEST,
+        *,
+        person: str = "",
     ) -> Findings:
         """Findings about a file of code. ``language`` is what was asked for; empty: by its suffix."""
-        told = language_of(path)
+        told = script_language(path)
         error = _unreadable(data, path, where)
         if error is not None:
             return Findings([error], told)
-        code = data.decode("utf-8-sig")
-        findings = await self._run(language or told, _cell, code, "the script", where, parameters)
+        findings = await self._text(data.decode("utf-8-sig"), language or told, "the script", where, parameters, person)
         findings.language = told
         return findings
 
     async def notebook(
-        self, data: bytes, path: str, language: str, parameters: Mapping[str, Any], where: str = DIGEST
+        self,
+        data: bytes,
+        path: str,
+        language: str,
+        parameters: Mapping[str, Any],
+        where: str = DIGEST,
+        *,
+        person: str = "",
     ) -> Findings:
-        """Findings about a notebook file. ``language`` is what was asked for; empty: as the notebook tells."""
-        findings = Findings()
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pools["python"], notebooks.load, data, path, where, findings.errors)
-        if found is None:
-            return findings
-        findings.language, findings.kernel = notebooks.languages(found)
-        cells = notebooks.code_cells(found)
-        findings.code_hash = code_hash([notebooks.source(cell) for _, cell in cells])
-        if not any(notebooks.source(cell).strip() for _, cell in cells):
-            findings.errors.append(_empty(path, where))
-            return findings
-        spoken = language or findings.language or "python"
-        checked = await self._run(spoken, _cells, cells, path, where, parameters)
-        findings.errors, findings.parameters = checked.errors, checked.parameters
+        """Findings about a notebook file. ``language`` is what was asked for; empty: as the notebook tells.
+
+        Raises :class:`Unavailable` where there was no time to read it: unread, nobody knows what language it is in.
+        """
+        head = {"path": path, "where": where, "language": language, "parameters": dict(parameters)}
+        try:
+            answers = await self._reading.run(person, lambda: self._reader.ask("notebook", data, **head))
+        except Busy:
+            raise Unavailable(
+                f"{path!r} can't be read now: the server reads other notebooks.", remedy="Send it again in a moment."
+            ) from None
+        if not answers:
+            return Findings([_too_much(path, where)])
+        findings = Findings.unpacked(answers[0][0]["findings"])
+        for answer, body in answers[1:]:
+            findings.code_hash = answer.get("codeHash", findings.code_hash)
+            if "findings" in answer:
+                findings.add(Findings.unpacked(answer["findings"]))
+            foreign = self._foreign.get(answers[0][0].get("spoken", ""))
+            if "cells" in answer and foreign is not None:
+                cells = _cells(answer["cells"], body)
+                looked = await self._look(foreign, person, looking.look_at_cells, cells, path, where, parameters)
+                findings.add(looked)
         return findings
 
-    async def _run(self, name: str, look: Callable[..., Findings], subject: Any, *arguments: Any) -> Findings:
-        """``look`` in a thread of the language's; nothing is found out about one that isn't known here."""
-        language = self.languages.get(name.lower())
-        if language is None:
-            texts = [subject] if isinstance(subject, str) else [notebooks.source(cell) for _, cell in subject]
-            return Findings(code_hash=code_hash(texts))
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pools[language.name], look, language, subject, *arguments
-        )
+    async def _text(
+        self, code: str, name: str, what: str, where: str, parameters: Mapping[str, Any], person: str
+    ) -> Findings:
+        """Findings about a cell or a script; none about one in a language that isn't known here."""
+        name = name.lower()
+        quick = asyncio.get_running_loop().run_in_executor
+        if name == Python.name and _small(code):
+            findings = await quick(self._quick, looking.look_at_text, self._python, code, what, where, parameters)
+        elif name == Python.name:
+            head = {"what": what, "where": where, "parameters": dict(parameters)}
+            findings = await self._read(person, "text", code, **head)
+        elif name in self._foreign and len(code) <= MAX_FOREIGN_CHARACTERS:
+            findings = await self._look(
+                self._foreign[name], person, looking.look_at_text, code, what, where, parameters
+            )
+        else:
+            findings = Findings()
+        if len(code) <= HASHED_HERE:
+            findings.code_hash = await quick(self._quick, code_hash, [code])
+        else:
+            findings.code_hash = (await self._read(person, "hash", code)).code_hash
+        return findings
+
+    async def _read(self, person: str, do: str, code: str, **head: Any) -> Findings:
+        """By the process that reads Python; nothing where it doesn't say in time."""
+
+        def ask() -> list[Answer]:
+            return self._reader.ask(do, code.encode("utf-8", "surrogatepass"), **head)
+
+        try:
+            answers = await self._reading.run(person, ask)
+        except Busy:
+            return Findings()
+        return Findings.unpacked(answers[0][0]["findings"]) if answers else Findings()
+
+    async def _look(self, language: Language, person: str, look: Callable[..., Findings], *arguments: Any) -> Findings:
+        try:
+            return await self._places[language.name].run(person, look, language, *arguments)
+        except Busy:
+            return Findings()
 
     def close(self) -> None:
         """End what runs for the languages."""
-        for language in self.languages.values():
+        self._reader.close()
+        for language in self._foreign.values():
             language.close()
-        for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+        for places in (self._reading, *self._places.values()):
+            places.close()
+        self._quick.shutdown(wait=False, cancel_futures=True)
 
 
-def _cell(language: Language, code: str, what: str, where: str, parameters: Mapping[str, Any]) -> Findings:
-    findings = Findings(code_hash=code_hash([code]))
-    complaint = language.complaints([code])[0]
-    if complaint is not None:
-        findings.errors.append(complaint.error(where))
-    elif parameters:
-        uses = language.uses(code, parameters.keys())
-        if uses is not None:
-            findings.errors += used_errors(uses, parameters, what)
-    return findings
+def _small(code: str) -> bool:
+    """Whether Python may be read in the server."""
+    if len(code) > SMALL_CHARACTERS:
+        return False
+    depth = 0
+    for character in code:
+        if character in "([{":
+            depth += 1
+            if depth > SMALL_DEPTH:
+                return False
+        elif character in ")]}":
+            depth = max(0, depth - 1)
+    return True
 
 
-def _cells(
-    language: Language,
-    cells: Sequence[tuple[int, Mapping[str, Any]]],
-    path: str,
-    where: str,
-    parameters: Mapping[str, Any],
-) -> Findings:
-    findings = Findings()
-    checked = [(number, notebooks.source(cell)) for number, cell in cells if not _may_fail(cell)]
-    complaints = language.complaints([code for _, code in checked])
-    for (number, _), complaint in zip(checked, complaints, strict=True):
-        if complaint is not None:
-            findings.errors.append(complaint.error(where, f"cell {number}, "))
-    tagged = next(((number, cell) for number, cell in cells if "parameters" in notebooks.tags(cell)), None)
-    if tagged is None:
-        if parameters and not findings.errors:
-            findings.errors.append(untagged_error(path, parameters))
-        return findings
-    number, cell = tagged
-    declared = language.declared(notebooks.source(cell))
-    findings.parameters = declared or []
-    if declared is not None and not findings.errors:
-        findings.errors += declared_errors(declared, parameters, number)
-    return findings
+def _cells(told: Iterable[tuple[int, int, bool, bool]], body: bytes) -> list[looking.Cell]:
+    cells, at = [], 0
+    for number, length, tagged, may_fail in told:
+        text = body[at : at + length].decode("utf-8", "surrogatepass")
+        cells.append(looking.Cell(number, text, tagged, may_fail))
+        at += length
+    return cells
 
 
-def _may_fail(cell: Mapping[str, Any]) -> bool:
-    return "raises-exception" in notebooks.tags(cell)
+def _too_much(path: str, where: str) -> FieldError:
+    return FieldError(
+        where,
+        f"the notebook {path!r} takes too long or too much memory to read",
+        None,
+        "Clear its outputs, save it and send it again.",
+    )
 
 
 def _unreadable(data: bytes, path: str, where: str) -> FieldError | None:
@@ -173,12 +229,3 @@ def _unreadable(data: bytes, path: str, where: str) -> FieldError | None:
     if not text.strip():
         return FieldError(where, f"the script {path!r} is empty", None, "Check that it is the right file.")
     return None
-
-
-def _empty(path: str, where: str) -> FieldError:
-    return FieldError(
-        where,
-        f"the notebook {path!r} has no code cell with code in it",
-        None,
-        "Check that it is the right file and that it is saved.",
-    )

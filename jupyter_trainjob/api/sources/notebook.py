@@ -81,3 +81,13 @@ def languages(notebook: Mapping[str, Any]) -> tuple[str, str]:
 def code_cells(notebook: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     """The code cells with their numbers, which count all cells from 1."""
     return [(number, cell) for number, cell in enumerate(notebook["cells"], 1) if cell["cell_type"] == "code"]
+
+
+def empty_error(path: str, where: str) -> FieldError:
+    """A notebook with nothing to run."""
+    return FieldError(
+        where,
+        f"the notebook {path!r} has no code cell with code in it",
+        None,
+        "Check that it is the right file and that it is saved.",
+    )

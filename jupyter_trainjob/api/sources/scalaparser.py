@@ -87,13 +87,14 @@ class ScalaParser:
         with self._changing:
             self._closed = True
             process, self._process = self._process, None
+            starting = self._starting
             if self._helper is not None:
                 self._helper.kill()  # the thread that waits for it tidies up
             if self._rest is not None:
                 self._rest.cancel()
         _end(process)
-        if self._starting is not None:
-            self._starting.join(timeout=10)
+        if starting is not None:  # not asked again: it forgets itself when it ends
+            starting.join(timeout=10)
 
     @property
     def pid(self) -> int | None:
