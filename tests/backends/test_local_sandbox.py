@@ -101,7 +101,7 @@ async def test_nothing_of_the_servers_environment_gets_in(place: Place, monkeypa
     assert "JUPYTER_TRAINJOB_TOKEN" not in environment
     allowed = {
         *("PATH", "LANG", "HOME", "TMPDIR", "USER", "LOGNAME", "MINE", "PWD", "LC_CTYPE"),
-        *("TRAINJOB_ATTEMPT", "JUPYTER_PATH"),  # of the sandbox; those of a kernel are below
+        *("TRAINJOB_ATTEMPT", "JUPYTER_PATH", "TRAINJOB_METRICS", "TRAINJOB_SEED", "PYTHONHASHSEED", "PYTHONPATH"),
     }
     assert set(environment) <= allowed
     everything = """[open(f"/proc/{p}/environ").read() for p in os.listdir("/proc")
