@@ -145,7 +145,10 @@ class Backend(ABC):
     async def create(self, request: AttemptRequest) -> None:
         """Start an attempt. Called again after a crash: doing it twice must make one attempt only.
 
-        Raises :class:`BackendError`. Returning means the attempt is recorded here and will be observed.
+        Quick, whatever its inputs are: what takes minutes goes on behind the scenes, ``starting`` meanwhile, and
+        may be cancelled. Raises :class:`BackendError` for what is found wrong at once, such as an input that is gone;
+        what is found later is the attempt's end, with the evidence ``limit: BackendError``. Returning means the attempt
+        is recorded here and will be observed, also after a crash.
         """
 
     @abstractmethod

@@ -62,8 +62,11 @@ def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:
         return False
     if job.status.phase is Phase.QUEUED:
         return False
+    if seen.state == "starting":
+        job.status.message = _holdup(seen) or job.status.message
     if seen.state == "running":
         job.status.phase = Phase.RUNNING
+        job.status.message = ""
         attempt.start = attempt.start or seen.started or now
     attempt.isolation = seen.isolation or attempt.isolation
     attempt.node = seen.node or attempt.node
@@ -73,6 +76,12 @@ def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:
     for condition in _conditions(seen, now):
         job.status.set_condition(condition)
     return True
+
+
+def _holdup(seen: Observation) -> str:
+    """What an attempt waits for that has not started."""
+    told = (item for item in seen.conditions if item["type"] == "InputsReady" and item.get("status") == "False")
+    return next((item.get("message", "")[:2000] for item in told), "")
 
 
 def finish(job: TrainJob, how: Ending, seen: Observation | None, now: datetime) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from jupyter_trainjob.backends.local import probe, runtime, sandbox, supervisor
 from jupyter_trainjob.backends.local.folder import Folder
-from jupyter_trainjob.backends.local.prepare import Settings, prepare
+from jupyter_trainjob.backends.local.prepare import Settings
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
 from .conftest import PLAIN_RUNNER
-from .place import a_request
+from .place import a_request, prepared
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 NOBODY = 65534
@@ -49,7 +49,7 @@ class Ordinary:
 
     def prepare(self, uid: str, code: str, **spec: Any) -> Folder:
         """An attempt, not started."""
-        folder = prepare(a_request(uid, code, **spec), self.settings)
+        folder = prepared(a_request(uid, code, **spec), self.settings)
         owner = f"{NOBODY}:{NOBODY}"
         subprocess.run(["chown", "-R", owner, str(self.root / "run"), str(self.root / "store")], check=True)
         return folder

@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, Observation
+from jupyter_trainjob.backends.local import attempt
 from jupyter_trainjob.backends.local.backend import LocalBackend
 from jupyter_trainjob.backends.local.folder import Folder
+from jupyter_trainjob.backends.local.prepare import Settings
 from jupyter_trainjob.resources.profile import Profile
 from jupyter_trainjob.resources.trainjob import TrainJob
 from jupyter_trainjob.storage.base import ObjectStore
@@ -34,6 +36,15 @@ def a_request(uid: str, code: str, *, attempt: int = 1, **spec: Any) -> AttemptR
     job = TrainJob.model_validate({"kind": "TrainJob", "metadata": {"name": "probe", "uid": uid}, "spec": spec})
     profile = Profile.model_validate({"kind": "Profile", "metadata": {"name": "default"}})
     return AttemptRequest(AttemptRef(uid, attempt), job, profile, "blobs/ada/")
+
+
+def prepared(request: AttemptRequest, settings: Settings) -> Folder:
+    """The attempt's folder, recorded and filled, but not started. Blocks."""
+    folder = Folder(f"{settings.run_folder}/{request.ref.name}")
+    attempt.record(request, settings)
+    while attempt.todo(folder) == "prepare":
+        attempt.prepare(folder, settings)
+    return folder
 
 
 class Place:

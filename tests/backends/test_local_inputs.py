@@ -82,11 +82,21 @@ async def shown(place: Place, **spec: Any) -> dict[str, str]:
 
 
 async def refused(place: Place, **spec: Any) -> str:
-    with pytest.raises(BackendError) as caught:
-        await place.backend.create(a_request("refused", "1", **spec))
-    assert caught.value.permanent
+    """What the attempt is refused with, at once or, where that takes reading, as its end."""
+    request = a_request("refused", "1", **spec)
+    try:
+        await place.backend.create(request)
+    except BackendError as error:
+        assert error.permanent
+        assert await place.backend.attempts() == []
+        return str(error)
+    seen = await place.until(request.ref, "ended")
+    assert seen.evidence["limit"] == "BackendError" and seen.started is None
+    (told,) = [item for item in seen.conditions if item["type"] == "InputsReady"]
+    assert (told["status"], told["reason"]) == ("False", "Failed")
+    await place.backend.delete(request.ref)
     assert await place.backend.attempts() == []
-    return str(caught.value)
+    return str(seen.evidence["message"])
 
 
 # Folders and scripts

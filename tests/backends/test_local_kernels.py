@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import venv
 from pathlib import Path
 
@@ -58,3 +59,28 @@ def test_an_interpreter_that_does_not_answer_is_named(tmp_path: Path) -> None:
         kernels.look(runtime.Runtime(str(broken), "3.11.7", ()), True)
     assert str(caught.value).startswith(f"The interpreter {str(broken)!r} for jobs does not tell which kernels")
     assert "Run 'jupyter kernelspec list' with it" in caught.value.remedy
+
+
+@pytest.mark.asyncio
+async def test_while_asking_takes_long_the_old_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "GOOD_SECONDS", 0.0)
+    monkeypatch.setattr(kernels, "PATIENCE_SECONDS", 0.05)
+    go, asked = threading.Event(), []
+
+    def ask() -> list[KernelInfo]:
+        asked.append(1)
+        if len(asked) > 1:
+            go.wait(20)
+        return [KernelInfo(f"k{len(asked)}", "python", "K")]
+
+    found = kernels.Kernels(ask)
+    try:
+        assert [kernel.name for kernel in await found.get()] == ["k1"]
+        assert [[kernel.name for kernel in await found.get()] for _ in range(3)] == [["k1"]] * 3
+        assert len(asked) == 2
+        go.set()
+        monkeypatch.setattr(kernels, "PATIENCE_SECONDS", 5.0)
+        assert [kernel.name for kernel in await found.get()] == ["k2"]
+    finally:
+        go.set()
+        await found.stop()

@@ -15,10 +15,9 @@ import pytest
 from jupyter_trainjob.backends.base import AttemptRef, BackendError
 from jupyter_trainjob.backends.local import process
 from jupyter_trainjob.backends.local.backend import LocalBackend
-from jupyter_trainjob.backends.local.prepare import prepare
 from jupyter_trainjob.resources.profile import Profile
 
-from .place import Place, a_request
+from .place import Place, a_request, prepared
 
 pytestmark = pytest.mark.asyncio
 
@@ -67,7 +66,7 @@ async def test_a_crash_between_folder_and_supervisor_is_made_good_at_the_next_st
     request = a_request("halfway", "print('made good')")
     settings = strong.backend._settings
     assert settings is not None
-    await asyncio.to_thread(prepare, request, settings)
+    await asyncio.to_thread(prepared, request, settings)
     await strong.stop()
     again = Place(strong.store, **strong.options)
     await again.start()

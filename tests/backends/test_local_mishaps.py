@@ -22,13 +22,12 @@ from jupyter_trainjob.backends.local import attempt, cgroups, finish, process, r
 from jupyter_trainjob.backends.local.courier import Courier
 from jupyter_trainjob.backends.local.events import EventReader
 from jupyter_trainjob.backends.local.folder import Folder, try_lock
-from jupyter_trainjob.backends.local.prepare import prepare
 from jupyter_trainjob.backends.local.report import Report
 from jupyter_trainjob.resources import mishaps
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.logs import LogWriter, join
 
-from .place import Place, a_request
+from .place import Place, a_request, prepared
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
 SLEEP = "print('up', flush=True)\nimport time; time.sleep(60)"
@@ -82,7 +81,7 @@ async def test_a_prepared_attempt_that_can_not_be_taken_up_is_gone(
 ) -> None:
     request = a_request("halfway", "1")
     assert strong.backend._settings is not None
-    await asyncio.to_thread(prepare, request, strong.backend._settings)
+    await asyncio.to_thread(prepared, request, strong.backend._settings)
     monkeypatch.setattr(sys, "executable", a_script(tmp_path / "broken", "exit 1"))
     await strong.until(request.ref, "gone", seconds=10)
 
@@ -91,7 +90,7 @@ async def test_a_prepared_attempt_that_can_not_be_taken_up_is_gone(
 async def test_a_folder_is_not_discarded_while_another_has_its_lock(strong: Place) -> None:
     request = a_request("busy", "1")
     assert strong.backend._settings is not None
-    folder = await asyncio.to_thread(prepare, request, strong.backend._settings)
+    folder = await asyncio.to_thread(prepared, request, strong.backend._settings)
     lock = try_lock(folder.file("lock"))
     assert lock is not None
     discarding = asyncio.create_task(asyncio.to_thread(recover.discard, folder))
@@ -185,9 +184,9 @@ class Stuck(FilesystemStore):
         super().__init__(root)
         self.go = threading.Event()
 
-    def open(self, key: str, start: int = 0, end: int | None = None):
+    def stat(self, key: str):
         self.go.wait(30)
-        return super().open(key, start, end)
+        return super().stat(key)
 
 
 @pytest.mark.asyncio
@@ -361,7 +360,7 @@ async def test_unreadable_orders_end_the_attempt_and_keep_its_folder(place: Plac
 async def test_orders_that_were_unreadable_from_the_start_end_the_attempt(strong: Place) -> None:
     request = a_request("cut", "1")
     assert strong.backend._settings is not None
-    folder = await asyncio.to_thread(prepare, request, strong.backend._settings)
+    folder = await asyncio.to_thread(prepared, request, strong.backend._settings)
     Path(folder.file("attempt.json")).write_text("")
     assert (await strong.until(request.ref, "ended", seconds=10)).evidence["limit"] == "StorageError"
 

@@ -29,6 +29,7 @@ class InstantBackend(Backend):
         self.created: list[AttemptRef] = []
         self.cancelled: list[AttemptRef] = []
         self.known: dict[AttemptRef, Observation] = {}
+        self.begins = lambda ref: Observation(ref, "running", started=datetime.now(timezone.utc))
         self._cpus = cpus
         self._changed: Callable[[AttemptRef], None] = lambda ref: None
 
@@ -45,7 +46,7 @@ class InstantBackend(Backend):
         if request.ref in self.known:
             return
         self.created.append(request.ref)
-        self.known[request.ref] = Observation(request.ref, "running", started=datetime.now(timezone.utc))
+        self.known[request.ref] = self.begins(request.ref)
         if self.auto:
             self.finish(request.ref)
 

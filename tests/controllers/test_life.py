@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.base import AttemptRef, Observation
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.controllers.retention import Retention, RetentionController
 from jupyter_trainjob.resources.base import OwnerReference
@@ -174,6 +174,24 @@ async def test_infrastructure_failures_are_retried_and_code_errors_are_not(
         await until(lambda: AttemptRef(wrong, 1) in backend.known)
         backend.finish(AttemptRef(wrong, 1), "error")
         assert len((await until_phase(store, wrong, Phase.FAILED)).status.attempts) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_holds_up_the_start_is_told_until_it_runs(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend):
+        holdup = {"type": "InputsReady", "status": "False", "reason": "Preparing", "message": "they are being brought"}
+        backend.begins = lambda ref: Observation(ref, "starting", conditions=[holdup])
+        uid = submit().metadata.uid
+        ref = AttemptRef(uid, 1)
+        await until(lambda: store.read(lambda r: r.by_uid(TrainJob, uid)).status.message == "they are being brought")
+        assert store.read(lambda reader: reader.by_uid(TrainJob, uid)).status.phase is Phase.ADMITTED
+        backend.known[ref] = Observation(ref, "running", conditions=[{**holdup, "status": "True"}])
+        backend._changed(ref)
+        job = await until_phase(store, uid, Phase.RUNNING)
+    assert job.status.message == ""
 
 
 @pytest.mark.asyncio

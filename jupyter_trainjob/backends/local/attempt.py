@@ -2,31 +2,111 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any, Literal
 
 from ...storage.base import StoreError
-from ..base import AttemptRef, AttemptRequest, BackendError, Observation
+from ..base import AttemptRef, AttemptRequest, BackendError, Observation, State
+from . import prepare as preparation
 from . import process, recover
-from .folder import Folder
-from .prepare import Settings, prepare
+from .folder import Folder, try_lock
+from .prepare import NOTED_SECONDS, REQUEST, CalledOff, Settings, inputs_ready, seconds_since_asked
+from .report import Report, now_text
 from .sandbox import LAUNCH_ENV
 
 START_SECONDS = 60
+START_PAUSES = (0.0, 1.0, 4.0)
+"""Before each try to start the supervisor of an attempt that was prepared in the background, in seconds."""
 
 
-def create(request: AttemptRequest, settings: Settings) -> None:
-    """Make the folder and start its supervisor, each unless it is there. Raises :class:`BackendError`."""
+def record(request: AttemptRequest, settings: Settings) -> None:
+    """Make the folder, unless it is there, and refuse what is quickly found wrong. Raises :class:`BackendError`."""
     try:
-        folder = prepare(request, settings)
+        preparation.record(request, settings)
     except StoreError as error:
-        raise BackendError(f"The job's inputs can't be read from the object store: {error}") from error
-    start(folder)
+        raise _unreadable(error) from error
+
+
+def prepare(folder: Folder, settings: Settings, stopping: Callable[[], bool] = lambda: False) -> None:
+    """Fill a recorded attempt's folder, unless that is done, or another server is at it.
+
+    Raises :class:`BackendError`, and :class:`CalledOff` where there is no more need of it.
+    """
+    try:
+        lock = try_lock(folder.file("preparing"))
+    except FileNotFoundError:
+        raise CalledOff() from None
+    if lock is None:
+        return
+
+    def going_on() -> None:
+        if stopping() or os.fstat(lock).st_nlink == 0 or not os.path.isdir(folder.path):
+            raise CalledOff()
+        message = folder.cancel_message()
+        if message is not None:
+            raise CalledOff(message)
+
+    try:
+        if todo(folder) == "prepare":
+            going_on()
+            preparation.fill(folder, settings, going_on)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder.file(REQUEST))
+    except StoreError as error:
+        raise _unreadable(error) from error
+    except BackendError:
+        if not os.path.isdir(folder.path):  # removed meanwhile: no wonder
+            raise CalledOff() from None
+        raise
+    finally:
+        os.close(lock)
+
+
+def _unreadable(error: StoreError) -> BackendError:
+    return BackendError(f"The job's inputs can't be read from the object store: {error}")
+
+
+def todo(folder: Folder) -> Literal["prepare", "start", ""]:
+    """What is still to be done until a supervisor has the attempt."""
+    if folder.read("supervisor.json") is not None or folder.read("state.json") is not None:
+        return ""
+    if folder.read("attempt.json") is not None:
+        return "start"
+    return "prepare" if os.path.exists(folder.file(REQUEST)) else ""
+
+
+def is_slow(folder: Folder) -> bool:
+    """Whether preparing a recorded attempt may take long."""
+    return bool((folder.read(REQUEST) or {}).get("slow"))
+
+
+def give_up(folder: Folder, ref: AttemptRef, message: str) -> None:
+    """The exit record of an attempt that can't be prepared, or not started afterwards."""
+    evidence = {"exitCode": None, "signal": None, "limit": "BackendError", "message": message}
+    _end(folder, ref, evidence, [inputs_ready(False, message)] if todo(folder) == "prepare" else [])
+
+
+def call_off(folder: Folder, ref: AttemptRef, message: str) -> None:
+    """The exit record of an attempt that was cancelled before it was prepared."""
+    _end(folder, ref, {"exitCode": None, "signal": None, "cancelled": message}, [])
+
+
+def _end(folder: Folder, ref: AttemptRef, evidence: dict[str, Any], conditions: list[dict[str, str]]) -> None:
+    report = Report(folder, ref.uid, ref.attempt, "")
+    report.update(state="ended", ended=now_text(), evidence=evidence, conditions=conditions)
+    try:
+        report.flush(now=True)
+    except FileNotFoundError:
+        return  # removed meanwhile
 
 
 def start(folder: Folder) -> None:
@@ -42,6 +122,28 @@ def start(folder: Folder) -> None:
         problem = error
     if folder.read("supervisor.json") is None and recover.discard(folder):
         raise problem
+
+
+def start_or_give_up(folder: Folder, ref: AttemptRef) -> None:
+    """As :func:`start`, of an attempt whose creation was told long ago: that it can't be started is its end."""
+    problem = ""
+    for pause in START_PAUSES:
+        time.sleep(pause)
+        if todo(folder) != "start":
+            return
+        try:
+            _start_supervisor(folder)
+        except BackendError as error:
+            problem = str(error)
+    lock = try_lock(folder.file("lock"))
+    if lock is None:
+        return  # it has started in spite of all
+    try:
+        if todo(folder) == "start":
+            os.unlink(folder.file("attempt.json"))  # a supervisor that comes late has no orders
+            give_up(folder, ref, problem or "The job's supervisor can't be started: it ended at once.")
+    finally:
+        os.close(lock)
 
 
 def _start_supervisor(folder: Folder) -> None:
@@ -67,12 +169,12 @@ def _start_supervisor(folder: Folder) -> None:
         raise BackendError(f"The job's supervisor can't be started: {error}. {text}".strip()) from error
 
 
-def watch(folder: Folder) -> tuple[int | None, bool]:
-    """A descriptor that tells of the supervisor's end (None: there is none), and whether one is still to be started."""
+def watch(folder: Folder) -> tuple[int | None, Literal["prepare", "start", ""]]:
+    """A descriptor that tells of the supervisor's end (None: there is none), and what is to be done until there is."""
     known = folder.read("supervisor.json")
     if known is None:
-        return None, folder.read("attempt.json") is not None
-    return process.open_pidfd(known), False
+        return None, todo(folder)
+    return process.open_pidfd(known), ""
 
 
 def observe(folder: Folder, ref: AttemptRef) -> tuple[Observation, bool]:
@@ -80,8 +182,10 @@ def observe(folder: Folder, ref: AttemptRef) -> tuple[Observation, bool]:
     data = folder.read("state.json")
     lost = (not data or data["state"] != "ended") and recover.is_lost(folder)
     if not data:
-        present = folder.read("attempt.json") is not None
-        return Observation(ref=ref, state="starting" if present else "gone"), lost
+        step = todo(folder)
+        late = step == "prepare" and seconds_since_asked(folder) > NOTED_SECONDS
+        state: State = "starting" if step or folder.read("attempt.json") is not None else "gone"
+        return Observation(ref=ref, state=state, conditions=[inputs_ready(False)] if late else []), lost
     printed = data["log"]
     seen = Observation(
         ref=ref,

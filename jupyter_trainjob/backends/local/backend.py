@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ...resources import mishaps
 from ...resources.trainjob import Requirements
@@ -33,6 +33,7 @@ from .environments.cache import Environments, Keeping
 from .fetch import FetchRules
 from .folder import Folder
 from .prepare import Settings
+from .preparing import Preparations
 from .runtime import inspect
 from .sandbox import rank
 
@@ -42,8 +43,8 @@ _NAME = re.compile(r"tj-(?P<uid>.+)-(?P<attempt>[0-9]+)\Z")
 POLL_SECONDS = 2.0
 AGAIN_SECONDS = 5.0
 """Between two tries to start or recover an attempt."""
-KERNELS_SECONDS = 10.0
-"""How long the list of kernels is good for: to ask for it starts an interpreter."""
+PATIENCE_SECONDS = 1.0
+"""So long a create waits for a quick preparation; one that takes longer goes on in the background."""
 
 
 class LocalBackend(Backend):
@@ -94,16 +95,17 @@ class LocalBackend(Backend):
         self._fetching = fetching or FetchRules()
         self._keeping = keeping or Keeping()
         self._builds: Builds | None = None
+        self._preparations: Preparations | None = None
+        self._creating: set[AttemptRef] = set()
         self._settings: Settings | None = None
         self._changed: Callable[[AttemptRef], None] = lambda ref: None
         self._watched: dict[AttemptRef, int] = {}
         self._poller: asyncio.Task[None] | None = None
         self._works: dict[AttemptRef, asyncio.Task[None]] = {}
-        self._kernels: tuple[float, list[KernelInfo]] = (float("-inf"), [])
-        self._kernels_lock = asyncio.Lock()
+        self._kernels: kernels.Kernels | None = None
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"backend-{name}")
         self._slow_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"backend-{name}-slow")
-        """For what may take minutes (inputs, a store that is away, a large folder): nothing else waits behind it."""
+        """For what may take minutes (a store that is away, a large folder): nothing else waits behind it."""
 
     # Life of the backend
 
@@ -114,6 +116,9 @@ class LocalBackend(Backend):
         self._settings = await self._in_thread(self._look_around, store)
         if self._settings.environments is not None:
             self._builds = Builds(self._settings.environments, self._changed)
+        sandboxed = self._settings.offer.bwrap is not None
+        self._kernels = kernels.Kernels(partial(kernels.look, self._settings.runtime, sandboxed))
+        self._preparations = Preparations(self.name, self._prepared)
         self._listen()
         await self._look_at_all()
         self._poller = asyncio.create_task(self._poll(), name=f"backend-{self.name}-poll")
@@ -171,6 +176,10 @@ class LocalBackend(Backend):
             return
         if self._builds is not None:
             await self._builds.stop()
+        if self._preparations is not None:
+            await self._preparations.stop()
+        if self._kernels is not None:
+            await self._kernels.stop()
         tasks = [self._poller, *self._works.values()]
         for task in tasks:
             task.cancel()
@@ -188,11 +197,11 @@ class LocalBackend(Backend):
     # The port
 
     async def create(self, request: AttemptRequest) -> None:
-        """Make the folder and start its supervisor, each unless it is there."""
+        """Record it, unless it is; prepare it and start its supervisor, in the background where that takes long."""
         settings = self._ready()
         self._demand(request.profile.spec.minimum_isolation)
-        await self._slowly(attempt.create, request, settings)
-        await self._take_up(request.ref)
+        await self._slowly(attempt.record, request, settings)
+        await self._made(request.ref)
 
     async def observe(self, ref: AttemptRef) -> Observation:
         """Read ``state.json``. The exit record of a lost attempt is written in the background, and told."""
@@ -204,11 +213,15 @@ class LocalBackend(Backend):
     async def cancel(self, ref: AttemptRef, message: str) -> None:
         """Leave the message in the folder and wake the supervisor."""
         await self._in_thread(attempt.cancel, self._folder(ref), message)
+        if self._preparations is not None:
+            self._preparations.look(ref)
 
     async def delete(self, ref: AttemptRef) -> None:
         """Kill what runs, remove what lies there."""
         self._forget(ref)
         await self._slowly(recover.remove, self._folder(ref), os.path.join(self._data, "kept"))
+        if self._preparations is not None:
+            await self._preparations.over(ref)
 
     async def attempts(self) -> list[AttemptRef]:
         """By the folders' names."""
@@ -226,14 +239,10 @@ class LocalBackend(Backend):
         return [NodeCapacity(name=socket.gethostname(), cpu_millis=cpu_millis, memory_bytes=memory_bytes)]
 
     async def kernels(self) -> list[KernelInfo]:
-        """Those that the runner will find, as jobs are shown their folders."""
-        settings = self._ready()
-        async with self._kernels_lock:
-            asked, found = self._kernels
-            if self._loop.time() - asked > KERNELS_SECONDS:
-                found = await self._slowly(kernels.look, settings.runtime, settings.offer.bwrap is not None)
-                self._kernels = (self._loop.time(), found)
-        return found
+        """Those that the runner will find, as jobs are shown their folders; those of before, while that takes long."""
+        if self._kernels is None:
+            raise BackendError(f"The backend {self.name!r} has not been started.")
+        return await self._kernels.get()
 
     async def environment(
         self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
@@ -349,21 +358,53 @@ class LocalBackend(Backend):
             self._changed(ref)
 
     async def _take_up(self, ref: AttemptRef) -> None:
-        """Start what was prepared but never started; watch the supervisor, so that its death is seen at once."""
-        if await self._watch(ref):
+        """Prepare what was only recorded, start what never was; watch the supervisor, so that its death is seen."""
+        step = await self._watch(ref)
+        if step == "prepare":
+            await self._prepare(ref)
+        elif step == "start":
             self._begin(ref, attempt.start)
 
-    async def _watch(self, ref: AttemptRef) -> bool:
-        """Whether it is still to be started."""
+    async def _prepare(self, ref: AttemptRef) -> asyncio.Task[None] | None:
+        """The task; None for one that may take long, which nobody should wait for."""
+        if self._preparations is None:
+            return None
+        folder = self._folder(ref)
+        slow = await self._in_thread(attempt.is_slow, folder)
+        task = self._preparations.begin(ref, folder, self._ready(), slow)
+        return None if slow else task
+
+    async def _made(self, ref: AttemptRef) -> None:
+        """Wait a moment until the recorded ``ref`` runs. Raises :class:`BackendError` where it can't be started."""
+        step = await self._watch(ref)
+        if step == "prepare":
+            self._creating.add(ref)
+            try:
+                task = await self._prepare(ref)
+                if task is None or not (await asyncio.wait({task}, timeout=PATIENCE_SECONDS))[0]:
+                    return
+            finally:
+                self._creating.discard(ref)
+            step = await self._watch(ref)
+        if step == "start":
+            await self._slowly(attempt.start, self._folder(ref))
+            await self._watch(ref)
+
+    def _prepared(self, ref: AttemptRef) -> None:
+        if ref not in self._creating:  # nobody waits to hear that it can't be started
+            self._begin(ref, partial(attempt.start_or_give_up, ref=ref))
+
+    async def _watch(self, ref: AttemptRef) -> Literal["prepare", "start", ""]:
+        """What is still to be done until it has a supervisor."""
         if ref in self._watched:
-            return False
-        descriptor, unstarted = await self._in_thread(attempt.watch, self._folder(ref))
+            return ""
+        descriptor, step = await self._in_thread(attempt.watch, self._folder(ref))
         if descriptor is not None and ref in self._watched:  # meanwhile, by another call
             os.close(descriptor)
         elif descriptor is not None:
             self._watched[ref] = descriptor
             self._loop.add_reader(descriptor, self._supervisor_left, ref)
-        return unstarted
+        return step
 
     def _supervisor_left(self, ref: AttemptRef) -> None:
         self._forget(ref)

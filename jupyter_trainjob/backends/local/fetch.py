@@ -31,6 +31,8 @@ from ..base import BackendError
 
 PIECE_BYTES = 1024**2
 SILENCE_SECONDS = 30.0
+LOOK_SECONDS = 0.5
+"""How soon a fetch finds out that nobody wants it any more."""
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -56,11 +58,13 @@ def fetch(
     *,
     deadline: float | None = None,
     took: Callable[[int], None] = lambda count: None,
+    going_on: Callable[[], None] = lambda: None,
 ) -> tuple[str, int]:
     """Put what ``text`` names into the new file ``target``; its digest and its size in bytes.
 
     ``deadline``: of :func:`time.monotonic`, that of all the job's files; without it the rules' seconds count from
-    now. ``took`` is called with the size of each piece, before it is written, and may raise.
+    now. ``took`` is called with the size of each piece, before it is written, and may raise; ``going_on`` from
+    another thread, too: where it raises, the connection is cut.
     Blocks. Raises :class:`BackendError`, which is permanent unless trying again may help.
     """
     deadline = time.monotonic() + rules.maximum_seconds if deadline is None else deadline
@@ -68,10 +72,10 @@ def fetch(
         uri, prefix = allowed(text, rules.prefixes)
     except UriError as error:
         raise BackendError(f"The input can't be fetched: {error}.", permanent=True) from None
-    opened = _open_file(uri, prefix, text) if uri.scheme == "file" else _open_http(text, rules, deadline)
+    opened = _open_file(uri, prefix, text) if uri.scheme == "file" else _open_http(text, rules, deadline, going_on)
     with opened as stream, open(target, "xb") as file:
         digest, size = hashlib.sha256(), 0
-        for piece in _pieces(stream, text, rules, deadline):
+        for piece in _pieces(stream, text, rules, deadline, going_on):
             took(len(piece))
             digest.update(piece)
             file.write(piece)
@@ -79,15 +83,19 @@ def fetch(
     return f"sha256:{digest.hexdigest()}", size
 
 
-def _pieces(stream: _Stream, text: str, rules: FetchRules, deadline: float) -> Iterator[bytes]:
+def _pieces(
+    stream: _Stream, text: str, rules: FetchRules, deadline: float, going_on: Callable[[], None]
+) -> Iterator[bytes]:
     size = 0
     while True:
         try:
             piece = stream.read1(PIECE_BYTES)
         except (OSError, HTTPException) as error:
+            going_on()
             if time.monotonic() >= deadline:
                 raise _too_late(text, rules) from None
             raise BackendError(f"{text} broke off after {size} bytes: {error}.") from error
+        going_on()
         if time.monotonic() >= deadline:  # also at the end: it may be where the connection was cut
             raise _too_late(text, rules)
         if not piece:
@@ -158,20 +166,31 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Cut:
-    """Ends the connections of one fetch at its deadline, whatever is read from them then."""
+    """Ends the connections of one fetch at its deadline, or when ``going_on`` raises, whatever is read from them."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, going_on: Callable[[], None]) -> None:
+        self._deadline, self._going_on = deadline, going_on
         self._sockets: list[socket.socket] = []
         self._over = False
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut)
-        self._timer.daemon = True
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="fetch-cut", daemon=True)
 
     def __enter__(self) -> _Cut:
-        self._timer.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._left.set()
+
+    def _watch(self) -> None:
+        while not self._left.wait(max(0.0, min(LOOK_SECONDS, self._deadline - time.monotonic()))):
+            try:
+                self._going_on()
+            except Exception:  # whatever it is, the reader finds it out when it asks
+                break
+            if time.monotonic() >= self._deadline:
+                break
+        self._cut()
 
     def add(self, connection: socket.socket) -> None:
         """One more to end."""
@@ -211,8 +230,8 @@ def _handlers(cut: _Cut) -> list[urllib.request.BaseHandler]:
 
 
 @contextmanager
-def _open_http(text: str, rules: FetchRules, deadline: float) -> Iterator[_Stream]:
-    with _Cut(deadline) as cut:
+def _open_http(text: str, rules: FetchRules, deadline: float, going_on: Callable[[], None]) -> Iterator[_Stream]:
+    with _Cut(deadline, going_on) as cut:
         opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
@@ -229,6 +248,7 @@ def _open_http(text: str, rules: FetchRules, deadline: float) -> Iterator[_Strea
             permanent = error.code < 500
             raise BackendError(f"{text} was refused: {error.code} {error.reason}.", permanent=permanent) from None
         except (urllib.error.URLError, OSError, HTTPException) as error:
+            going_on()
             if time.monotonic() >= deadline:
                 raise _too_late(text, rules) from None
             raise BackendError(f"{text} can't be reached: {getattr(error, 'reason', error)}.") from None

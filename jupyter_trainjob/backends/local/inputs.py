@@ -30,6 +30,8 @@ from .folder import Folder
 from .limits import size as size_text
 
 MAX_INPUT_FILES = 50_000
+SLOW_BYTES = 64 * 2**20
+"""More than this, and what comes from elsewhere, may take long."""
 _SUFFIXES = {"cloudpickle": "pkl", "frame": "csv", "json": "json"}
 _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
@@ -83,20 +85,24 @@ class Inputs:
         self._bytes = 0
         self._deadline = time.monotonic() + rules.maximum_seconds
 
-    def survey(self) -> None:
+    def survey(self) -> bool:
         """Whether all that is named is there, may be fetched and has room, as far as that can be told without reading.
 
-        Quick. Raises :class:`BackendError` and ``StoreError``.
+        Quick. Raises :class:`BackendError` and ``StoreError``. True: bringing it may take long.
         """
-        spec, sizes = self._request.job.spec, dict[str, int]()
+        spec, sizes, slow = self._request.job.spec, dict[str, int](), False
         if isinstance(spec.source, (NotebookSource, ScriptSource, FolderSource)):
-            self._stat(blob_key(self._request, spec.source.digest), f"the {spec.source.type}")
+            source = self._stat(blob_key(self._request, spec.source.digest), f"the {spec.source.type}")
+            slow = source.size > SLOW_BYTES / 8  # a folder is packed
         for item in spec.inputs:
             if isinstance(item, UriInput):
                 _allowed(item, self._rules)
+                slow = True
             else:
                 sizes.update((found.key, found.size) for found in self._objects(item))
-        self._check_room(sum(sizes.values()))
+        needed = sum(sizes.values())
+        self._check_room(needed)
+        return slow or needed > SLOW_BYTES
 
     def bring(self) -> Brought:
         """All of them. Raises :class:`BackendError` and ``StoreError``."""
@@ -231,7 +237,9 @@ class Inputs:
 
     def _uri(self, item: UriInput) -> None:
         target = self._place(item.path)
-        digest, size = fetch(item.uri, target, self._rules, deadline=self._deadline, took=self._take)
+        digest, size = fetch(
+            item.uri, target, self._rules, deadline=self._deadline, took=self._take, going_on=self._going_on
+        )
         os.chmod(target, _READ_ONLY)
         self._fetched.append(f"{item.path}: {digest} ({size} bytes)")
 

@@ -1,4 +1,4 @@
-"""Make the attempt folder: all that the supervisor needs, complete or not there at all."""
+"""Make the attempt folder: recorded at once, then filled with all that the supervisor needs, ``attempt.json`` last."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import json
 import os
 import secrets
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...resources.names import attempt_prefix
+from ...resources.profile import Profile
 from ...resources.quantity import byte_count
 from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptSource, TrainJob
 from ...storage.base import KeyMissing, ObjectStore
-from ..base import AttemptRequest, BackendError
+from ..base import AttemptRef, AttemptRequest, BackendError
 from ..environments import named
 from . import cgroups
 from .environments.box import BuildFailed
@@ -29,6 +32,9 @@ from .sandbox import LAUNCH_ENV, MARK, RUNNER, Inside, bwrap_argv, places
 
 RUNNER_PROTOCOL = 1
 RUNNER_GRACE_SECONDS = 8
+REQUEST = "request.json"
+NOTED_SECONDS = 2.0
+"""Inputs that take longer are told of."""
 FOLDER_MODE = 0o700
 """Each becomes the job's user's, who may be another; of ``in`` only the group does."""
 
@@ -55,38 +61,107 @@ class Settings:
     environments: Environments | None = None
 
 
-def prepare(request: AttemptRequest, settings: Settings) -> Folder:
-    """The attempt's folder, made unless it is there. Blocks. Raises :class:`BackendError` and ``StoreError``."""
+class CalledOff(Exception):
+    """The preparation was left off: somebody cancelled the attempt, or removed it, or the server stops."""
+
+    def __init__(self, cancelled: str | None = None) -> None:
+        super().__init__(cancelled)
+        self.cancelled = cancelled
+        """What the one who cancelled said."""
+
+
+def record(request: AttemptRequest, settings: Settings) -> Folder:
+    """The attempt's folder, made unless it is there, with what was asked for (``request.json``) and nothing else.
+
+    What is quickly told is told now: whether the inputs are there, and have room. Blocks. Raises
+    :class:`BackendError` and ``StoreError``.
+    """
     folder = Folder(os.path.join(settings.run_folder, request.ref.name))
     if os.path.isdir(folder.path):
         return folder
     draft = Folder(os.path.join(settings.run_folder, f".new-{request.ref.name}-{secrets.token_hex(4)}"))
+    offer = settings.offer
     try:
-        _fill(draft, folder, request, settings)
+        _environment(request, settings)
+        slow = Inputs(draft, request, settings.store, lambda name: name, settings.fetching).survey()
+        os.mkdir(draft.path, 0o700 if offer.bwrap or not offer.drop else 0o711)
+        asked = {
+            "uid": request.ref.uid,
+            "attempt": request.ref.attempt,
+            "job": request.job.to_dict(),
+            "profile": request.profile.to_dict(),
+            "blobPrefix": request.blob_prefix,
+            "slow": slow,
+        }
+        draft.write(REQUEST, asked, durable=True)
+        draft.make_reserve()
         os.rename(draft.path, folder.path)
     except FileExistsError:
         return folder  # another server was quicker
     except OSError as error:
         if os.path.isdir(folder.path):
             return folder
-        raise BackendError(f"The attempt's folder {folder.path} can't be made: {error.strerror}.") from error
+        raise _cant_be_made(folder, error) from error
     finally:
         shutil.rmtree(draft.path, ignore_errors=True)
     return folder
 
 
-def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Settings) -> None:
+def fill(folder: Folder, settings: Settings, going_on: Callable[[], None] = lambda: None) -> None:
+    """Bring all that the supervisor needs into a recorded attempt's folder; ``attempt.json`` comes last.
+
+    What an earlier try left is removed first. Blocks, for minutes where inputs are large. ``going_on`` is called again
+    and again, and may raise. Raises :class:`BackendError` and ``StoreError``.
+    """
+    asked = folder.read(REQUEST)
+    if not asked:
+        raise BackendError("What was asked of the attempt can't be read, after a power cut, for example.")
+    request = AttemptRequest(
+        AttemptRef(asked["uid"], asked["attempt"]),
+        TrainJob.model_validate(asked["job"]),
+        Profile.model_validate(asked["profile"]),
+        asked["blobPrefix"],
+    )
+    try:
+        for name in ("in", "work", "out", "tmp", "shm"):
+            shutil.rmtree(folder.file(name), ignore_errors=True)
+        _fill(folder, request, settings, going_on)
+    except OSError as error:
+        raise _cant_be_made(folder, error) from error
+
+
+def seconds_since_asked(folder: Folder) -> float:
+    """How long ago the attempt was recorded, by the wall clock; 0 where nothing tells."""
+    try:
+        return time.time() - os.stat(folder.file(REQUEST)).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def inputs_ready(ready: bool, message: str = "") -> dict[str, str]:
+    """The condition that tells of the inputs of an attempt that they hold up."""
+    if ready:
+        return {"type": "InputsReady", "status": "True", "reason": "Brought", "message": "Its inputs are there."}
+    reason = "Failed" if message else "Preparing"
+    message = message or "The job starts when its inputs are there: they are being brought."
+    return {"type": "InputsReady", "status": "False", "reason": reason, "message": message}
+
+
+def _cant_be_made(folder: Folder, error: OSError) -> BackendError:
+    return BackendError(f"The attempt's folder {folder.path} can't be made: {error.strerror}.")
+
+
+def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on: Callable[[], None]) -> None:
     job, offer = request.job, settings.offer
     found = _environment(request, settings)
     if found.root:
         settings = replace(settings, runtime=replace(settings.runtime, binds=(*settings.runtime.binds, found.root)))
-    os.mkdir(draft.path, 0o700 if offer.bwrap or not offer.drop else 0o711)
     for name in ("in", "in/inputs", "work", "out", "out/results", "tmp", "tmp/home", "shm"):
-        os.mkdir(draft.file(name))
-        os.chmod(draft.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
+        os.mkdir(folder.file(name))
+        os.chmod(folder.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
     where = _Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
-    brought = Inputs(draft, request, settings.store, where.job, settings.fetching).bring()
-    _write_notebook(draft, request, settings.store, brought.entry)
+    brought = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on).bring()
+    _write_notebook(folder, request, settings.store, brought.entry)
     limits = _limits(job.spec.resources, job, request, settings)
     rlimits = _rlimits(limits, settings)
     environment = {item.name: item.value for item in request.profile.spec.environment.env}
@@ -116,13 +191,14 @@ def _fill(draft: Folder, folder: Folder, request: AttemptRequest, settings: Sett
         "rlimits": rlimits,
         "graceSeconds": RUNNER_GRACE_SECONDS,
     }
-    draft.write("in/job.json", described, mode=0o644)
+    folder.write("in/job.json", described, mode=0o644)
     orders = _orders(folder, request, settings, limits, where, found)
     orders["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
     orders["inputs"] = [item["path"] for item in brought.files]
     orders["conditions"] += brought.conditions
-    draft.write("attempt.json", orders, durable=True)
-    draft.make_reserve()
+    if seconds_since_asked(folder) > NOTED_SECONDS:
+        orders["conditions"].append(inputs_ready(True))
+    folder.write("attempt.json", orders, durable=True)
 
 
 def _environment(request: AttemptRequest, settings: Settings) -> Found:
