@@ -20,16 +20,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from jupyter_trainjob.api.serve import defaults
 from jupyter_trainjob.backends.base import AttemptRef
 from jupyter_trainjob.backends.local import process
 from jupyter_trainjob.backends.local.environments import builds as module
-from jupyter_trainjob.backends.local.environments.box import BuildStopped
+from jupyter_trainjob.backends.local.environments import cache as cache_module
+from jupyter_trainjob.backends.local.environments import python as python_module
+from jupyter_trainjob.backends.local.environments.box import BuildFailed, BuildStopped
 from jupyter_trainjob.backends.local.environments.builds import Builds
 from jupyter_trainjob.backends.local.environments.cache import Environments, Keeping
 from jupyter_trainjob.backends.local.environments.recipes import Found, Site
 from jupyter_trainjob.backends.local.folder import try_lock
 from jupyter_trainjob.backends.local.probe import Offer
 from jupyter_trainjob.backends.local.runtime import inspect
+from jupyter_trainjob.config import LocalBackendSettings
 from jupyter_trainjob.resources.names import requirements_key
 from jupyter_trainjob.resources.trainjob import Requirements
 from jupyter_trainjob.storage.base import StoreError
@@ -244,6 +248,37 @@ def test_a_store_that_is_away_ends_the_sweep(
         with pytest.raises(StoreError):
             environments.collect([requirements])
     assert place.exists()
+
+
+def test_a_cache_that_can_not_be_removed_is_not_held_for_ever(
+    tmp_path: Path, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = plain(tmp_path, store)
+    environments._keeping = replace(environments._keeping, max_bytes=1)
+    cached = Path(environments._folder, "pip")
+    cached.mkdir()
+    (cached / "wheel").write_bytes(bytes(10_000))
+
+    def refused(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as context:
+        context.setattr(cache_module, "remove_tree", refused)
+        with pytest.raises(PermissionError):
+            environments.collect([])
+    environments.collect([])
+    assert not cached.exists()
+
+
+def test_a_pip_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python_module, "_ASK_SECONDS", 0.001)
+    with pytest.raises(BuildFailed, match=r"the options of the server's pip can't be asked for: .*timed out"):
+        python_module._configured()
+
+
+def test_a_service_builds_from_wheels_and_a_laptop_from_source_too() -> None:
+    assert LocalBackendSettings().environment_builds == "source"
+    assert LocalBackendSettings(config=defaults()).environment_builds == "wheels"
 
 
 SERVER = """
