@@ -129,3 +129,21 @@ async def test_a_folders_entry_is_read(alice: Caller) -> None:
     assert await problems("rum.py", run__py=b"1") == [("spec.source.entry", "the folder has no file 'rum.py'")]
     wrong = notebook(code_cell("x ="))
     assert await problems("n.ipynb", n__ipynb=wrong) == [("spec.source.entry", "cell 1, line 1: invalid syntax: x =")]
+
+
+@pytest.mark.parametrize(
+    "code", ["total = " + " + ".join(["lr"] * 900), f"n = 0x{'f' * 5000}\nlr"], ids=["terms", "digits"]
+)
+async def test_honest_code_that_is_long_is_taken(alice: Caller, code: str) -> None:
+    (await alice("POST", "/namespaces/alice/trainjobs", json=cell(code, parameters={"lr": 1}), expect=201)).json()
+    data = notebook(code_cell(f"lr = 1\n{code}", tags=["parameters"]))
+    found = await inspect(alice, await send_notebook(alice, data, parameters={"lr": 2}))
+    assert found["problems"] == []
+    assert found["parameters"][-1]["name"] in ("total", "n") and "default" not in found["parameters"][-1]
+
+
+async def test_a_folders_suffixes_are_those_of_scripts(alice: Caller) -> None:
+    """One table says what a script is: what it doesn't know is refused before anybody reads it."""
+    source = {"type": "folder", "digest": await upload(alice, packed(run__PY=b"1 +")), "entry": "run.PY"}
+    status = await alice.refused("POST", "/inspect", 422, json={"spec": {"source": source}})
+    assert "'run.PY' is no script; scripts end in .py, .R, .r, .scala" in status["details"][0]["message"]

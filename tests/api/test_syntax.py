@@ -264,6 +264,28 @@ def test_without_a_compiler_scala_is_accepted_at_once(tmp_path: Path) -> None:
         made.close()
 
 
+def test_closing_while_the_start_ends_by_itself(tmp_path: Path) -> None:
+    """The thread that starts it forgets itself at its end, which may come between two questions for it."""
+
+    ended = threading.Thread(target=int)
+    ended.start()
+    ended.join()
+
+    class Vanishing(ScalaParser):
+        asked = 0
+
+        @property
+        def _starting(self) -> threading.Thread | None:
+            self.asked += 1
+            return ended if self.asked == 1 else None
+
+        @_starting.setter
+        def _starting(self, thread: threading.Thread | None) -> None:
+            pass
+
+    Vanishing(list, tmp_path).close()
+
+
 def test_a_compiler_that_does_not_start_is_told_once_to_the_operator(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
