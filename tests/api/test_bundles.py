@@ -166,3 +166,18 @@ async def test_nothing_is_noted_while_somebody_removes(
     assert await clearing.clear(store, names.blob_prefix("alice"), lambda reader: [key], remove) == 1
     assert (await sent[0]).status_code == 200
     assert objects.get(key) == b"x"
+
+
+async def test_bytes_that_can_not_be_put_again_leave_no_row(services: Services, objects: FilesystemStore) -> None:
+    """A retention took them before they were noted, and now the disk is full."""
+    digest = f"sha256:{hex_of(b'x')}"
+
+    async def put(again: bool) -> None:
+        if again:
+            raise StoreError("the disk is full")
+        objects.put(names.blob_key("alice", digest), b"x")
+
+    with pytest.raises(StoreError, match="full"):
+        await services.blobs.keeping.keep(Identity("alice"), {digest: 1}, put)
+    assert await services.store.aread(lambda reader: reader.blob("alice", digest)) is None
+    assert list(objects.list("blobs/")) == []
