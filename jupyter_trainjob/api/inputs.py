@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection
 
 from ..resources import names
 from ..resources.errors import FieldError, NotFound, Unavailable
+from ..resources.quantity import byte_count, format_bytes
 from ..resources.source import WHOLE_FOLDER
-from ..resources.trainjob import Gate, OutputInput, TrainJob, UriInput
+from ..resources.trainjob import Gate, OutputInput, TrainJob, UploadInput, UriInput, VariablesInput
 from ..resources.uris import UriError, allowed
 from ..resources.visible import Visible
-from ..storage.base import ObjectStore, StoreError
+from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader
 
 MAX_GATES = 64
@@ -122,6 +123,59 @@ async def look(objects: ObjectStore, job: TrainJob) -> list[FieldError]:
         raise Unavailable(
             f"The outputs that are named as inputs can't be looked at now: {error}", remedy="Send it again in a moment."
         ) from error
+
+
+async def size_errors(objects: ObjectStore, job: TrainJob) -> list[FieldError]:
+    """Inputs of more bytes than the job has disk, as far as their sizes are known. Raises :class:`Unavailable`.
+
+    To be called when resources are complete. Equal ones are brought once and count once. What is not there counts
+    nothing: others tell of that.
+    """
+    disk = job.spec.resources.disk
+    if not disk or not job.spec.inputs:
+        return []
+    try:
+        needed = await asyncio.to_thread(_known_bytes, objects, job)
+    except StoreError as error:
+        raise Unavailable(
+            f"The sizes of the inputs can't be looked at now: {error}", remedy="Send it again in a moment."
+        ) from error
+    if needed <= byte_count(disk):
+        return []
+    whole = format_bytes(-(-needed // 2**20) * 2**20)
+    return [
+        FieldError(
+            "spec.resources.disk",
+            f"the inputs have {whole} together, and the job has {disk} of disk",
+            disk,
+            f"Ask for at least {whole} with --disk, or name fewer inputs.",
+        )
+    ]
+
+
+def _known_bytes(objects: ObjectStore, job: TrainJob) -> int:
+    sizes: dict[str, int] = {}
+    for item in job.spec.inputs:
+        if isinstance(item, OutputInput):
+            if item.attempt is None:
+                continue  # what is still to come
+            prefix = f"{names.attempt_prefix(item.job, item.attempt)}files/"
+            whole = item.file == WHOLE_FOLDER
+            if whole or not _add_size(objects, prefix + item.file, sizes):
+                below = prefix if whole else f"{prefix}{item.file}/"
+                sizes.update((info.key, info.size) for info in objects.list(below))
+        elif isinstance(item, (UploadInput, VariablesInput)):
+            _add_size(objects, names.blob_key(job.metadata.owner, item.digest), sizes)
+    return sum(sizes.values())
+
+
+def _add_size(objects: ObjectStore, key: str, sizes: dict[str, int]) -> bool:
+    try:
+        if key not in sizes:
+            sizes[key] = objects.stat(key).size
+    except (KeyMissing, ValueError):  # or no name that an object could have
+        return False
+    return True
 
 
 def _look(objects: ObjectStore, named: list[tuple[int, OutputInput]]) -> list[FieldError]:

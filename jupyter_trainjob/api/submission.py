@@ -159,6 +159,7 @@ class Submission:
         profile, queue = found.profile or Profile(), found.queue or Queue()
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
         errors += requirements.language_errors(draft)
+        errors += await inputs.size_errors(self._objects, draft)
         refused = refusals(draft.spec, profile, queue, seen.nodes)
         errors += [refusal.error() for refusal in refused]
         if errors or found.profile is None or found.queue is None:

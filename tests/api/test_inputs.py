@@ -165,3 +165,27 @@ def packed(name: str, data: bytes) -> bytes:
         info.size = len(data)
         archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+# How much they are
+
+
+async def test_inputs_of_more_bytes_than_the_jobs_disk_are_refused_at_submit(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    first = await submit(alice, name="train")
+    await run(first, Phase.SUCCEEDED)
+    objects.put(f"jobs/{first['metadata']['uid']}/1/files/model.pt", bytes(2**20))
+    data = b"x" * 2**20
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    await alice("PUT", f"/blobs/{digest}", content=data, expect=201)
+    uploads = [{"type": "upload", "digest": digest, "path": f"x{n}"} for n in range(10)]  # equal ones count once
+    spec = {"inputs": [*uploads, output("train")]}
+    job = cell(**spec, resources={"disk": "2Mi"})
+    await alice("POST", "/namespaces/alice/trainjobs", json=job, expect=201)
+    job = cell(**spec, resources={"disk": "1Mi"})
+    status = await alice.refused("POST", "/namespaces/alice/trainjobs", 422, json=job)
+    (told,) = status["details"]
+    assert told["field"] == "spec.resources.disk"
+    assert told["message"] == "the inputs have 2Mi together, and the job has 1Mi of disk"
+    assert told["remedy"] == "Ask for at least 2Mi with --disk, or name fewer inputs."
