@@ -190,6 +190,16 @@ async def test_a_notebook_is_told_as_the_look_goes_although_its_code_is_too_much
     assert (found.errors, found.language) == ([], "r")
 
 
+@pytest.mark.asyncio
+async def test_what_is_told_is_bounded_and_what_may_be_sent_is_not(inspector: Inspector) -> None:
+    cells = notebook(";".join(f"a{number}=1" for number in range(20_000)), *["for x in"] * 60, tags=["parameters"])
+    found = await inspector.notebook(cells, "n.ipynb", "", {})
+    assert (len(found.parameters), len(found.errors)) == (1000, 50)
+    declares = notebook(";".join(f"a{number}=1" for number in range(20_000)), tags=["parameters"])
+    found = await inspector.notebook(declares, "n.ipynb", "", {"a19999": 2})
+    assert found.errors == []
+
+
 # The process
 
 

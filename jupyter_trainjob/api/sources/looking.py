@@ -12,6 +12,8 @@ from .parameters import declared_errors, untagged_error, used_errors
 
 MAX_ERRORS = 50
 """Of the cells that are no code, those that are told."""
+MAX_PARAMETERS = 1000
+"""Of those that a cell declares, those that are told; all may be sent."""
 
 
 class Cell(NamedTuple):
@@ -67,7 +69,7 @@ def look_at_cells(
             findings.errors.append(untagged_error(path, parameters))
         return findings
     declared = language.declared(tagged.code)
-    findings.parameters = declared or []
+    findings.parameters = (declared or [])[:MAX_PARAMETERS]
     if declared is not None and not findings.errors:
         findings.errors += declared_errors(declared, parameters, tagged.number)
     return findings
