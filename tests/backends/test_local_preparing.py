@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.local import attempt
 from jupyter_trainjob.backends.local.fetch import FetchRules
 
 from .conftest import MakePlace
@@ -154,3 +156,20 @@ async def test_what_may_work_again_is_tried_again(make_place: MakePlace, site: S
     place = await make_place(**options)
     seen = await place.until(await begun(place, "shaky", wants(site, "/shaky")), "ended")
     assert seen.claims["end"]["outcome"] == "ok" and site.asked == 2
+
+
+async def test_what_a_killed_server_left_half_made_is_made_anew(make_place: MakePlace) -> None:
+    place = await make_place(runner=())
+    request = a_request("killed", "print('made anew')")
+    await place.stop()
+    settings = place.backend._settings
+    assert settings is not None
+    await asyncio.to_thread(attempt.record, request, settings)
+    left = place.folder(request.ref).file("in", "inputs")
+    os.makedirs(left)
+    with open(f"{left}/0", "w") as file:
+        file.write("half")
+    again = await make_place(runner=())
+    seen = await again.until(request.ref, "ended")
+    assert seen.claims["end"]["outcome"] == "ok" and await again.log(request.ref) == b"made anew\n"
+    assert os.listdir(left) == [] and not os.path.exists(again.folder(request.ref).file("request.json"))
