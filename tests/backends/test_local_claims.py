@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.backends.local import collect
+from jupyter_trainjob.backends.local import collect, finish
 from jupyter_trainjob.backends.local.events import EVENTS_PER_SECOND, LINE_BYTES, EventReader
 from jupyter_trainjob.backends.local.folder import Folder
 from jupyter_trainjob.backends.local.limits import Limits, Outside, size, verdict
@@ -74,6 +74,14 @@ def test_texts_are_bounded_and_can_be_stored() -> None:
     assert event["error"]["evalue"] == "?" and "extra" not in event["error"]
     assert len(event["results"]) == 256
     json.dumps(event, allow_nan=False).encode("utf-8")
+
+
+def test_why_a_runner_could_not_begin_is_said_once() -> None:
+    """It tells it in a report and on stderr."""
+    told = finish.evidence(2 << 8, None, "BackendError", "R needs 256 files.", None, b"R needs 256 files.\n")
+    assert told["message"] == "R needs 256 files."
+    told = finish.evidence(2 << 8, None, "BackendError", "It speaks protocol 2.", None, b"Killed\n")
+    assert told["message"] == "It speaks protocol 2. Killed"
 
 
 def test_how_a_result_was_written_is_passed_on() -> None:
