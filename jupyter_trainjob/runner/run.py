@@ -101,10 +101,10 @@ class Run:
             await session.connect(START_SECONDS)
         except asyncio.TimeoutError:
             raise KernelGone from None
-        await session.take_over(self.job.seed)
+        await session.agent.take_over(self.job.seed)
         await self._receive(session)
         self.events.send("started")
-        session.started = True
+        session.start()
         try:
             await self._cells(session)
         except CodeFailed:
@@ -120,7 +120,7 @@ class Run:
             try:
                 if form == "cloudpickle" and not self.python:
                     raise ValueError(f"they are pickled, and only Python reads pickles; this is {self.language.name!r}")
-                await session.call("receive", one["file"], names, one.get("pythonVersion", ""), form)
+                await session.agent.call("receive", one["file"], names, one.get("pythonVersion", ""), form)
             except (RuntimeError, ValueError, OSError, ParameterError) as error:
                 text = str(error)
                 if not isinstance(error, RuntimeError):
@@ -156,19 +156,19 @@ class Run:
         error["line"] = reply.get("line") or self.language.line(text)
         if self.python:
             with suppress(RuntimeError, OSError, ValueError):
-                error["line"] = (await session.call("where"))["line"] or error["line"]
+                error["line"] = (await session.agent.call("where"))["line"] or error["line"]
         return error
 
     async def _give(self, session: Session) -> None:
         folder = self.job.out / "results"
         for position, name in enumerate(self.job.results):
-            if not session.gives:
+            if not session.agent.taken_over:
                 self.results[position] = result_error(name, "variables come back from Python, R and Toree's Scala only")
                 continue
             folder.mkdir(exist_ok=True)
             self.results[position] = result_error(name, f"the kernel died while it pickled {name!r}")
             try:
-                self.results[position] = await session.call("give", name, str(folder / name))
+                self.results[position] = await session.agent.call("give", name, str(folder / name))
             except (RuntimeError, OSError, ValueError) as error:
                 self.results[position] = result_error(name, f"{name!r} could not be brought back: {error}")
 
@@ -234,7 +234,7 @@ class Run:
         if gently and self.session.kc is not None and not self._dead.is_set():
             if self.python and self.session.started:
                 with suppress(RuntimeError, OSError, ValueError, KernelGone):
-                    await self.session.call("leave")
+                    await self.session.agent.call("leave")
             self.session.kc.shutdown()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._dead.wait(), LEAVE_SECONDS)
@@ -263,7 +263,7 @@ class Run:
             error = plain_error("KernelDied", f"The kernel {how} while the code ran.")
             error["cellId"] = self._progress["cellId"]
             return error
-        said = bytes(self.session.early).decode("utf-8", "replace").strip() if self.session is not None else ""
+        said = self.session.said_early.strip() if self.session is not None else ""
         return plain_error(
             "KernelDied", f"The kernel {how} before the code began." + (f" It said: {said}" * bool(said))
         )

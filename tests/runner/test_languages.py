@@ -107,7 +107,7 @@ def test_lines_come_as_they_are_printed(tmp_path, language):
     for count in (1, 2, 3):
         runner.wait_for(lambda count=count: runner.log.count(b"\n") >= count, SECONDS)
         late.append(time.time() - float(runner.log.split()[count - 1].decode()))
-    assert max(late) < 0.4, late
+    assert max(late) < 0.9, late  # at the cell's end, the first would come after a second
     assert runner.finish(SECONDS).outcome == "ok"
 
 

@@ -62,12 +62,10 @@ print("four \ud800")
 
 def test_output_arrives_while_the_cell_runs_without_newlines_too(tmp_path):
     runner = start(tmp_path, notebook("import time\nfor i in range(4):\n    print('.', end='')\n    time.sleep(0.5)"))
-    runner.wait_for(lambda: len(runner.log) == 1)
-    seen = [time.monotonic()]
-    for count in (2, 3, 4):
-        runner.wait_for(lambda count=count: len(runner.log) == count)
-        seen.append(time.monotonic())
-    assert all(0.3 < later - earlier < 0.8 for earlier, later in itertools.pairwise(seen))
+    runner.wait_for(lambda: len(runner.log) >= 1)
+    first = time.monotonic()
+    runner.wait_for(lambda: len(runner.log) >= 4)
+    assert time.monotonic() - first > 0.5  # of 1.5 s: at the cell's end, they would come at once
     assert runner.finish().outcome == "ok"
 
 

@@ -74,8 +74,8 @@ class Language:
         """Environment variables that keep its kernel within the job's processors and memory."""
         return {}
 
-    def check(self) -> None:
-        """Whether its kernel can start within the limits that are now in force. Raises ``JobFileError``."""
+    def check(self, job: Job) -> None:
+        """Whether its kernel can start for the job, within the limits now in force. Raises ``JobFileError``."""
 
     def command(self, command: list[str], job: Job) -> list[str]:
         """The command that starts a kernel, from its kernelspec's."""

@@ -117,7 +117,7 @@ class R(Language):
             found["R_LIBS"] = os.pathsep.join(paths)
         return found
 
-    def check(self) -> None:
+    def check(self, job: Job) -> None:
         """R says no more than that the limit is too low, and ends."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if 0 <= limit < _OPEN_FILES:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..early import JobFileError
 from .base import Language, ParameterError
 
 if TYPE_CHECKING:
@@ -117,6 +118,15 @@ class Scala(Language):
         return _typed(value, declared) if declared else _plain(value)
 
     # The kernel
+
+    def check(self, job: Job) -> None:
+        """A colon stands between the jars where they are listed."""
+        for jar in job.jars:
+            if ":" in jar:
+                raise JobFileError(
+                    f"Scala can't use the jar {jar!r}: its path has ':' in it. "
+                    "Rename the file, or the folder that it lies in."
+                )
 
     def environment(self, job: Job) -> dict[str, str]:
         """Spark keeps to the job's processors and memory, and to an address that a sandbox has."""

@@ -1,0 +1,78 @@
+"""Our side of the agent: the code of ours in the kernel that runs cells and brings variables in and out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from .languages import Language
+
+
+class Agent:
+    """Brings our code into a kernel and calls it; what it answers comes as a file in ``folder``.
+
+    ``execute(code)`` runs code silently and returns the reply's content.
+    """
+
+    def __init__(
+        self, language: Language, folder: Path, mark: bytes, execute: Callable[[str], Awaitable[dict[str, Any]]]
+    ) -> None:
+        self.taken_over = False  # whether cells are run by our code, and variables come back
+        self.refusal = ""  # why not
+        self._language, self._folder, self._mark, self._execute = language, folder, mark, execute
+        self._calls = False
+
+    async def take_over(self, seed: int | None = None) -> None:
+        """Prepare the kernel for our way of running cells; its random numbers begin at ``seed``.
+
+        A kernel that does not let itself be taken over, an unknown one of R or Scala, is used as it is. Raises
+        ``RuntimeError`` where that can't be.
+        """
+        code = self._language.take_over(self._mark, seed)
+        if not code:
+            return
+        try:
+            await self._silently(code)
+        except RuntimeError as error:
+            if not self._language.cell("", ""):
+                raise
+            self.refusal = str(error)
+        else:
+            self.taken_over = True
+
+    async def call(self, function: str, *args: Any) -> dict[str, Any]:
+        """Call a function that we brought into the kernel; its answer. Raises ``RuntimeError`` with its error."""
+        path = self._answer_file()
+        code = self._language.call(str(path), function, args) if self.taken_over else ""
+        if not code:
+            why = f"; it refused our code: {self.refusal[:1000]}" if self.refusal else ""
+            raise RuntimeError(f"a kernel of {self._language.name!r} can't do this{why}")
+        if not self._calls and (data := self._language.data()):
+            await self._silently(data)
+        self._calls = True
+        await self._silently(code)
+        answer: dict[str, Any] = json.loads(path.read_bytes())
+        if "failure" in answer:  # of kernels that don't tell of errors in what is run silently
+            raise RuntimeError(answer["failure"])
+        return answer
+
+    def code(self, source: str) -> tuple[str, Path | None]:
+        """What to send for a cell, and the file in which its end will be told, where it is not in the reply."""
+        path = self._folder / "cell"
+        code = self._language.cell(str(path), str(self._folder / "answer.json")) if self.taken_over else ""
+        if not code:
+            return source, None
+        path.write_text(source, encoding="utf-8", errors="backslashreplace")
+        return code, self._answer_file()
+
+    def _answer_file(self) -> Path:
+        path = self._folder / "answer.json"
+        path.unlink(missing_ok=True)
+        return path
+
+    async def _silently(self, code: str) -> None:
+        reply = await self._execute(code)
+        if reply["status"] != "ok":
+            raise RuntimeError(reply.get("evalue") or reply.get("ename") or "the kernel refused")

@@ -1,0 +1,140 @@
+"""What a kernel's messages show: objects, errors, progress. They go into the outputs of the cell that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from nbclient.client import NotebookClient
+from nbclient.exceptions import CellExecutionComplete
+from nbformat import NotebookNode
+
+from .notebook import CellOutputs, add_stream
+from .printed import Printed
+from .stream import Log
+from .told import Points
+
+PROGRESS_TYPE = "application/vnd.trainjob.progress+json"
+_SHOWN = frozenset(
+    [
+        *("status", "execute_input", "stream", "display_data", "execute_result", "update_display_data", "error"),
+        *("clear_output", "comm_open", "comm_msg", "comm_close"),
+    ]
+)
+
+
+class Messages(NotebookClient):
+    """Reads the messages of the kernel that ``kc`` speaks with, in order with what it prints (``printed``)."""
+
+    def __init__(
+        self,
+        notebook: NotebookNode,
+        output: int,
+        mark: bytes,
+        log: Log,
+        progress: Callable[[dict[str, Any]], None],
+        points: Points,
+    ) -> None:
+        super().__init__(notebook)
+        self.printed = Printed(output, mark, log, points, progress, self._keep_text)
+        self.subscribed = False  # whether any message came: the kernel sends those of before to nobody
+        self.idle: dict[str, asyncio.Event] = {}  # by request: all that it shows was handled
+        self.here: tuple[NotebookNode, int, CellOutputs] | None = None  # the cell that runs, its index
+        self._log, self._progress = log, progress
+
+    async def listen(self) -> None:
+        """Handle messages as they come, for ever."""
+        assert self.kc is not None
+        while True:
+            message = await self.kc.iopub_channel.get_msg(timeout=None)
+            self.subscribed = True
+            async with self.printed.turn:
+                number = _mark(message)
+                if isinstance(number, int):
+                    await self.printed.until_mark(number)
+                await self._handle(message)
+                self.printed.message_handled()
+
+    async def quiet(self) -> None:
+        """Wait until no message is on its way."""
+        assert self.kc is not None
+        while await self.kc.iopub_channel.msg_ready():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def _handle(self, message: dict[str, Any]) -> None:
+        type_, content = message["header"]["msg_type"], message["content"]
+        parent = message["parent_header"].get("msg_id")
+        if type_ == "status":
+            if content["execution_state"] == "idle" and parent in self.idle:
+                self.idle[parent].set()
+            if self.here is None or "execution" not in self.here[0].metadata:
+                return
+        if not self.printed.started or self.here is None or type_ not in _SHOWN:
+            return
+        if type_ == "stream":
+            await self.printed.take(content["name"], content["text"].encode("utf-8", "backslashreplace"))
+            return
+        await self._show(message, *self.here)
+
+    async def _show(self, message: dict[str, Any], cell: NotebookNode, index: int, outputs: CellOutputs) -> None:
+        type_, content = message["header"]["msg_type"], message["content"]
+        if type_ in ("display_data", "execute_result", "update_display_data"):
+            if self._is_progress(content):
+                return
+            self.printed.begin_line()
+            if not outputs.rich(_size(content)):
+                content = {**content, "data": _too_large(content["data"])}
+                message = {**message, "content": content}
+        with contextlib.suppress(CellExecutionComplete):
+            self.process_message(message, cell, index)
+        if type_ in ("display_data", "execute_result"):
+            await self._log.line(_text(content["data"]))
+        elif type_ == "error":
+            await self._log.line("\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}")
+
+    def _is_progress(self, content: dict[str, Any]) -> bool:
+        data = content["data"].get(PROGRESS_TYPE)
+        if isinstance(data, dict):
+            self._progress(data)
+        return PROGRESS_TYPE in content["data"]
+
+    def _keep_text(self, name: str, data: bytes) -> None:
+        """Bring what was printed into the outputs of the cell that runs."""
+        if self.here is None:
+            return
+        cell, index, outputs = self.here
+        kept = outputs.stream(name, data)
+        if kept is None:
+            return
+        if self.clear_before_next_output:
+            cell.outputs[:] = []
+            self.clear_display_id_mapping(index)
+            self.clear_before_next_output = False
+        add_stream(cell.outputs, *kept)
+
+
+def _mark(message: dict[str, Any]) -> Any:
+    """The number of the mark that stands before what this message shows, where there is one."""
+    shown = message["content"].get("metadata")
+    if isinstance(shown, dict) and "trainjob_mark" in shown:
+        return shown.pop("trainjob_mark")
+    return message["metadata"].get("trainjob_mark")
+
+
+def _size(content: dict[str, Any]) -> int:
+    return sum(len(value) if isinstance(value, str) else len(json.dumps(value)) for value in content["data"].values())
+
+
+def _too_large(data: dict[str, Any]) -> dict[str, Any]:
+    kinds = ", ".join(data)
+    return {"text/plain": f"[an output ({kinds}) is left out here: the cell's outputs are too large to be saved]"}
+
+
+def _text(data: dict[str, Any]) -> str:
+    text = data.get("text/plain")
+    if text is None:
+        return f"<{', '.join(data)}>"
+    return text if isinstance(text, str) else "".join(text)
