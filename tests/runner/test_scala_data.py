@@ -13,6 +13,7 @@ import pytest
 
 from .harness import notebook, run
 from .kernels import needs_scala
+from .test_kernelspecs import put as put_kernel
 from .test_told import rows, told
 from .test_variables import FRAME, VALUE, errors, got, put
 
@@ -61,7 +62,9 @@ def test_scala_has_all_of_it(tmp_path: Path) -> None:
         "package demo;\npublic class Tiny { public static int answer() { return 42; } }\n"
     )
     subprocess.run(["javac", "demo/Tiny.java"], cwd=tmp_path, check=True)
-    subprocess.run(["jar", "cf", "tiny.jar", "demo/Tiny.class"], cwd=tmp_path, check=True)
+    jar = tmp_path / "a blank" / "tiny.jar"
+    jar.parent.mkdir()
+    subprocess.run(["jar", "cf", str(jar), "demo/Tiny.class"], cwd=tmp_path, check=True)
     variables = [put(tmp_path, *one) for one in (("df", FRAME), ("value", VALUE), ("numbers", [1, 2, 3]))]
     fine = ["same", "back", "people", "pair", "typed", "numbers", "drawn"]
     refused = ["function", "stream", "keyed", "thread", "nested", "times", "unset"]
@@ -70,7 +73,7 @@ def test_scala_has_all_of_it(tmp_path: Path) -> None:
         notebook(POINTS, VALUES),
         language="scala",
         seed=7,
-        jars=[str(tmp_path / "tiny.jar")],
+        jars=[str(jar)],
         variables=variables,
         results=[*fine, *refused],
         seconds=240,
@@ -116,3 +119,14 @@ def test_scala_has_all_of_it(tmp_path: Path) -> None:
     assert found["unset"] == "the code did not set a variable 'unset'"
     assert sorted(found) == sorted(refused)
     assert isinstance(same, pd.DataFrame)
+
+
+def test_a_jar_whose_path_scala_can_not_take_is_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_kernel(tmp_path, "some", {"argv": ["false"], "language": "scala"})
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    ended = run(tmp_path, notebook("1"), language="scala", kernel="some", jars=["/fine/a.jar", "/a:b/c.jar"])
+    assert ended.of("failed")[0]["message"] == (
+        "Scala can't use the jar '/a:b/c.jar': its path has ':' in it. Rename the file, or the folder that it lies in."
+    )

@@ -76,9 +76,20 @@ object _trainjob {
     if (step.isNaN || step.isInfinite) throw new IllegalArgumentException(s"log_metric('$name', ...) takes a finite step, not $step")
     if (step == math.rint(step) && step.abs < 1e15) step.toLong.toString else step.toString
   }
-  // Spark's own option for jars shows them to its tasks, but not to the compiler of cells.
+  // Spark's own option for jars shows them to its tasks, but not to the compiler of cells. That takes a URL's path as it
+  // stands, with its %20, for a file's: a jar whose path is another in a URL is given as a link to it.
   for (jars <- sys.env.get("TRAINJOB_JARS") if jars.nonEmpty)
-    toree.addJars(jars.split(java.io.File.pathSeparator).map(jar => Paths.get(jar).toUri.toURL).toSeq: _*)
+    toree.addJars(jars.split(java.io.File.pathSeparator).map(jar => located(Paths.get(jar))).toSeq: _*)
+  private def located(jar: java.nio.file.Path): java.net.URL = {
+    val url = jar.toUri.toURL
+    if (url.getPath == jar.toString) url else {
+      val folder = Files.createTempDirectory("tj-jar")
+      val link = Files.createSymbolicLink(folder.resolve("linked.jar"), jar)
+      folder.toFile.deleteOnExit()
+      link.toFile.deleteOnExit()
+      link.toUri.toURL
+    }
+  }
   private var seed: Option[Long] = None // until the first cell: Spark draws from the same numbers while it starts
   def begin(first: Option[Long]): Unit = seed = first // makes this object before the cells, with all that is said while it is made
   def run(source: String, target: String): Unit = {
