@@ -25,7 +25,7 @@ async def test_an_r_cell_runs_in_the_sandbox_and_its_plot_is_kept(make_place: Ma
     place = await make_place(**OPTIONS)
     code = "cat('sum', sum(1:lr), Sys.getenv('HOME'), '\\n')\nplot(1:3)\nwriteLines('kept', 'kept.txt')"
     ref = await place.begin(code, environment={"language": "r"}, parameters={"lr": 4}, resources=FILES)
-    seen = await place.until(ref, "ended", seconds=60)
+    seen = await place.until(ref, "ended", seconds=120)
     log = (await place.log(ref)).decode()
     assert log.startswith("sum 10 /tmp/home"), (log, seen.evidence, seen.claims)
     notebook = nbformat.reads(place.store.get(f"jobs/{ref.uid}/1/notebook.ipynb").decode(), as_version=4)
@@ -43,9 +43,9 @@ async def test_a_scala_cell_runs_in_the_sandbox(make_place: MakePlace) -> None:
         environment={"language": "scala"},
         parameters={"n": 4},
         resources={"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"},
-        timeLimitSeconds=120,
+        timeLimitSeconds=300,
     )
-    ended = await place.until(ref, "ended", seconds=200)
+    ended = await place.until(ref, "ended", seconds=330)
     log = (await place.log(ref)).decode()
     assert log.startswith("sum 10\n1\n"), (log[-3000:], ended)
     assert log.endswith("\n5\n")

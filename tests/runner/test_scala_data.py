@@ -126,7 +126,8 @@ def test_a_jar_whose_path_scala_can_not_take_is_refused_with_a_remedy(
 ) -> None:
     put_kernel(tmp_path, "some", {"argv": ["false"], "language": "scala"})
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    ended = run(tmp_path, notebook("1"), language="scala", kernel="some", jars=["/fine/a.jar", "/a:b/c.jar"])
+    ended = run(tmp_path, notebook("1"), language="scala", kernel="some", jars=["/fine/a.jar", "/50%:/b#.jar"])
     assert ended.of("failed")[0]["message"] == (
-        "Scala can't use the jar '/a:b/c.jar': its path has ':' in it. Rename the file, or the folder that it lies in."
+        "Scala can't use the jar '/50%:/b#.jar': its path has '#', '%', ':' in it. "
+        "Rename the file, or the folder that it lies in."
     )

@@ -120,11 +120,11 @@ class Scala(Language):
     # The kernel
 
     def check(self, job: Job) -> None:
-        """A colon stands between the jars where they are listed."""
+        """A colon stands between jars in a list; with the others in a path, Spark's own log came into the job's."""
         for jar in job.jars:
-            if ":" in jar:
+            if unfit := sorted(set(jar) & set(":,%#?")):
                 raise JobFileError(
-                    f"Scala can't use the jar {jar!r}: its path has ':' in it. "
+                    f"Scala can't use the jar {jar!r}: its path has {', '.join(map(repr, unfit))} in it. "
                     "Rename the file, or the folder that it lies in."
                 )
 
