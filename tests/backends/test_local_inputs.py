@@ -114,6 +114,13 @@ async def test_a_folder_lies_read_only_in_the_jobs_folder_and_its_entry_runs(
     }
 
 
+async def test_what_python_makes_of_imported_modules_is_no_output(place: Place, store: FilesystemStore) -> None:
+    files = {"main.py": b"from lib import helper\nprint(helper.x)", "lib/helper.py": b"x = 1", "lib/__init__.py": b""}
+    source = {"type": "folder", "digest": upload(store, packed(files)), "entry": "main.py"}
+    seen = await place.run("", source=source)
+    assert await place.log(seen.ref) == b"1\n" and seen.files == [], seen
+
+
 async def test_a_folders_notebook_runs_as_it_is(strong: Place, store: FilesystemStore) -> None:
     notebook = {
         "nbformat": 4,

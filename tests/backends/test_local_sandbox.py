@@ -102,6 +102,7 @@ async def test_nothing_of_the_servers_environment_gets_in(place: Place, monkeypa
     allowed = {
         *("PATH", "LANG", "HOME", "TMPDIR", "USER", "LOGNAME", "MINE", "PWD", "LC_CTYPE"),
         *("TRAINJOB_ATTEMPT", "JUPYTER_PATH", "TRAINJOB_METRICS", "TRAINJOB_SEED", "PYTHONHASHSEED", "PYTHONPATH"),
+        "PYTHONDONTWRITEBYTECODE",
     }
     assert set(environment) <= allowed
     everything = """[open(f"/proc/{p}/environ").read() for p in os.listdir("/proc")
