@@ -42,6 +42,17 @@ class Agent:
         else:
             self.taken_over = True
 
+    async def bring_data(self) -> None:
+        """Define what :meth:`call` calls, once. Raises ``RuntimeError``.
+
+        To be called before the user's code where it will be needed: Toree tells of every definition, also of silent
+        ones, and what it tells later goes into the log.
+        """
+        if self.taken_over and not self._calls:
+            if data := self._language.data():
+                await self._silently(data)
+            self._calls = True
+
     async def call(self, function: str, *args: Any) -> dict[str, Any]:
         """Call a function that we brought into the kernel; its answer. Raises ``RuntimeError`` with its error."""
         path = self._answer_file()
@@ -49,9 +60,7 @@ class Agent:
         if not code:
             why = f"; it refused our code: {self.refusal[:1000]}" if self.refusal else ""
             raise RuntimeError(f"a kernel of {self._language.name!r} can't do this{why}")
-        if not self._calls and (data := self._language.data()):
-            await self._silently(data)
-        self._calls = True
+        await self.bring_data()
         await self._silently(code)
         answer: dict[str, Any] = json.loads(path.read_bytes())
         if "failure" in answer:  # of kernels that don't tell of errors in what is run silently

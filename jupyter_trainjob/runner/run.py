@@ -103,6 +103,9 @@ class Run:
             raise KernelGone from None
         await session.agent.take_over(self.job.seed)
         await self._receive(session)
+        if self.job.results:
+            with suppress(RuntimeError):  # each result tells it, when it is asked for
+                await session.agent.bring_data()
         self.events.send("started")
         session.start()
         try:

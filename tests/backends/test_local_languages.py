@@ -37,15 +37,20 @@ async def test_an_r_cell_runs_in_the_sandbox_and_its_plot_is_kept(make_place: Ma
 @pytest.mark.asyncio
 async def test_a_scala_cell_runs_in_the_sandbox(make_place: MakePlace) -> None:
     place = await make_place(**OPTIONS)
-    code = 'println("sum " + (1 to n).sum)\nprintln(Runtime.getRuntime.availableProcessors)\nspark.range(5).count()'
+    code = 'println("sum " + (1 to n).sum)\nprintln(Runtime.getRuntime.availableProcessors)\n'
+    code += "val kept = spark.range(5).count()"
     ref = await place.begin(
         code,
         environment={"language": "scala"},
         parameters={"n": 4},
+        outputs={"names": ["kept"]},
         resources={"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"},
         timeLimitSeconds=300,
     )
     ended = await place.until(ref, "ended", seconds=330)
     log = (await place.log(ref)).decode()
     assert log.startswith("sum 10\n1\n"), (log[-3000:], ended)
-    assert log.endswith("\n5\n")
+    assert "trainjob" not in log, "what we bring into the kernel is not the job's to see"
+    (kept,) = ended.claims["end"]["results"]
+    assert (kept["format"], kept["error"]) == ("json", ""), ended
+    assert place.store.get(f"jobs/{ref.uid}/1/results/kept").strip() == b"5"
