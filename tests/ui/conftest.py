@@ -146,3 +146,17 @@ def until(page: Page, happened: Callable[[], object], what: str) -> None:
 def save(page: Page) -> None:
     """Save the notebook and wait for it."""
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
+
+def close(page: Page) -> None:
+    """Save and close the notebook. The kernel may bring the card's text up to date in between: then Lab asks again."""
+    save(page)
+    page.evaluate("() => void window.jupyterapp.commands.execute('application:close')")
+    answer = page.locator(".jp-Dialog").get_by_role("button", name="Save", exact=True)
+
+    def closed() -> bool:
+        if answer.is_visible():
+            answer.click()
+        return page.locator(CARD).count() == 0
+
+    until(page, closed, "the notebook is closed")

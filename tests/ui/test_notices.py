@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
-from .conftest import CARD, FIRST_START_MS, run_cell, save, until
+from .conftest import CARD, FIRST_START_MS, close, run_cell, save, until
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
@@ -34,9 +34,7 @@ def test_it_is_told_though_the_notebook_is_closed(
     assert not sockets, "nothing is followed, and yet there is a connection"
     run_cell(page)
     expect(state(page)).to_have_text("Running")
-    save(page)
-    page.evaluate("() => window.jupyterapp.commands.execute('application:close')")
-    expect(page.locator(CARD)).to_have_count(0)
+    close(page)
     toast = page.locator(TOAST)
     expect(toast).to_contain_text(re.compile(r"told-\w+: Failed: error in the code, after \d+ s\. ZeroDivisionError"))
     expect(toast).to_have_class(re.compile("error"))
@@ -86,7 +84,6 @@ def test_all_cards_of_a_page_share_one_connection(opened: Callable[..., Page], s
         expect(state(page, index)).to_have_text("Succeeded", timeout=60_000)
     assert len(sockets) == 1
     assert not sockets[0].is_closed()
-    save(page)
-    page.evaluate("() => window.jupyterapp.commands.execute('application:close')")
+    close(page)
     until(page, sockets[0].is_closed, "no card is left, no connection")
     assert len(sockets) == 1
