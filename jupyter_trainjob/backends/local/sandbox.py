@@ -112,6 +112,19 @@ def parents(paths: list[str]) -> list[str]:
     return sorted(found)
 
 
+def confined_argv(bwrap: Bwrap, environment: dict[str, str]) -> list[str]:
+    """What every sandbox of ours has, a job's and a build's: no rights, an environment from nothing, the system."""
+    argv = ["--cap-drop", "ALL"]
+    if bwrap.as_root:
+        argv += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        argv += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
+    argv += ["--clearenv"]
+    for name, value in sorted(environment.items()):
+        argv += ["--setenv", name, value]
+    return [*argv, *system_argv()]
+
+
 def bwrap_argv(
     bwrap: Bwrap,
     *,
@@ -136,15 +149,7 @@ def bwrap_argv(
     argv += ["--hostname", hostname, "--die-with-parent", "--new-session"]
     if info_fd is not None:
         argv += ["--info-fd", str(info_fd)]
-    argv += ["--cap-drop", "ALL"]
-    if bwrap.as_root:
-        argv += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    else:
-        argv += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
-    argv += ["--clearenv"]
-    for name, value in sorted(environment.items()):
-        argv += ["--setenv", name, value]
-    argv += system_argv()
+    argv += confined_argv(bwrap, environment)
     argv += _shm(bwrap, attempt_folder, shm_bytes)
     argv += ["--bind", os.path.join(attempt_folder, "tmp"), "/tmp"]
     shown = outermost(binds)

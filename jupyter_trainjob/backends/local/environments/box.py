@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from .. import process
 from ..probe import Offer
 from ..runtime import Runtime
-from ..sandbox import LAUNCH_ENV, Bwrap, outermost, parents, system_argv
+from ..sandbox import LAUNCH_ENV, Bwrap, confined_argv, outermost, parents
 from ..spawn import Drop
 
 _ETC = ("hosts", "resolv.conf", "gai.conf", "ca-certificates", "ssl/openssl.cnf", "maven", "gitconfig")
@@ -209,15 +209,8 @@ class Box:
     ) -> list[str]:
         argv = [bwrap.path, "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
         argv += [] if network else ["--unshare-net"]
-        argv += ["--hostname", "build", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-        if bwrap.as_root:
-            argv += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-        else:
-            argv += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
-        argv += ["--clearenv"]
-        for name, value in sorted(environment.items()):
-            argv += ["--setenv", name, value]
-        argv += system_argv()
+        argv += ["--hostname", "build", "--die-with-parent", "--new-session"]
+        argv += confined_argv(bwrap, environment)
         for name in _ETC if network else ():
             if os.path.exists(f"/etc/{name}"):
                 for folder in parents([f"/etc/{name}"])[1:]:
