@@ -13,10 +13,29 @@ from ..bundles import MAX_BUNDLE_BYTES, Bundle
 from .download import DownloadHandler
 
 
-class BlobHandler(DownloadHandler):
-    """One blob of one's own."""
+class BodyHandler(TrainJobHandler):
+    """Base of those who keep a body as it comes."""
 
     LONG: ClassVar[bool] = True
+
+    def on_connection_close(self) -> None:
+        """The client went away in the middle of its upload."""
+        super().on_connection_close()
+        self._let_go()
+
+    def on_finish(self) -> None:
+        """The answer was sent, perhaps before the whole body came."""
+        super().on_finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop what was begun and not finished, if anything."""
+        raise NotImplementedError
+
+
+class BlobHandler(BodyHandler, DownloadHandler):
+    """One blob of one's own."""
+
     upload: Upload | None = None
 
     async def admit(self) -> None:
@@ -55,26 +74,15 @@ class BlobHandler(DownloadHandler):
             await self.services.blobs.drop(upload)
         self.write_json({"digest": digest, "size": upload.size}, status=201 if new else 200)
 
-    def on_connection_close(self) -> None:
-        """The client went away in the middle of its upload."""
-        super().on_connection_close()
-        self._let_go()
-
-    def on_finish(self) -> None:
-        """The answer was sent, perhaps before the whole body came."""
-        super().on_finish()
-        self._let_go()
-
     def _let_go(self) -> None:
         if self.upload is not None:
             self.services.blobs.abandon(self.upload)
             self.upload = None
 
 
-class BundleHandler(TrainJobHandler):
+class BundleHandler(BodyHandler):
     """Many small blobs at once."""
 
-    LONG: ClassVar[bool] = True
     bundle: Bundle | None = None
 
     async def admit(self) -> None:
@@ -104,16 +112,6 @@ class BundleHandler(TrainJobHandler):
         finally:
             await self.services.bundles.drop(bundle)
         self.write_json({"count": len(members), "size": sum(member.size for member in members)})
-
-    def on_connection_close(self) -> None:
-        """The client went away in the middle."""
-        super().on_connection_close()
-        self._let_go()
-
-    def on_finish(self) -> None:
-        """The answer was sent, perhaps before the whole body came."""
-        super().on_finish()
-        self._let_go()
 
     def _let_go(self) -> None:
         if self.bundle is not None:
