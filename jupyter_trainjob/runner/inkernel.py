@@ -9,7 +9,9 @@ message ``number`` shows. ``MARK`` is random and known to runner and kernel only
 
 from __future__ import annotations
 
+import atexit
 import codecs
+import contextlib
 import importlib.util
 import io
 import json
@@ -94,6 +96,7 @@ def install(mark: bytes, no_input: str, seed: int | None = None) -> None:
         setattr(kernel, f"_{name}", text)
     _mark_messages(kernel, mark, private)
     _never_drop(kernel)
+    _close_quietly(kernel)
     _refuse_input(kernel, no_input)
     _exit_as_in_a_script(shell)
     _failures_fail(shell)
@@ -131,6 +134,30 @@ def _never_drop(kernel: Any) -> None:
     thread = getattr(kernel, "iopub_thread", None)
     if thread is not None:
         thread.schedule(lambda: thread.socket.setsockopt(zmq.XPUB_NODROP, 1))
+
+
+def _close_quietly(kernel: Any) -> None:
+    """Nothing of what is printed while the kernel closes its sockets, last of all, is the code's.
+
+    libzmq may be closed in one thread while another still polls, and then says so on descriptor 2 and aborts.
+    """
+    close = getattr(kernel.parent, "close", None)
+    if close is None:
+        return
+    atexit.unregister(close)
+
+    @atexit.register
+    def quietly() -> None:
+        kept = os.dup(1), os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            for fd in (1, 2):
+                os.dup2(nowhere, fd)
+            with contextlib.suppress(Exception):  # nor is its failure
+                close()
+        finally:
+            for fd, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, fd)
 
 
 def _refuse_input(kernel: Any, text: str) -> None:

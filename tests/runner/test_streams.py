@@ -179,6 +179,24 @@ threading.Timer(0.3, print, ["from a thread"]).start()
     assert ended.log == b"from a thread\nbye\n"
 
 
+def test_what_the_kernel_says_while_it_closes_is_not_the_codes(tmp_path):
+    code = """
+import atexit, os
+from ipykernel.kernelapp import IPKernelApp
+class Broken:
+    def term(self):
+        open("closed", "w").close()
+        os.write(2, b"Assertion failed: pfd.revents & POLLIN\\n")
+        os.abort()  # as libzmq does
+IPKernelApp.instance().heartbeat.context = Broken()
+atexit.register(print, "bye")
+"""
+    ended = run(tmp_path, notebook(code))
+    assert (tmp_path / "work" / "closed").exists()
+    assert ended.log == b"bye\n"
+    assert ended.outcome == "ok"
+
+
 def test_multiprocessing_workers_print_into_the_log(tmp_path):
     code = r"""
 import multiprocessing
