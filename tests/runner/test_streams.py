@@ -181,15 +181,16 @@ threading.Timer(0.3, print, ["from a thread"]).start()
 
 def test_what_the_kernel_says_while_it_closes_is_not_the_codes(tmp_path):
     code = """
-import atexit, os
+import atexit
 from ipykernel.kernelapp import IPKernelApp
 class Broken:
     def term(self):
+        import os  # the shell has emptied its namespace by now
         open("closed", "w").close()
         os.write(2, b"Assertion failed: pfd.revents & POLLIN\\n")
         os.abort()  # as libzmq does
 IPKernelApp.instance().heartbeat.context = Broken()
-atexit.register(print, "bye")
+atexit.register(print, "bye");
 """
     ended = run(tmp_path, notebook(code))
     assert (tmp_path / "work" / "closed").exists()
