@@ -130,18 +130,22 @@ def test_no_colour_and_no_cut_when_piped(trainjob: Trainjob, client: Client) -> 
 
 def test_on_a_terminal_the_table_fits_and_has_colours(served: Served, client: Client) -> None:
     job = client.submit_cell("print(1)", name="n" * 57, hold=True)
+    # The terminal gets its size when the child runs already, so that it has to wait for a word.
+    code = "import os, sys; input(); os.execv(sys.executable, [sys.executable, '-m', 'jupyter_trainjob.cli', 'list'])"
     child = pexpect.spawn(
         sys.executable,
-        ["-m", "jupyter_trainjob.cli", "list"],
+        ["-c", code],
         env={**served.environment, "TERM": "xterm"},
         dimensions=(24, 60),
+        echo=False,
         encoding="utf-8",
     )
+    child.sendline()
     child.expect(pexpect.EOF)
     assert child.before is not None
     lines = child.before.replace("\r", "").splitlines()
     assert "\x1b[33mQueued\x1b[0m" in child.before
-    assert all(len(re.sub(r"\x1b\[[0-9]+m", "", line)) <= 60 for line in lines), lines
+    assert [line for line in lines if len(re.sub(r"\x1b\[[0-9]+m", "", line)) > 60] == []
     assert "…" in child.before
     job.cancel()
 
