@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 pytest_plugins = ("pytest_jupyter.jupyter_server",)
@@ -13,6 +15,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail where a test is skipped: for machines that have all that the tests need",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, files with many slow tests come first: else one worker ends long after the others."""
+    if not hasattr(config, "workerinput"):
+        return
+    slow = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "ui"))))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
