@@ -5,34 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...resources.folder import MAX_BYTES, FolderError, walk_folder
-from ...resources.names import attempt_prefix
-from ...resources.quantity import byte_count
-from ...resources.source import WHOLE_FOLDER
-from ...resources.trainjob import (
-    FolderSource,
-    NotebookSource,
-    OutputInput,
-    ScriptSource,
-    UploadInput,
-    UriInput,
-    VariablesInput,
-)
+from ...resources.trainjob import FolderSource, UriInput, VariablesInput
 from ...resources.uris import UriError, allowed
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRequest, BackendError
+from ..orders import VARIABLE_SUFFIXES, Paths, StoredInput, StoredInputs, blob_key, check_count, lost, optional_bytes
 from .fetch import FetchRules, fetch
 from .folder import Folder
-from .limits import size as size_text
 
-MAX_INPUT_FILES = 50_000
 SLOW_BYTES = 64 * 2**20
 """More than this, and what comes from elsewhere, may take long."""
-_SUFFIXES = {"cloudpickle": "pkl", "frame": "csv", "json": "json"}
 _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
@@ -46,16 +33,6 @@ class Brought:
     conditions: list[dict[str, str]] = field(default_factory=list)
     entry: str = ""
     """Of a folder: the file that runs, as it lies in the draft."""
-
-
-@dataclass(frozen=True)
-class _Object:
-    """One file to bring from the object store."""
-
-    path: str
-    key: str
-    what: str
-    size: int
 
 
 class Inputs:
@@ -77,11 +54,10 @@ class Inputs:
         self._draft, self._request, self._store = draft, request, store
         self._job_path, self._rules, self._going_on = job_path, rules, going_on
         self._brought = Brought()
-        self._taken: dict[str, str] = {}
+        self._stored = StoredInputs(request, store, "local")
+        self._paths = Paths()
         self._copied: dict[str, str] = {}
         self._fetched: list[str] = []
-        disk = request.job.spec.resources.disk
-        self._limit = byte_count(disk) if disk else None
         self._bytes = 0
         self._deadline = time.monotonic() + rules.maximum_seconds
 
@@ -91,17 +67,17 @@ class Inputs:
         Quick. Raises :class:`BackendError` and ``StoreError``. True: bringing it may take long.
         """
         spec, sizes, slow = self._request.job.spec, dict[str, int](), False
-        if isinstance(spec.source, (NotebookSource, ScriptSource, FolderSource)):
-            source = self._stat(blob_key(self._request, spec.source.digest), f"the {spec.source.type}")
+        source = self._stored.source()
+        if source is not None:
             slow = source.size > SLOW_BYTES / 8  # a folder is packed
         for item in spec.inputs:
             if isinstance(item, UriInput):
                 _allowed(item, self._rules)
                 slow = True
             else:
-                sizes.update((found.key, found.size) for found in self._objects(item))
+                sizes.update((found.key, found.size) for found in self._stored.of(item))
         needed = sum(sizes.values())
-        self._check_room(needed)
+        self._stored.check_room(needed)
         return slow or needed > SLOW_BYTES
 
     def bring(self) -> Brought:
@@ -116,7 +92,7 @@ class Inputs:
             elif isinstance(item, VariablesInput):
                 self._variables(item)
             else:
-                for found in self._objects(item):
+                for found in self._stored.of(item):
                     self._object(found)
         if self._fetched:
             self._brought.conditions.append(
@@ -126,84 +102,33 @@ class Inputs:
 
     def _place(self, path: str) -> str:
         """A new file's place in the draft; it appears at ``path``. Raises :class:`BackendError` where that is taken."""
-        self._check_count()
-        self._claim(path)
+        check_count(len(self._brought.files))
+        self._paths.claim(path)
         name = f"inputs/{len(self._brought.files)}"
         self._brought.files.append({"path": path, "source": self._job_path(name)})
         return self._draft.file("in", name)
 
-    def _check_count(self) -> None:
-        if len(self._brought.files) >= MAX_INPUT_FILES:
-            raise BackendError(
-                f"The inputs are more than {MAX_INPUT_FILES} files.",
-                remedy="Send them as an archive, and unpack it in the job.",
-                permanent=True,
-            )
-
-    def _claim(self, path: str) -> None:
-        above = path
-        while above := above.rpartition("/")[0]:
-            if self._taken.setdefault(above, "folder") == "file":
-                raise _collision(path, above)
-        if path in self._taken:
-            raise _collision(path, path)
-        self._taken[path] = "file"
-
-    def _objects(self, item: Any) -> Iterator[_Object]:
-        """What an input names in the object store. Raises :class:`BackendError` where that is not there."""
-        if isinstance(item, VariablesInput):
-            what = f"the variables {', '.join(item.names)}"
-            yield self._stat(blob_key(self._request, item.digest), what)
-        elif isinstance(item, UploadInput):
-            yield self._stat(blob_key(self._request, item.digest), f"the input {item.path!r}", item.path)
-        elif isinstance(item, OutputInput):
-            yield from self._outputs(item)
-        else:
-            raise BackendError(
-                f"The local backend can't bring inputs of type {item.type!r} yet.",
-                remedy="Upload the file and name it as an input.",
-                permanent=True,
-            )
-
-    def _stat(self, key: str, what: str, path: str = "") -> _Object:
-        try:
-            return _Object(path, key, what, self._store.stat(key).size)
-        except KeyMissing:
-            raise lost(what) from None
-
     def _take(self, count: int) -> None:
         self._going_on()
         self._bytes += count
-        self._check_room(self._bytes, more=True)
+        self._stored.check_room(self._bytes, more=True)
 
-    def _check_room(self, needed: int, *, more: bool = False) -> None:
-        """``more``: they are still coming, so that what they need is not known."""
-        if self._limit is None or needed <= self._limit:
-            return
-        words = f"more than {size_text(self._limit)}" if more else size_text(needed)
-        raise BackendError(
-            f"The inputs have {words} together, and the job has {size_text(self._limit)} of disk.",
-            remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk (resources.disk), or name "
-            "fewer inputs.",
-            permanent=True,
-        )
-
-    def _copy(self, found: _Object, target: str) -> None:
+    def _copy(self, found: StoredInput, target: str) -> None:
         copy_object(self._store, found.key, target, found.what, self._take)
 
-    def _object(self, found: _Object) -> None:
+    def _object(self, found: StoredInput) -> None:
         """An object that was brought under another path is not brought again: both paths lead to the one file."""
         if found.key in self._copied:
-            self._check_count()
-            self._claim(found.path)
+            check_count(len(self._brought.files))
+            self._paths.claim(found.path)
             self._brought.files.append({"path": found.path, "source": self._copied[found.key]})
             return
         self._copy(found, self._place(found.path))
         self._copied[found.key] = self._brought.files[-1]["source"]
 
     def _variables(self, item: VariablesInput) -> None:
-        name = f"variables-{len(self._brought.variables)}.{_SUFFIXES[item.format]}"
-        for found in self._objects(item):
+        name = f"variables-{len(self._brought.variables)}.{VARIABLE_SUFFIXES[item.format]}"
+        for found in self._stored.of(item):
             self._copy(found, self._draft.file("in", name))
         self._brought.variables.append(
             {
@@ -213,27 +138,6 @@ class Inputs:
                 "pythonVersion": item.python_version,
             }
         )
-
-    def _outputs(self, item: OutputInput) -> Iterator[_Object]:
-        """One file, or all below a folder, of an attempt that the controller has settled on."""
-        if item.attempt is None:
-            raise BackendError(f"It is not known which attempt of job {item.job} {item.path!r} is of.", permanent=True)
-        prefix = f"{attempt_prefix(item.job, item.attempt)}files/"
-        if item.file != WHOLE_FOLDER:
-            if self._store.exists(prefix + item.file):
-                yield self._stat(prefix + item.file, f"the input {item.path!r}", item.path)
-                return
-            prefix += f"{item.file}/"
-        count = 0
-        for count, info in enumerate(self._store.list(prefix), 1):  # noqa: B007 - counted for what comes behind
-            path = f"{item.path}/{info.key.removeprefix(prefix)}"
-            yield _Object(path, info.key, f"the input {path!r}", info.size)
-        if not count:
-            what = "no files" if item.file == WHOLE_FOLDER else f"no file {item.file!r}"
-            raise BackendError(
-                f"Attempt {item.attempt} of job {item.job} left {what}, which was to be the input {item.path!r}.",
-                permanent=True,
-            )
 
     def _uri(self, item: UriInput) -> None:
         target = self._place(item.path)
@@ -266,14 +170,9 @@ class Inputs:
                 self._brought.entry = target
 
 
-def blob_key(request: AttemptRequest, digest: str) -> str:
-    """Where an upload of the owner's lies."""
-    return request.blob_prefix + digest.removeprefix("sha256:")
-
-
 def _bytes_allowed(disk: str | None) -> int:
     """How far a folder may unpack."""
-    return min(MAX_BYTES, byte_count(disk)) if disk else MAX_BYTES
+    return min(MAX_BYTES, optional_bytes(disk) or MAX_BYTES)
 
 
 def _allowed(item: UriInput, rules: FetchRules) -> None:
@@ -298,17 +197,3 @@ def copy_object(
     except KeyMissing:
         raise lost(what) from None
     os.chmod(target, _READ_ONLY)
-
-
-def lost(what: str) -> BackendError:
-    """That something the job needs is gone."""
-    return BackendError(f"The object store no longer has {what}.", remedy="Submit the job again.", permanent=True)
-
-
-def _collision(path: str, other: str) -> BackendError:
-    problem = "two inputs have this path" if path == other else f"{other!r} on its way is a file, another input"
-    return BackendError(
-        f"The input {path!r} can't be placed: {problem}.",
-        remedy="Give one of them another path.",
-        permanent=True,
-    )

@@ -13,25 +13,23 @@ from typing import Any
 
 from ...resources.names import attempt_prefix
 from ...resources.profile import Profile
-from ...resources.quantity import byte_count
 from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptSource, TrainJob
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRef, AttemptRequest, BackendError
 from ..environments import named
+from ..orders import Place, blob_key, described, lost, one_cell, optional_bytes, time_limit
 from . import cgroups
 from .environments.box import BuildFailed
 from .environments.cache import Environments
 from .environments.recipes import Found
 from .fetch import FetchRules
 from .folder import Folder
-from .inputs import Inputs, blob_key, copy_object, lost
+from .inputs import Inputs, copy_object
 from .limits import Limits
 from .probe import Offer
 from .runtime import Runtime, package_folder
 from .sandbox import LAUNCH_ENV, MARK, RUNNER, Inside, bwrap_argv, places
 
-RUNNER_PROTOCOL = 1
-RUNNER_GRACE_SECONDS = 8
 REQUEST = "request.json"
 NOTED_SECONDS = 2.0
 """Inputs that take longer are told of."""
@@ -162,43 +160,27 @@ def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on:
     where = _Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
     brought = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on).bring()
     _write_notebook(folder, request, settings.store, brought.entry)
-    limits = _limits(job.spec.resources, job, request, settings)
+    limits = _limits(job.spec.resources, request, settings)
     rlimits = _rlimits(limits, settings)
-    environment = {item.name: item.value for item in request.profile.spec.environment.env}
-    environment.update((item.name, item.value) for item in job.spec.environment.env)
-    described = {
-        "runnerProtocol": RUNNER_PROTOCOL,
-        "uid": request.ref.uid,
-        "attempt": request.ref.attempt,
-        "name": job.metadata.name,
-        "language": job.spec.environment.language or "python",
-        "kernel": job.spec.environment.kernel,
-        "interpreter": found.interpreter,
-        "libraries": list(found.libraries),
-        "jars": list(found.jars),
-        "notebook": where.job("notebook.ipynb"),
-        "work": where.work,
-        "out": where.out,
-        "inputs": brought.files,
-        "parameters": job.spec.parameters,
-        "variables": brought.variables,
-        "results": job.spec.outputs.names,
-        "environment": environment,
-        "threads": max(1, -(-job.spec.resources.cpu_millis // 1000)),
-        "memoryBytes": limits.memory_bytes,
-        "seed": job.spec.seed,
-        "drop": None,
-        "rlimits": rlimits,
-        "graceSeconds": RUNNER_GRACE_SECONDS,
-    }
-    folder.write("in/job.json", described, mode=0o644)
-    orders = _orders(folder, request, settings, limits, where, found)
-    orders["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
-    orders["inputs"] = [item["path"] for item in brought.files]
-    orders["conditions"] += brought.conditions
+    place = Place(
+        notebook=where.job("notebook.ipynb"),
+        work=where.work,
+        out=where.out,
+        inputs=brought.files,
+        variables=brought.variables,
+        rlimits=rlimits,
+        interpreter=found.interpreter,
+        libraries=tuple(found.libraries),
+        jars=tuple(found.jars),
+    )
+    folder.write("in/job.json", described(request, place), mode=0o644)
+    told = _orders(folder, request, settings, limits, where, found)
+    told["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
+    told["inputs"] = [item["path"] for item in brought.files]
+    told["conditions"] += brought.conditions
     if seconds_since_asked(folder) > NOTED_SECONDS:
-        orders["conditions"].append(inputs_ready(True))
-    folder.write("attempt.json", orders, durable=True)
+        told["conditions"].append(inputs_ready(True))
+    folder.write("attempt.json", told, durable=True)
 
 
 def _environment(request: AttemptRequest, settings: Settings) -> Found:
@@ -290,21 +272,17 @@ def _standing(offer: Offer) -> list[dict[str, str]]:
     return [{"type": "Isolated", "status": "False", "reason": "ProcessOnly", "message": message}]
 
 
-def _limits(resources: Resources, job: TrainJob, request: AttemptRequest, settings: Settings) -> Limits:
-    def count(text: str | None) -> int | None:
-        return None if text is None else byte_count(text)
-
-    profile = request.profile.spec
+def _limits(resources: Resources, request: AttemptRequest, settings: Settings) -> Limits:
     return Limits(
-        memory_bytes=count(resources.memory),
+        memory_bytes=optional_bytes(resources.memory),
         processes=resources.processes,
-        disk_bytes=count(resources.disk),
-        file_size_bytes=count(resources.file_size),
+        disk_bytes=optional_bytes(resources.disk),
+        file_size_bytes=optional_bytes(resources.file_size),
         open_files=resources.open_files,
-        shm_bytes=count(resources.shm) or 64 * 2**20,
-        log_bytes=count(resources.log) or 64 * 2**20,
+        shm_bytes=optional_bytes(resources.shm) or 64 * 2**20,
+        log_bytes=optional_bytes(resources.log) or 64 * 2**20,
         cpu_millis=resources.cpu_millis,
-        time_limit_seconds=job.spec.time_limit_seconds or profile.time_limit_seconds,
+        time_limit_seconds=time_limit(request),
         startup_seconds=settings.startup_seconds,
         grace_seconds=settings.grace_seconds,
     )
@@ -344,16 +322,3 @@ def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, 
     with open(target, "wb") as file:
         file.write(text)
     os.chmod(target, 0o644)
-
-
-def one_cell(code: str, cell_id: str) -> dict[str, Any]:
-    """A notebook (nbformat 4.5) of one cell of code."""
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "id": cell_id,
-        "metadata": {},
-        "source": code,
-        "outputs": [],
-        "execution_count": None,
-    }
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}

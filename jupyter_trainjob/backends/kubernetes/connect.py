@@ -1,0 +1,413 @@
+"""Requests to a Kubernetes API server: raw JSON, with a time limit, tried again where that helps, honest where not.
+
+``kubernetes.aio`` finds the server and the credentials (kubeconfig, exec plugins, a pod's service account) and holds
+the connections; its typed objects are not used here: reading them costs many times what reading JSON does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from ..base import BackendError
+
+REQUEST_SECONDS = 20.0
+"""One request, all in all."""
+PATIENCE_SECONDS = 15.0
+"""So long a request is tried again; whoever asked has others to look after."""
+LONGEST_PAUSE_SECONDS = 10.0
+RELOAD_SECONDS = 10.0
+"""Credentials are read anew at most this often."""
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+_VALUES = frozenset({404, 409})
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get at the API server. All empty: a pod's own service account, else the usual kubeconfig."""
+
+    kubeconfig: str = ""
+    context: str = ""
+
+    @property
+    def file(self) -> str | None:
+        """The kubeconfig's path; None for the usual one."""
+        return str(Path(self.kubeconfig).expanduser()) if self.kubeconfig else None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server said: ``code`` is 2xx, or 404 or 409 for the caller to judge; ``body`` is an object or Status."""
+
+    code: int
+    body: dict[str, Any] = field(default_factory=dict)
+    after: float | None = None
+    """After so many seconds the server wants to be asked again."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return 200 <= self.code < 300
+
+
+class Refused(BackendError):
+    """The server answered, and not with what was wanted. ``status`` is HTTP's; ``after`` as in :class:`Reply`."""
+
+    def __init__(self, message: str, reply: Reply, *, remedy: str = "", permanent: bool = False) -> None:
+        super().__init__(message, remedy=remedy, permanent=permanent)
+        self.status = reply.code
+        self.after = reply.after
+
+
+class Expired(Exception):
+    """The place in the server's history that was asked for is no longer there (410)."""
+
+
+class Connection:
+    """One API server. Made on the event loop by :meth:`open`; safe for many tasks.
+
+    Every request may be repeated: names are ours, so one that went through although its answer was lost is seen as 409
+    (create) or 404 (delete). :attr:`requests` counts all that were sent.
+    """
+
+    def __init__(self, access: Access, client: Any) -> None:
+        self._access = access
+        self._client = client
+        self._loaded = time.monotonic()
+        self._reloading = asyncio.Lock()
+        self.requests = 0
+
+    @classmethod
+    async def open(cls, access: Access) -> Connection:
+        """Read the credentials; sends nothing yet. Raises :class:`BackendError` where they can't be used."""
+        return cls(access, await _load(access))
+
+    @property
+    def address(self) -> str:
+        """The server's URL."""
+        return str(self._client.configuration.host)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Reply:
+        """Send it, again and again for ``patience`` seconds while the server is away, busy or broken.
+
+        Raises :class:`BackendError`, permanent where the request itself is refused as wrong, and :class:`Expired`.
+        """
+        until = time.monotonic() + patience
+        tries, reloaded = 0, False
+        while True:
+            tries += 1
+            try:
+                reply = await self._once(method, path, query, body, content_type, accept)
+                if reply.code not in _AGAIN and (reply.code != 401 or reloaded):
+                    return _judged(reply, self.address)
+                failure: BackendError = refusal(reply, self.address)
+                wait = back_off(tries) if reply.after is None else reply.after
+                if reply.code == 401:
+                    reloaded, wait = True, 0.0
+                    await self._reload()
+            except OTHER_FAILURES as error:
+                failure, wait = unreachable(error, self.address), back_off(tries)
+                if failure.permanent:
+                    raise failure from error
+            if time.monotonic() + wait > until:
+                raise failure
+            await asyncio.sleep(wait)
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Mapping[str, str], silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of an answer that goes on and on; broken off after ``silence`` seconds without a byte.
+
+        One try. Raises :class:`BackendError` and :class:`Expired`.
+        """
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=silence)
+        try:
+            response = await self._send("GET", path, query, None, JSON, JSON, timeout)
+            try:
+                if response.status != 200:
+                    reply = await _read(response)
+                    if reply.code == 401:
+                        await self._reload()
+                    if reply.code == 410:
+                        raise Expired(_message(reply))
+                    raise refusal(reply, self.address)
+                _keep_alive(response)
+                yield _lines(response.content)
+            finally:
+                response.close()
+        except OTHER_FAILURES as error:
+            raise unreachable(error, self.address) from error
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: dict[str, Any] | None,
+        content_type: str,
+        accept: str,
+    ) -> Reply:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        response = await self._send(method, path, query, body, content_type, accept, timeout)
+        try:
+            return await _read(response)
+        finally:
+            response.release()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: dict[str, Any] | None,
+        content_type: str,
+        accept: str,
+        timeout: Any,
+    ) -> Any:
+        self.requests += 1
+        client = self._client
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "jupyter-trainjob"}
+        for name in ("BearerToken", "BasicToken"):
+            setting = (await client.configuration.auth_settings()).get(name)
+            if setting and setting["value"]:
+                headers["Authorization"] = setting["value"]
+        url = client.configuration.host + path + ("?" + urlencode(query) if query else "")
+        answer = await client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeout)
+        return answer.response
+
+    async def _reload(self) -> None:
+        """Read the credentials anew: tokens and certificates are exchanged while a server runs."""
+        async with self._reloading:
+            if time.monotonic() - self._loaded < RELOAD_SECONDS:
+                return
+            old, self._client = self._client, await _load(self._access)
+            self._loaded = time.monotonic()
+        # Streams of the old one end by themselves: closing it would cut requests that are under way.
+        asyncio.get_running_loop().call_later(2 * REQUEST_SECONDS, lambda: _close_later(old))
+
+
+def _close_later(client: Any) -> None:
+    task: asyncio.Future[None] = asyncio.ensure_future(client.close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()
+
+
+def back_off(tries: int, *, longest: float = LONGEST_PAUSE_SECONDS) -> float:
+    """Seconds to wait after the ``tries``-th failure in a row: growing, and never the same for two servers."""
+    return min(longest, 0.1 * 2.0 ** min(tries, 20)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+async def _load(access: Access) -> Any:
+    try:
+        return await asyncio.to_thread(_make, access, await _configuration(access))
+    except (OSError, ssl.SSLError) as error:
+        raise BackendError(
+            f"The certificates that {_named(access)} names can't be used: {error}.",
+            remedy="Mend it, or get a new one from the cluster's operator.",
+            permanent=True,
+        ) from error
+
+
+def _make(access: Access, configuration: Any) -> Any:
+    from kubernetes.aio.client import ApiClient
+
+    return ApiClient(configuration)
+
+
+def _import() -> tuple[Any, Any]:
+    try:
+        from kubernetes.aio import client, config
+    except ImportError as error:
+        raise BackendError(
+            f"The Kubernetes client can't be imported ({error}).",
+            remedy='Install it: pip install "jupyter_trainjob[kubernetes]".',
+            permanent=True,
+        ) from error
+    return client, config
+
+
+async def _configuration(access: Access) -> Any:
+    client, config = await asyncio.to_thread(_import)  # it takes most of a second
+    made = client.Configuration()
+    made.host = ""
+    try:
+        if not access.kubeconfig and not access.context and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            config.load_incluster_config(client_configuration=made)
+        else:
+            await config.load_kube_config(
+                config_file=access.file,
+                context=access.context or None,
+                client_configuration=made,
+                persist_config=False,
+            )
+    except (config.ConfigException, OSError, ValueError) as error:
+        raise BackendError(
+            f"{_named(access).capitalize()} can't be used: {error}.",
+            remedy="Name a kubeconfig and a context that kubectl works with, or run the server in a pod with a service "
+            "account.",
+            permanent=True,
+        ) from error
+    if not made.host:
+        raise BackendError(f"{_named(access).capitalize()} names no server.", permanent=True)
+    return made
+
+
+def _named(access: Access) -> str:
+    if not access.kubeconfig and not access.context and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "the pod's service account"
+    where = access.kubeconfig or os.environ.get("KUBECONFIG", "") or "~/.kube/config"
+    return f"the kubeconfig {where}" + (f" (context {access.context!r})" if access.context else "")
+
+
+async def _read(response: Any) -> Reply:
+    return Reply(response.status, _json(await response.read()), _retry_after(response.headers.get("Retry-After")))
+
+
+def _keep_alive(response: Any) -> None:
+    """A server that vanished without a word is to be noticed before its next bookmark is due."""
+    held = response.connection.transport.get_extra_info("socket") if response.connection is not None else None
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if held is not None and hasattr(socket, name):
+            held.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = {"message": data[:500].decode("utf-8", "replace").strip()}
+    return found if isinstance(found, dict) else {}
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Seconds; spread a little, so that not all who were sent away come back at once."""
+    if text is None or not text.strip().isdigit():
+        return None
+    return float(text) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
+
+
+async def _lines(content: Any) -> AsyncIterator[bytes]:
+    """Cut by hand: aiohttp's own ``readline`` gives up on lines beyond its buffer."""
+    rest: list[bytes] = []
+    async for piece in content.iter_any():
+        head, newline, tail = piece.partition(b"\n")
+        while newline:
+            yield b"".join([*rest, head])
+            rest = []
+            head, newline, tail = tail.partition(b"\n")
+        if head:
+            rest.append(head)
+
+
+# What it means
+
+
+def _judged(reply: Reply, address: str) -> Reply:
+    if reply.ok or reply.code in _VALUES:
+        return reply
+    if reply.code == 410:
+        raise Expired(_message(reply))
+    raise refusal(reply, address)
+
+
+def refusal(reply: Reply, address: str) -> Refused:
+    """Why the server at ``address`` does not do it."""
+    said, where = _message(reply), f"The Kubernetes API server at {address}"
+    remedy, permanent = "", False
+    if reply.code == 401:
+        text = f"{where} does not accept our credentials (401)"
+        remedy = "They may have expired: log in again, or get a new kubeconfig or token."
+    elif reply.code == 403 and "exceeded quota" in said:
+        text = "The namespace's quota does not allow it"
+    elif reply.code == 403:
+        text = f"{where} forbids it (403)"
+        remedy = "Give this server's account that right: `jupyter trainjob deploy --dry-run` prints all it needs."
+    elif reply.code in (400, 413, 415, 422):
+        text, permanent = f"{where} refuses the object ({reply.code})", True
+    elif reply.code == 429:
+        text = f"{where} is too busy (429)"
+    else:
+        text = f"{where} failed ({reply.code})"
+    return Refused(f"{text}: {said}.", reply, remedy=remedy, permanent=permanent)
+
+
+def _message(reply: Reply) -> str:
+    return str(reply.body.get("message") or reply.body.get("reason") or "no reason given").rstrip(".")[:1000]
+
+
+def _failures() -> tuple[type[BaseException], ...]:
+    try:
+        import aiohttp
+    except ImportError:
+        return (OSError, asyncio.TimeoutError)
+    return (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
+
+OTHER_FAILURES = _failures()
+"""What may go wrong on the way to the server and back."""
+
+
+def unreachable(error: BaseException, address: str) -> BackendError:
+    """Why there is no answer from the server at ``address``."""
+    where = f"The Kubernetes API server at {address}"
+    cause = _certificate_error(error)
+    if cause is not None:
+        return BackendError(
+            f"{where} shows a certificate that can't be trusted: {cause.verify_message or cause}.",
+            remedy="The kubeconfig's certificate-authority(-data) must be the cluster's own, and its server the name "
+            "that the certificate is for.",
+            permanent=True,
+        )
+    if isinstance(error, asyncio.TimeoutError):
+        return BackendError(f"{where} does not answer in time.", remedy="Look whether it is overloaded or cut off.")
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
+        return BackendError(
+            f"{where} can't be reached: the connection was refused.",
+            remedy="Look whether it runs, and whether the kubeconfig names the right address and port.",
+        )
+    return BackendError(f"{where} can't be reached: {str(error) or type(error).__name__}.")
+
+
+def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    at: BaseException | None = error
+    for _ in range(5):
+        if isinstance(at, ssl.SSLCertVerificationError):
+            return at
+        if at is None:
+            return None
+        at = getattr(at, "certificate_error", None) or at.__cause__
+    return None

@@ -1,0 +1,279 @@
+"""One list, then one watch a kind: what the cluster has is known here without ever asking twice.
+
+A :class:`Watch` keeps a trimmed copy of each object and says when one changed. A watch that breaks goes on where it
+was; one that was away for too long (410) lists once more. Whether the copy is current is told, never assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ..base import BackendError
+from .connect import Connection, Expired, Refused, back_off
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+PAGE = 500
+WATCH_SECONDS = (300, 600)
+"""After so long the server ends a watch, and it is begun again where it was."""
+SILENCE_SECONDS = 130.0
+"""Bookmarks come about once a minute: a watch that says nothing for so long is dead."""
+QUIET_SECONDS = 10.0
+"""So long without a watch is told nobody: servers restart."""
+FORBIDDEN_SECONDS = 300.0
+SHORT_SECONDS = 1.0
+"""A watch that ends sooner without a word was refused politely."""
+RELIST_FAILURES = 8
+_METADATA = (
+    "name",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "labels",
+    "annotations",
+    "ownerReferences",
+)
+
+
+def trimmed(found: Object, *spec: str) -> Object:
+    """What is kept of an object: names, labels and such, these keys of its ``spec``, and its ``status``."""
+    meta, wanted = found.get("metadata", {}), found.get("spec", {})
+    return {
+        "metadata": {key: meta[key] for key in _METADATA if key in meta},
+        "spec": {key: wanted[key] for key in spec if key in wanted},
+        "status": found.get("status", {}),
+    }
+
+
+class Watch:
+    """All objects of one kind, by name, as the server last told of them.
+
+    ``path``: of the list, such as ``/apis/batch/v1/namespaces/jobs/jobs``. ``what``: for people, such as ``Jobs``.
+    ``trim``: makes what is kept. ``changed(old, new)`` is called on the loop for every change; ``new`` is None for
+    an object that is gone. ``lags``: the latest times in seconds from an answer to one of our own writes until the
+    watch told of it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        path: str,
+        *,
+        what: str,
+        selector: str = "",
+        trim: Callable[[Object], Object],
+        changed: Callable[[Object | None, Object | None], None] = lambda old, new: None,
+    ) -> None:
+        self.what = what
+        self.objects: dict[str, Object] = {}
+        self.lists = 0
+        self.lags: deque[float] = deque(maxlen=1000)
+        self.failure: BackendError | None = None
+        self.first_word = asyncio.Event()
+        """Set by the first list, and by the first failure."""
+        self.synced = False
+        """Whether :attr:`objects` was ever complete. It is current while :meth:`trouble` is empty."""
+        self._connection, self._path = connection, path
+        self._selector, self._trim, self._changed = selector, trim, changed
+        self._version = ""
+        self._put: dict[str, float] = {}
+        self._dropped: set[str] = set()
+        self._following = False
+        self._away_since = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to list and watch, for ever."""
+        self._task = asyncio.create_task(self._run(), name=f"watch-{self.what}")
+
+    async def stop(self) -> None:
+        """Leave off."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    @property
+    def away_seconds(self) -> float:
+        """For how long nothing could be heard; 0 while a watch stands."""
+        return 0.0 if self._following else time.monotonic() - self._away_since
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether we may not look."""
+        return isinstance(self.failure, Refused) and self.failure.status == 403
+
+    def trouble(self) -> str:
+        """In a sentence, why :attr:`objects` may be old; empty while all is well."""
+        away = self.away_seconds
+        if away < QUIET_SECONDS:
+            return ""
+        since = f"for {away:.0f} s, and what is told of them may be old" if self.synced else "yet"
+        why = f": {self.failure}" if self.failure is not None else "."
+        return f"{self.what} of the cluster could not be followed {since}{why}"
+
+    def put(self, found: Object) -> None:
+        """Take in the answer to a write of ours: the watch tells of it only later."""
+        meta = found.get("metadata", {})
+        name = meta.get("name", "")
+        if self._is_newer(found):
+            self._put[name] = time.monotonic()
+            self._set(name, self._trim(found))
+
+    def drop(self, name: str) -> None:
+        """Forget an object that we had deleted, whatever is still told of it."""
+        old = self.objects.pop(name, None)
+        if old is not None:
+            self._dropped.add(old["metadata"].get("uid", ""))
+            self._changed(old, None)
+
+    # Behind it
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            failed, after = False, None
+            began = time.monotonic()
+            try:
+                if not self._version:
+                    await self._list()
+                told = await self._follow()
+                failed = not told and time.monotonic() - began < SHORT_SECONDS
+            except Expired:
+                log.info("The watch of %s was away for too long, and lists them anew.", self.what)
+                self._version = ""
+                failed = failures > 0
+            except BackendError as error:
+                failed = True
+                after = self._failed(error)
+            except Exception as error:  # whatever a server says that is none: told, and tried again
+                log.exception("The watch of %s broke", self.what)
+                self._version, failed = "", True
+                self._failed(BackendError(f"What the API server said could not be read: {error!r}."))
+            failures = failures + 1 if failed else 0
+            if failures >= RELIST_FAILURES:
+                self._version = ""
+            if failed:
+                await asyncio.sleep(max(after or 0.0, back_off(failures)))
+
+    def _failed(self, error: BackendError) -> float | None:
+        if self.failure is None or str(self.failure) != str(error):
+            log.warning("%s can't be followed now, and will be tried again: %s", self.what, error)
+        self.failure = error
+        self.first_word.set()
+        if self.forbidden:
+            return FORBIDDEN_SECONDS
+        return error.after if isinstance(error, Refused) else None
+
+    async def _list(self) -> None:
+        """All of them, in pages; what is no longer there is gone."""
+        self.lists += 1
+        found: dict[str, Object] = {}
+        query = {"limit": str(PAGE), **self._query()}
+        while True:
+            reply = await self._connection.request("GET", self._path, query=query, patience=0.0)
+            if not reply.ok:
+                raise BackendError(f"{self.what} can't be listed: the API server does not know {self._path}.")
+            for item in reply.body.get("items") or []:
+                found[item["metadata"]["name"]] = item
+            meta = reply.body.get("metadata", {})
+            if not meta.get("continue"):
+                break
+            query["continue"] = meta["continue"]
+        self._version = meta["resourceVersion"]
+        reached = _number(self._version)
+        for name, old in list(self.objects.items()):
+            if name not in found and _number(old["metadata"].get("resourceVersion")) <= reached:
+                self._gone(name, old)
+        for name, item in found.items():
+            self._see(name, item)
+        self._dropped.clear()
+        self.synced = True
+        self._word()
+
+    async def _follow(self) -> int:
+        """Watch until the server ends it; how many events it had."""
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),  # noqa: S311 - no secret
+            **self._query(),
+        }
+        count = 0
+        try:
+            async with self._connection.stream(self._path, query, SILENCE_SECONDS) as lines:
+                self._following = True
+                self._word()
+                async for line in lines:
+                    if line.strip():
+                        count += 1
+                        self._event(json.loads(line))
+        finally:
+            if self._following:
+                self._following, self._away_since = False, time.monotonic()
+        return count
+
+    def _event(self, event: Object) -> None:
+        kind, found = event.get("type"), event.get("object", {})
+        if kind == "ERROR":
+            text = str(found.get("message") or found.get("reason") or found)
+            if found.get("code") == 410:
+                raise Expired(text)
+            raise BackendError(f"The API server ended the watch of {self.what}: {text[:500]}.")
+        meta = found["metadata"]
+        if kind in ("ADDED", "MODIFIED"):
+            self._see(meta["name"], found)
+        elif kind == "DELETED":
+            self._dropped.discard(meta.get("uid", ""))
+            if self._is_newer(found):
+                self._gone(meta["name"], self._trim(found))
+        self._version = meta["resourceVersion"]
+
+    def _see(self, name: str, found: Object) -> None:
+        at = self._put.pop(name, None)
+        if at is not None:
+            self.lags.append(time.monotonic() - at)
+        if found["metadata"].get("uid", "") not in self._dropped and self._is_newer(found):
+            self._set(name, self._trim(found))
+
+    def _set(self, name: str, new: Object) -> None:
+        old = self.objects.get(name)
+        if old is not None and old["metadata"].get("uid") != new["metadata"].get("uid"):
+            self._gone(name, old)
+            old = None
+        self.objects[name] = new
+        self._changed(old, new)
+
+    def _gone(self, name: str, last: Object) -> None:
+        self._put.pop(name, None)
+        if self.objects.pop(name, None) is not None:
+            self._changed(last, None)
+
+    def _is_newer(self, found: Object) -> bool:
+        meta = found.get("metadata", {})
+        known = self.objects.get(meta.get("name", ""))
+        return known is None or _number(meta.get("resourceVersion")) > _number(known["metadata"].get("resourceVersion"))
+
+    def _word(self) -> None:
+        self.failure = None
+        self.first_word.set()
+
+    def _query(self) -> dict[str, str]:
+        return {"labelSelector": self._selector} if self._selector else {}
+
+
+def _number(version: str | None) -> int:
+    """Versions of one kind can be compared as numbers (Kubernetes ≥ 1.35 says so, and it was always so with etcd)."""
+    return int(version) if version and version.isdigit() else 0

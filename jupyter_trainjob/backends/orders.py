@@ -1,0 +1,230 @@
+"""What every backend makes of a request: the runner's orders, and which stored objects are the job's inputs.
+
+``job.json`` is the contract with the runner and the same everywhere; where things lie is each backend's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..resources.names import attempt_prefix
+from ..resources.quantity import byte_count
+from ..resources.source import WHOLE_FOLDER
+from ..resources.trainjob import (
+    FolderSource,
+    NotebookSource,
+    OutputInput,
+    ScriptSource,
+    UploadInput,
+    VariablesInput,
+)
+from ..storage.base import KeyMissing, ObjectStore
+from .base import AttemptRequest, BackendError
+from .local.limits import size as size_text
+
+RUNNER_PROTOCOL = 1
+RUNNER_GRACE_SECONDS = 8
+MAX_INPUT_FILES = 50_000
+VARIABLE_SUFFIXES = {"cloudpickle": "pkl", "frame": "csv", "json": "json"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the job sees its things, and what is set for it."""
+
+    notebook: str
+    work: str
+    out: str
+    inputs: list[dict[str, str]] = field(default_factory=list)
+    """``{"path", "source"}``: where it appears, and where it lies as the job sees it."""
+    variables: list[dict[str, Any]] = field(default_factory=list)
+    rlimits: dict[str, int | None] = field(default_factory=dict)
+    interpreter: str = ""
+    libraries: tuple[str, ...] = ()
+    jars: tuple[str, ...] = ()
+
+
+def described(request: AttemptRequest, place: Place) -> dict[str, Any]:
+    """``job.json``."""
+    job = request.job
+    environment = {item.name: item.value for item in request.profile.spec.environment.env}
+    environment.update((item.name, item.value) for item in job.spec.environment.env)
+    return {
+        "runnerProtocol": RUNNER_PROTOCOL,
+        "uid": request.ref.uid,
+        "attempt": request.ref.attempt,
+        "name": job.metadata.name,
+        "language": job.spec.environment.language or "python",
+        "kernel": job.spec.environment.kernel,
+        "interpreter": place.interpreter,
+        "libraries": list(place.libraries),
+        "jars": list(place.jars),
+        "notebook": place.notebook,
+        "work": place.work,
+        "out": place.out,
+        "inputs": place.inputs,
+        "parameters": job.spec.parameters,
+        "variables": place.variables,
+        "results": job.spec.outputs.names,
+        "environment": environment,
+        "threads": max(1, -(-job.spec.resources.cpu_millis // 1000)),
+        "memoryBytes": optional_bytes(job.spec.resources.memory),
+        "seed": job.spec.seed,
+        "drop": None,
+        "rlimits": place.rlimits,
+        "graceSeconds": RUNNER_GRACE_SECONDS,
+    }
+
+
+def one_cell(code: str, cell_id: str) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) of one cell of code."""
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": cell_id,
+        "metadata": {},
+        "source": code,
+        "outputs": [],
+        "execution_count": None,
+    }
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
+
+
+def time_limit(request: AttemptRequest) -> int | None:
+    """Seconds that the code may run: the job's own, else its profile's."""
+    return request.job.spec.time_limit_seconds or request.profile.spec.time_limit_seconds
+
+
+def optional_bytes(text: str | None) -> int | None:
+    """A quantity of bytes; None where there is none."""
+    return None if text is None else byte_count(text)
+
+
+# Inputs
+
+
+@dataclass(frozen=True)
+class StoredInput:
+    """One object of the store that the job is to get. ``path`` is empty for variables; ``what`` names it to people."""
+
+    path: str
+    key: str
+    what: str
+    size: int
+
+
+class StoredInputs:
+    """Which objects a request's inputs name. Blocks; raises :class:`BackendError` and ``StoreError``."""
+
+    def __init__(self, request: AttemptRequest, store: ObjectStore, backend: str) -> None:
+        self._request, self._store, self._backend = request, store, backend
+        self.limit = optional_bytes(request.job.spec.resources.disk)
+
+    def source(self) -> StoredInput | None:
+        """The object that the job's source lies in; None for a cell, whose code is in the job."""
+        source = self._request.job.spec.source
+        if not isinstance(source, (NotebookSource, ScriptSource, FolderSource)):
+            return None
+        return self.stat(blob_key(self._request, source.digest), f"the {source.type}")
+
+    def of(self, item: Any) -> Iterator[StoredInput]:
+        """What an input names."""
+        if isinstance(item, VariablesInput):
+            yield self.stat(blob_key(self._request, item.digest), f"the variables {', '.join(item.names)}")
+        elif isinstance(item, UploadInput):
+            yield self.stat(blob_key(self._request, item.digest), f"the input {item.path!r}", item.path)
+        elif isinstance(item, OutputInput):
+            yield from self._outputs(item)
+        else:
+            raise BackendError(
+                f"The backend {self._backend!r} can't bring inputs of type {item.type!r} yet.",
+                remedy="Upload the file and name it as an input.",
+                permanent=True,
+            )
+
+    def stat(self, key: str, what: str, path: str = "") -> StoredInput:
+        """The object under ``key``."""
+        try:
+            return StoredInput(path, key, what, self._store.stat(key).size)
+        except KeyMissing:
+            raise lost(what) from None
+
+    def check_room(self, needed: int, *, more: bool = False) -> None:
+        """``more``: they are still coming, so that what they need is not known."""
+        if self.limit is None or needed <= self.limit:
+            return
+        words = f"more than {size_text(self.limit)}" if more else size_text(needed)
+        raise BackendError(
+            f"The inputs have {words} together, and the job has {size_text(self.limit)} of disk.",
+            remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk (resources.disk), or name "
+            "fewer inputs.",
+            permanent=True,
+        )
+
+    def _outputs(self, item: OutputInput) -> Iterator[StoredInput]:
+        """One file, or all below a folder, of an attempt that the controller has settled on."""
+        if item.attempt is None:
+            raise BackendError(f"It is not known which attempt of job {item.job} {item.path!r} is of.", permanent=True)
+        prefix = f"{attempt_prefix(item.job, item.attempt)}files/"
+        if item.file != WHOLE_FOLDER:
+            if self._store.exists(prefix + item.file):
+                yield self.stat(prefix + item.file, f"the input {item.path!r}", item.path)
+                return
+            prefix += f"{item.file}/"
+        count = 0
+        for count, info in enumerate(self._store.list(prefix), 1):  # noqa: B007 - counted for what comes behind
+            path = f"{item.path}/{info.key.removeprefix(prefix)}"
+            yield StoredInput(path, info.key, f"the input {path!r}", info.size)
+        if not count:
+            what = "no files" if item.file == WHOLE_FOLDER else f"no file {item.file!r}"
+            raise BackendError(
+                f"Attempt {item.attempt} of job {item.job} left {what}, which was to be the input {item.path!r}.",
+                permanent=True,
+            )
+
+
+class Paths:
+    """The paths at which inputs appear: each once, and none below a file."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+
+    def claim(self, path: str) -> None:
+        """Take ``path``. Raises :class:`BackendError` where another input is in its way."""
+        above = path
+        while above := above.rpartition("/")[0]:
+            if self._taken.setdefault(above, "folder") == "file":
+                raise _collision(path, above)
+        if path in self._taken:
+            raise _collision(path, path)
+        self._taken[path] = "file"
+
+
+def check_count(count: int) -> None:
+    """Raises :class:`BackendError` where one more than ``count`` inputs would be too many."""
+    if count >= MAX_INPUT_FILES:
+        raise BackendError(
+            f"The inputs are more than {MAX_INPUT_FILES} files.",
+            remedy="Send them as an archive, and unpack it in the job.",
+            permanent=True,
+        )
+
+
+def blob_key(request: AttemptRequest, digest: str) -> str:
+    """Where an upload of the owner's lies."""
+    return request.blob_prefix + digest.removeprefix("sha256:")
+
+
+def lost(what: str) -> BackendError:
+    """That something the job needs is gone."""
+    return BackendError(f"The object store no longer has {what}.", remedy="Submit the job again.", permanent=True)
+
+
+def _collision(path: str, other: str) -> BackendError:
+    problem = "two inputs have this path" if path == other else f"{other!r} on its way is a file, another input"
+    return BackendError(
+        f"The input {path!r} can't be placed: {problem}.",
+        remedy="Give one of them another path.",
+        permanent=True,
+    )
