@@ -36,6 +36,11 @@ def is_name(text: str, maximum: int = NAME_MAX) -> bool:
     return len(text) <= maximum and _NAME.match(text) is not None
 
 
+def is_domain(text: str) -> bool:
+    """Whether ``text`` is a DNS subdomain: what most Kubernetes objects may be called."""
+    return len(text) <= 253 and _LABEL_PREFIX.match(text) is not None
+
+
 def full_name(short: str) -> str:
     """A full name for a short one: ``digits`` → ``digits-x7k2p``."""
     return f"{short}-" + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))

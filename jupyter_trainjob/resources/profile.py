@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from .base import Model, Resource, Status
+from .images import read_image
 from .isolation import Isolation
+from .names import is_domain, label_key_error, label_value_error
 from .trainjob import Environment, Network, Resources
+from .volumes import AllowedVolume
 
 
 def standard_resources() -> Resources:
@@ -26,6 +29,63 @@ def standard_resources() -> Resources:
     )
 
 
+class Toleration(Model):
+    """A taint of nodes that jobs of the profile put up with."""
+
+    key: str = Field(default="", description="Empty, with operator Exists: every taint.")
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(default="", description="Empty: all.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Toleration:
+        problem = label_key_error(self.key) if self.key else None
+        if problem:
+            raise ValueError(f"{self.key[:80]!r} is no key of a taint: {problem}")
+        if not self.key and self.operator != "Exists":
+            raise ValueError("a toleration without a key needs the operator Exists")
+        if self.operator == "Exists" and self.value:
+            raise ValueError("a toleration with the operator Exists has no value; leave it out, or write Equal")
+        if label_value_error(self.value):
+            raise ValueError(f"{self.value[:80]!r} is no value of a taint: {label_value_error(self.value)}")
+        return self
+
+
+class Placement(Model):
+    """On which nodes of a cluster, and how, jobs run. The backend ``local`` has one machine and looks at none of it."""
+
+    gpu_resource: str = Field(
+        default="",
+        description="What nodes call their GPUs, such as nvidia.com/gpu; empty: the backend's.",
+    )
+    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels that a node must have.")
+    tolerations: list[Toleration] = Field(default_factory=list, max_length=32)
+    runtime_class: str = Field(default="", description="RuntimeClass, such as gvisor; empty: the backend's.")
+
+    @field_validator("gpu_resource")
+    @classmethod
+    def _gpu_resource(cls, value: str) -> str:
+        if value and ("/" not in value or label_key_error(value) or value.split("/")[0].endswith("kubernetes.io")):
+            raise ValueError(f"{value[:80]!r} is no extended resource; write a name such as nvidia.com/gpu")
+        return value
+
+    @field_validator("node_selector")
+    @classmethod
+    def _node_selector(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            problem = label_key_error(key) or label_value_error(text)
+            if problem:
+                raise ValueError(f"node label {key[:80]}={text[:80]!r}: {problem}")
+        return value
+
+    @field_validator("runtime_class")
+    @classmethod
+    def _runtime_class(cls, value: str) -> str:
+        if value and not is_domain(value):
+            raise ValueError(f"{value[:80]!r} is no name of a RuntimeClass; write one such as 'gvisor'")
+        return value
+
+
 class ProfileSpec(Model):
     """What is wanted."""
 
@@ -41,6 +101,26 @@ class ProfileSpec(Model):
     max_time_limit_seconds: int | None = Field(default=None, ge=1)
     network: Network = Field(default_factory=Network)
     minimum_isolation: Literal[""] | Isolation = ""
+    placement: Placement = Field(default_factory=Placement)
+    volumes: list[AllowedVolume] = Field(
+        default_factory=list, max_length=32, description="What its jobs may mount; nothing else is."
+    )
+
+    @field_validator("environment")
+    @classmethod
+    def _environment(cls, value: Environment) -> Environment:
+        if value.image:
+            read_image(value.image)
+        return value
+
+    @field_validator("volumes")
+    @classmethod
+    def _volumes(cls, value: list[AllowedVolume]) -> list[AllowedVolume]:
+        names = [volume.name for volume in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two volumes are called {twice!r}; give each a name of its own")
+        return value
 
 
 class ProfileStatus(Status):
