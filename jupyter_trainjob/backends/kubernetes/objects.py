@@ -1,0 +1,264 @@
+"""From an attempt to the objects that run it in a cluster: one ``batch/v1`` Job and one Secret. Pure.
+
+Plain dicts in wire form. The names are the attempt's for ever, so that creating twice makes one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+from ...resources.images import image_problem, read_image
+from ...resources.names import is_name, slug
+from ...resources.profile import Toleration
+from ...resources.volumes import mounts
+from ..base import AttemptRef, AttemptRequest, BackendError
+from . import containers, volumes
+from .settings import KubernetesSettings
+from .volumes import Manifest
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "jupyter-trainjob"
+INSTALLATION = "jupyter-trainjob/installation"
+UID = "jupyter-trainjob/uid"
+ATTEMPT = "jupyter-trainjob/attempt"
+OWNER = "jupyter-trainjob/owner"
+QUEUE = "jupyter-trainjob/queue"
+NAMESPACE = "jupyter-trainjob/namespace"
+JOB = "jupyter-trainjob/job"
+"""Annotation: namespace and name of the job, for people."""
+ORDERS = "jupyter-trainjob/orders"
+"""Annotation: the digest of what the sidecar was told."""
+CANCELLED = "jupyter-trainjob/cancelled"
+"""Annotation: somebody cancelled the attempt, with what they said."""
+GAVE_UP = "jupyter-trainjob/gave-up"
+"""Annotation: it can't start, and why: ``{"limit", "message"}`` as JSON."""
+
+MAX_SECRET_BYTES = 1000 * 1000
+"""A Secret may have 1 MiB in all."""
+MAX_ANNOTATION = 4000
+_FAILURES: list[Manifest] = [
+    {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    {"action": "FailJob", "onExitCodes": {"containerName": containers.MAIN, "operator": "NotIn", "values": [0]}},
+]
+"""They change nothing but the Job's last word: it names the disruption or the exit code, when the pod is gone."""
+_KEEP_ON_NODE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+
+def labels(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, str]:
+    """What the objects of an attempt are found by."""
+    meta, spec = request.job.metadata, request.job.spec
+    return {
+        MANAGED_BY: MANAGER,
+        INSTALLATION: settings.installation_label,
+        UID: request.ref.uid,
+        ATTEMPT: str(request.ref.attempt),
+        OWNER: slug(meta.owner),
+        NAMESPACE: slug(meta.namespace),
+        QUEUE: slug(spec.queue or "default"),
+    }
+
+
+def selector(settings: KubernetesSettings) -> str:
+    """The label selector of all objects of this installation."""
+    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={settings.installation_label}"
+
+
+def ref_of(manifest: Manifest) -> AttemptRef | None:
+    """Which attempt an object of ours belongs to; None for one without our labels."""
+    found = manifest.get("metadata", {}).get("labels") or {}
+    try:
+        return AttemptRef(found[UID], int(found[ATTEMPT]))
+    except (KeyError, ValueError):
+        return None
+
+
+def user_id(ref: AttemptRef, settings: KubernetesSettings) -> int:
+    """As whom the attempt runs: the same for all where there is one id, else one of the range by its name."""
+    first, last = settings.user_ids
+    return first + int(hashlib.sha256(ref.name.encode()).hexdigest()[:12], 16) % (last - first + 1)
+
+
+def image(request: AttemptRequest, settings: KubernetesSettings) -> str:
+    """What the job runs in, by digest where that is known. :class:`BackendError` for what it may not, or has none."""
+    job, profile = request.job, request.profile
+    chosen = job.spec.environment.image or profile.spec.environment.image
+    language = job.spec.environment.language or profile.spec.environment.language or "python"
+    if not chosen:
+        chosen = settings.images.get(language, "")
+        if not chosen:
+            there = ", ".join(sorted(settings.images)) or "none"
+            raise BackendError(
+                f"There is no image for {language!r} in this cluster; there are images for: {there}.",
+                remedy="Choose an image (--image), another queue, or ask the operator for one.",
+                permanent=True,
+            )
+    elif chosen != profile.spec.environment.image and chosen not in settings.images.values():
+        problem = image_problem(chosen, settings.allowed_images, dict(settings.digests))
+        if problem:
+            raise BackendError(f"{problem[0].upper()}{problem[1:]}.", remedy="Choose one of these.", permanent=True)
+    name = read_image(chosen).name
+    recorded = job.status.image_digest
+    if recorded.startswith(f"{name}@sha256:"):  # an earlier attempt's: this one runs in the very same
+        return recorded
+    return settings.pinned(chosen)
+
+
+def needs_runner(image_name: str, settings: KubernetesSettings) -> bool:
+    """Whether an image is none of ours, which have the runner inside."""
+    ours = {read_image(text).name for text in (*settings.images.values(), settings.helper_image)}
+    return read_image(image_name).name not in ours
+
+
+def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest: str = "") -> Manifest:
+    """The Job. Raises :class:`BackendError` for what this cluster can't give the attempt."""
+    meta = request.job.metadata
+    annotations = {JOB: f"{meta.namespace}/{meta.name}"} | ({ORDERS: orders_digest} if orders_digest else {})
+    found = labels(request, settings)
+    limit = request.job.spec.time_limit_seconds or request.profile.spec.time_limit_seconds
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(request.ref, settings, found, annotations),
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            # Attempts are ours: the cluster starts none, not even while a lost pod is still ending.
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _FAILURES},
+            # Backstops: the limit is held in the pod, and we delete the Job when its result is in.
+            "activeDeadlineSeconds": limit + settings.startup_seconds + settings.termination_seconds,
+            "ttlSecondsAfterFinished": settings.ttl_seconds,
+            "template": {
+                "metadata": {"labels": found, "annotations": {**annotations, _KEEP_ON_NODE: "false"}},
+                "spec": _pod(request, settings),
+            },
+        },
+    }
+
+
+def secret(ref: AttemptRef, settings: KubernetesSettings, labels: dict[str, str], files: dict[str, bytes]) -> Manifest:
+    """The Secret that the sidecar reads. :class:`BackendError` where a cluster would not take it."""
+    size = sum(len(name) + len(data) for name, data in files.items())
+    if size > MAX_SECRET_BYTES:
+        raise BackendError(
+            f"What has to be told about this job takes {size} bytes, and a cluster takes {MAX_SECRET_BYTES} at most.",
+            remedy="Send its files as a folder instead of one by one, and long code as a file.",
+            permanent=True,
+        )
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": _metadata(ref, settings, labels, {}),
+        "data": {name: base64.b64encode(data).decode("ascii") for name, data in files.items()},
+    }
+
+
+def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
+    """``manifest``, to be removed by the cluster together with ``owner``, an object as the API server gave it back."""
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+    }
+    return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
+
+
+def cancel_patch(message: str) -> Manifest:
+    """A merge patch of the Job: somebody cancelled it."""
+    return {"metadata": {"annotations": {CANCELLED: message[:MAX_ANNOTATION]}}}
+
+
+def give_up_patch(why: dict[str, str]) -> Manifest:
+    """A merge patch of the Job: it can't start; ``why`` is ``{"limit", "message"}``. Suspended, so no pod stays."""
+    told = {"limit": why["limit"], "message": why["message"][:MAX_ANNOTATION]}
+    return {"metadata": {"annotations": {GAVE_UP: json.dumps(told)}}, "spec": {"suspend": True}}
+
+
+def _metadata(
+    ref: AttemptRef, settings: KubernetesSettings, found: dict[str, str], annotations: dict[str, str]
+) -> Manifest:
+    if not is_name(ref.name):
+        raise BackendError(f"{ref.name!r} is no name that a cluster takes.", permanent=True)
+    described: Manifest = {"name": ref.name, "namespace": settings.namespace, "labels": found}
+    return described | ({"annotations": annotations} if annotations else {})
+
+
+def _pod(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
+    chosen = image(request, settings)
+    inject = needs_runner(chosen, settings)
+    meta, profile = request.job.metadata, request.profile.spec
+    try:
+        mounted = mounts(request.job.spec.volumes, profile.volumes, meta.owner, meta.namespace)
+    except ValueError as error:
+        raise BackendError(f"The job's volumes can't be mounted: {error}.", permanent=True) from None
+    found = volumes.sizes(request.job, settings)
+    main_mounts = volumes.main_mounts(settings, mounted, inject=inject)
+    first = [containers.sidecar(request, settings, found, volumes.sidecar_mounts())]
+    pod: Manifest = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": settings.termination_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "shareProcessNamespace": False,
+        "dnsPolicy": settings.dns_policy,
+        "securityContext": _security(request.ref, settings),
+        "initContainers": [*first, *([containers.runner(settings)] if inject else [])],
+        "containers": [containers.main(request, settings, chosen, found, main_mounts, inject=inject)],
+        "volumes": volumes.pod_volumes(found, settings, secret=request.ref.name, mounts=mounted, inject=inject),
+        "tolerations": _tolerations([*settings.tolerations, *profile.placement.tolerations], settings),
+    }
+    return pod | _chosen(request, settings)
+
+
+def _chosen(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
+    """What is only there where somebody asked for it."""
+    placement = request.profile.spec.placement
+    wanted: dict[str, Any] = {
+        "nodeSelector": {**settings.node_selector, **placement.node_selector},
+        "runtimeClassName": placement.runtime_class or settings.runtime_class,
+        "priorityClassName": settings.priority_class,
+        "serviceAccountName": settings.service_account,
+        "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
+    }
+    if settings.dns_policy == "None":
+        wanted["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
+    found = {name: value for name, value in wanted.items() if value}
+    return found | ({} if settings.host_users is None else {"hostUsers": settings.host_users})
+
+
+def _security(ref: AttemptRef, settings: KubernetesSettings) -> Manifest:
+    user = user_id(ref, settings)
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": user,
+        "fsGroup": user,
+        # A course's volume of a million files must not be walked through at each start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _tolerations(wanted: list[Toleration], settings: KubernetesSettings) -> list[Manifest]:
+    found: list[Manifest] = []
+    for item in wanted:
+        one = {"key": item.key, "operator": item.operator, "value": item.value, "effect": item.effect}
+        one = {name: value for name, value in one.items() if value}
+        if one not in found:
+            found.append(one)
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        found.append(
+            {
+                "key": key,
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": settings.unreachable_seconds,
+            }
+        )
+    return found
