@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jupyter_trainjob.runner import languages
 from jupyter_trainjob.runner.told import Lines, Point, Points, Progress, parse
 
 from .harness import Ended, notebook, run
@@ -218,3 +222,36 @@ def test_r_logs_points_and_tells_progress(tmp_path: Path) -> None:
         assert [row[1] for row in found if row[0] == child] == [str(step) for step in range(1, 501)]
     assert found[-1] == ["printed", "", "7.0"]
     assert (1.0, "some words") in told(ended)
+
+
+R_AT_ONCE = r"""
+made <- new.env(parent = baseenv())
+sys.source(commandArgs(TRUE)[[1]], made, keep.source = FALSE)
+made$log_metric("50%s größe", 1/3, 2L)
+closeAllConnections()
+mine <- file("mine.txt", open = "w") # has now the number among R's connections that the file of points had
+made$log_metric("loss", 1/3, 1e20)
+cat("mine\n", file = mine)
+values <- stats::setNames(1:200 / 3, paste0("a metric whose name fills the buffer soon: ", 1:200))
+child <- function(i) for (s in 1:20) made$log_metrics(values, i)
+invisible(parallel::mclapply(1:3, child, mc.cores = 3))
+made$log_metric("loss", 7)
+tools::pskill(Sys.getpid(), tools::SIGKILL)
+"""
+
+
+@needs_r
+def test_each_point_of_r_is_in_the_file_at_once_and_whole(tmp_path: Path) -> None:
+    script, points = tmp_path / "log.R", tmp_path / "metrics.tsv"
+    script.write_text(R_AT_ONCE, encoding="utf-8")
+    agent = Path(languages.__file__).with_name("inkernel.R")
+    environment = {**os.environ, "TRAINJOB_METRICS": str(points), "LC_ALL": "C.UTF-8"}
+    ended = subprocess.run(["Rscript", str(script), str(agent)], cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    found = [line.split("\t") for line in points.read_text(encoding="utf-8").splitlines()]
+    assert {len(row) for row in found} == {4}
+    assert [(row[0], float(row[1]), float(row[2])) for row in found[:2]] == [("50%s größe", 2, 1 / 3), ("loss", 1e20, 1 / 3)]
+    assert found[-1][:3] == ["loss", "", "7"]
+    expected = {f"a metric whose name fills the buffer soon: {n}": 60 for n in range(1, 201)}
+    assert Counter(row[0] for row in found[2:-1]) == expected
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") in ("", "mine\n")

@@ -34,13 +34,15 @@ install <- function(the_mark, refusal, seed) {
 # What code in a job has of us, as in Python.
 
 points <- NULL # the file of points, once it is open
-names_seen <- new.env() # that were found to be fit for a metric
+points_number <- -1L # its number among R's connections
+points_id <- NULL # what tells it from another that has the number after it
+formats <- new.env() # by the name of a metric: of the usual line of it
 told_at <- -Inf
 told_text <- ""
 
 # Log one point of the metric `name`: `value` at `step` (the next one, if left out).
 log_metric <- function(name, value, step = NULL) {
-  append_points(point(name, value, step))
+  append_point(point(name, value, step))
   invisible()
 }
 
@@ -49,7 +51,7 @@ log_metrics <- function(values, step = NULL) {
   names <- names(values)
   if (is.null(names)) stop("log_metrics() takes named values, such as c(loss = 0.5, accuracy = 0.9)", call. = FALSE)
   lines <- vapply(seq_along(values), function(at) point(names[[at]], values[[at]], step), "")
-  if (length(lines) > 0L) append_points(paste(lines, collapse = "\n"))
+  for (line in lines) append_point(line)
   invisible()
 }
 
@@ -68,24 +70,39 @@ progress <- function(fraction, message = "") {
   invisible()
 }
 
+# The line of the file that is this point. A loop may ask for millions: the usual one, a measured value (which takes all
+# its digits) at a whole step, takes few calls of R's.
 point <- function(name, value, step) {
-  if (!(is.character(name) && length(name) == 1L && !is.na(name) && (nzchar(name) && !is.null(names_seen[[name]])))) {
+  if (!(is.character(name) && length(name) == 1L && !is.na(name) && nzchar(name) && !is.null(formats[[name]]))) {
     check_name(name)
   }
-  if (!((is.numeric(value) || is.logical(value)) && length(value) == 1L) || is.object(value)) {
-    kind <- if (length(value) == 1L || is.object(value)) class(value)[[1L]] else paste("vector of", length(value))
-    stop("log_metric('", name, "', ...) takes one number, not a ", kind, "; of a vector log its mean, say, or each ",
-      "element under a name of its own", call. = FALSE)
+  if (is.double(value) && length(value) == 1L && !is.object(value) && is.finite(value) && value != signif(value, 15L) &&
+    is.numeric(step) && length(step) == 1L && is.finite(step) && step == trunc(step) && abs(step) < 1e15) {
+    return(sprintf(formats[[name]], step, value, now()))
   }
-  if (is.null(step)) {
-    at <- ""
-  } else if (is.numeric(step) && length(step) == 1L && is.finite(step)) {
-    at <- if (step == trunc(step) && abs(step) < 1e15) sprintf("%.0f", step) else number(step)
-  } else {
-    stop("log_metric('", name, "', ...) takes a finite step, not ", shortly(step), call. = FALSE)
-  }
-  text <- if (is.finite(value)) number(value) else if (is.na(value)) "nan" else if (value > 0) "inf" else "-inf"
-  paste0(name, "\t", at, "\t", text, "\t", sprintf("%.3f", unclass(Sys.time())))
+  if (!(is.numeric(value) || is.logical(value)) || length(value) != 1L || is.object(value)) refuse_value(name, value)
+  if (!(is.null(step) || (is.numeric(step) && length(step) == 1L && is.finite(step)))) refuse_step(name, step)
+  at <- if (is.null(step)) "" else number(step)
+  sprintf("%s\t%s\t%s\t%.3f", enc2utf8(name), at, number(value), now())
+}
+
+# Seconds since 1970, without the class that costs Sys.time() most of its time.
+now <- tryCatch(
+  {
+    .Internal(Sys.time())
+    function() .Internal(Sys.time())
+  },
+  error = function(error) function() unclass(Sys.time()) # an R that has no such thing inside
+)
+
+refuse_value <- function(name, value) {
+  kind <- if (length(value) == 1L || is.object(value)) class(value)[[1L]] else paste("vector of", length(value))
+  stop("log_metric('", name, "', ...) takes one number, not a ", kind, "; of a vector log its mean, say, or each ",
+    "element under a name of its own", call. = FALSE)
+}
+
+refuse_step <- function(name, step) {
+  stop("log_metric('", name, "', ...) takes a finite step, not ", shortly(step), call. = FALSE)
 }
 
 check_name <- function(name) {
@@ -94,32 +111,33 @@ check_name <- function(name) {
   if (!fine) {
     stop("a metric's name is a short text on one line, such as 'loss', not ", shortly(name), call. = FALSE)
   }
-  names_seen[[name]] <- TRUE
+  formats[[name]] <- paste0(gsub("%", "%%", enc2utf8(name), fixed = TRUE), "\t%.0f\t%.17g\t%.3f")
 }
 
 shortly <- function(value) substr(paste(deparse(value, nlines = 1L)), 1L, 100L)
 
+# As short as it can be read back the same.
 number <- function(value) {
+  if (!is.finite(value)) return(if (is.na(value)) "nan" else if (value > 0) "inf" else "-inf")
+  if (value == trunc(value) && abs(value) < 1e15) return(sprintf("%.0f", value))
   text <- sprintf("%.15g", value)
   if (as.numeric(text) == value) text else sprintf("%.17g", value)
 }
 
-append_points <- function(text) {
-  text <- enc2utf8(text)
-  if (is.null(points)) return(append_anew(text))
-  tryCatch(
-    {
-      writeLines(text, points, useBytes = TRUE)
-      flush(points)
-    },
-    error = function(error) append_anew(text) # closeAllConnections() closed it
-  )
+# One write at the end of the file, which is whole when this returns: forks have the same file open, and any of them may
+# be killed next. A line is shorter than the buffer that it goes through.
+append_point <- function(line) {
+  still_open <- any(getAllConnections() == points_number) && # closeAllConnections() closes it
+    identical(attr(getConnection(points_number), "conn_id"), points_id)
+  if (!still_open) open_points()
+  writeLines(line, points, useBytes = TRUE)
+  flush.connection(points)
 }
 
-append_anew <- function(text) {
+open_points <- function() {
   points <<- file(Sys.getenv("TRAINJOB_METRICS"), open = "ab")
-  writeLines(text, points, useBytes = TRUE)
-  flush(points)
+  points_number <<- as.integer(points)
+  points_id <<- attr(points, "conn_id")
 }
 
 # Run the cell in the file `source` and leave {status, ename, evalue, traceback, line} in the file `target`.
