@@ -41,7 +41,7 @@ def main(
         limits[gpus] = requests[gpus] = str(resources.gpu)
     return {
         **_common(MAIN, image, settings),
-        "command": _command(settings, "main"),
+        "command": _command(settings, "main", settings.injected_python if inject else settings.python),
         "env": _environment(
             {
                 MARK: request.ref.name,
@@ -73,7 +73,7 @@ def sidecar(request: AttemptRequest, settings: KubernetesSettings, found: Sizes,
     return {
         **_common(SIDECAR, settings.pinned(settings.helper_image), settings),
         "restartPolicy": "Always",
-        "command": _command(settings, "sidecar"),
+        "command": _command(settings, "sidecar", settings.python),
         "env": _environment({MARK: request.ref.name, "TMPDIR": BUFFER, "LANG": "C.UTF-8"}),
         "resources": {"requests": requests, "limits": limits},
         "volumeMounts": mounts,
@@ -119,8 +119,8 @@ def _common(name: str, image: str, settings: KubernetesSettings) -> dict[str, An
     }
 
 
-def _command(settings: KubernetesSettings, part: str) -> list[str]:
-    return [settings.python, "-I", f"{settings.package}/backends/kubernetes/pod", part]
+def _command(settings: KubernetesSettings, part: str, python: str) -> list[str]:
+    return [python, "-I", f"{settings.package}/backends/kubernetes/pod", part]
 
 
 def _environment(values: dict[str, str]) -> list[dict[str, str]]:

@@ -64,8 +64,12 @@ class KubernetesSettings:
     pull_secrets: tuple[str, ...] = ()
     home: str = "/opt/trainjob"
     """The folder of our images that holds all that is ours; other images get a copy of it at the same place."""
-    python: str = "/opt/trainjob/bin/python"
-    package: str = "/opt/trainjob/site/jupyter_trainjob"
+    package: str = "/opt/trainjob/jupyter_trainjob"
+    """Where in it our package lies."""
+    python: str = "/opt/venv/bin/python"
+    """The interpreter with the runner's libraries in our images."""
+    injected_python: str = "python3"
+    """The same in other images: their own, found on their PATH, or one below ``home``."""
 
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
@@ -228,9 +232,10 @@ def _places(settings: KubernetesSettings) -> Iterator[str]:
         value = getattr(settings, name)
         if not value.startswith("/") or ".." in value.split("/") or value == "/":
             yield f"{name} {value!r} is no absolute path"
-    for name in ("python", "package"):
-        if not getattr(settings, name).startswith(f"{settings.home}/"):
-            yield f"{name} {getattr(settings, name)!r} does not lie below home, {settings.home!r}"
+    if not settings.package.startswith(f"{settings.home}/"):
+        yield f"package {settings.package!r} does not lie below home, {settings.home!r}"
+    if not settings.injected_python:
+        yield "injected_python is empty; write python3, or a path"
     if settings.store_endpoint:
         split = urlsplit(settings.store_endpoint)
         if split.scheme not in ("http", "https") or not split.hostname or split.username is not None:

@@ -175,7 +175,7 @@ def test_the_sidecar_is_native_and_a_fraction() -> None:
     (sidecar,) = pod["initContainers"]
     assert sidecar["restartPolicy"] == "Always"
     assert cpu_millis(sidecar["resources"]["limits"]["cpu"]) % 1000
-    assert sidecar["command"][-2:] == ["/opt/trainjob/site/jupyter_trainjob/backends/kubernetes/pod", "sidecar"]
+    assert sidecar["command"][-2:] == ["/opt/trainjob/jupyter_trainjob/backends/kubernetes/pod", "sidecar"]
 
 
 def test_gpus_are_extended_resources_of_the_profiles_name() -> None:
@@ -249,7 +249,7 @@ def test_a_courses_own_image_gets_the_runner_from_a_shared_volume() -> None:
     assert sidecar["image"] == runner["image"] == IMAGES["python"]
     assert runner["command"][-2:] == ["/opt/trainjob/.", "/trainjob/runner/"] and "restartPolicy" not in runner
     assert {"name": "runner", "mountPath": "/opt/trainjob", "readOnly": True} in main["volumeMounts"]
-    assert main["command"][0] == "/opt/trainjob/bin/python"
+    assert main["command"][0] == "python3" and sidecar["command"][0] == "/opt/venv/bin/python"
 
 
 def test_the_sidecar_never_runs_in_a_jobs_own_image() -> None:
@@ -393,9 +393,9 @@ def test_a_plain_job_reads_so() -> None:
         },
         "terminationMessagePolicy": "File",
         "command": [
-            "/opt/trainjob/bin/python",
+            "/opt/venv/bin/python",
             "-I",
-            "/opt/trainjob/site/jupyter_trainjob/backends/kubernetes/pod",
+            "/opt/trainjob/jupyter_trainjob/backends/kubernetes/pod",
             "main",
         ],
         "env": [
