@@ -250,7 +250,10 @@ def test_each_point_of_r_is_in_the_file_at_once_and_whole(tmp_path: Path) -> Non
     assert ended.returncode == -signal.SIGKILL
     found = [line.split("\t") for line in points.read_text(encoding="utf-8").splitlines()]
     assert {len(row) for row in found} == {4}
-    assert [(row[0], float(row[1]), float(row[2])) for row in found[:2]] == [("50%s größe", 2, 1 / 3), ("loss", 1e20, 1 / 3)]
+    assert [(row[0], float(row[1]), float(row[2])) for row in found[:2]] == [
+        ("50%s größe", 2, 1 / 3),
+        ("loss", 1e20, 1 / 3),
+    ]
     assert found[-1][:3] == ["loss", "", "7"]
     expected = {f"a metric whose name fills the buffer soon: {n}": 60 for n in range(1, 201)}
     assert Counter(row[0] for row in found[2:-1]) == expected
