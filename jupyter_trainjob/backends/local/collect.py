@@ -111,16 +111,34 @@ def files(
 
 
 class _Exactly:
-    """A file's first ``size`` bytes: one that grows while it is read does not grow here."""
+    """A file's first ``size`` bytes: one that grows while it is read does not grow here.
+
+    It can be read again, so that a store that must know the size, or try again, needs no copy.
+    """
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
-        self._stream, self._left = stream, size
+        self._stream, self._size, self._at = stream, size, 0
 
     def read(self, count: int = -1) -> bytes:
         """Up to ``count`` bytes."""
-        data = self._stream.read(self._left if count < 0 else min(count, self._left))
-        self._left -= len(data)
+        left = self._size - self._at
+        data = self._stream.read(left if count < 0 else min(count, left))
+        self._at += len(data)
         return data
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next byte is read."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a byte of the file, at most to its end."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, min(self._size, base + offset))
+        return self._stream.seek(self._at)
 
 
 def _walk(

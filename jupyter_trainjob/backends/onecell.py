@@ -1,0 +1,18 @@
+"""A notebook of one cell: what a cell or a script runs as. Standard library only: pods import it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def one_cell(code: str, cell_id: str) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) of one cell of code."""
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": cell_id,
+        "metadata": {},
+        "source": code,
+        "outputs": [],
+        "execution_count": None,
+    }
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
