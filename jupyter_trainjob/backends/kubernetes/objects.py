@@ -13,6 +13,7 @@ from typing import Any
 from ...resources.images import image_problem, read_image
 from ...resources.names import is_name, slug
 from ...resources.profile import Toleration
+from ...resources.quantity import byte_count
 from ...resources.volumes import mounts
 from ..base import AttemptRef, AttemptRequest, BackendError
 from . import containers, volumes
@@ -31,6 +32,8 @@ JOB = "jupyter-trainjob/job"
 """Annotation: namespace and name of the job, for people."""
 ORDERS = "jupyter-trainjob/orders"
 """Annotation: the digest of what the sidecar was told."""
+LIMITS = "jupyter-trainjob/limits"
+"""Annotation: what the attempt may use, as JSON, for whoever has to say which limit struck."""
 CANCELLED = "jupyter-trainjob/cancelled"
 """Annotation: somebody cancelled the attempt, with what they said."""
 GAVE_UP = "jupyter-trainjob/gave-up"
@@ -115,13 +118,14 @@ def needs_runner(image_name: str, settings: KubernetesSettings) -> bool:
 def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest: str = "") -> Manifest:
     """The Job. Raises :class:`BackendError` for what this cluster can't give the attempt."""
     meta = request.job.metadata
-    annotations = {JOB: f"{meta.namespace}/{meta.name}"} | ({ORDERS: orders_digest} if orders_digest else {})
+    annotations = {JOB: f"{meta.namespace}/{meta.name}"}
+    borne = {LIMITS: json.dumps(_limits(request, settings)), **({ORDERS: orders_digest} if orders_digest else {})}
     found = labels(request, settings)
     limit = request.job.spec.time_limit_seconds or request.profile.spec.time_limit_seconds
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(request.ref, settings, found, annotations),
+        "metadata": _metadata(request.ref, settings, found, {**annotations, **borne}),
         "spec": {
             "parallelism": 1,
             "completions": 1,
@@ -187,6 +191,19 @@ def _metadata(
         raise BackendError(f"{ref.name!r} is no name that a cluster takes.", permanent=True)
     described: Manifest = {"name": ref.name, "namespace": settings.namespace, "labels": found}
     return described | ({"annotations": annotations} if annotations else {})
+
+
+def _limits(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, Any]:
+    resources = request.job.spec.resources
+    return {
+        "memoryBytes": resources.memory_bytes,
+        "processes": resources.processes,
+        "diskBytes": volumes.sizes(request.job, settings).work,
+        "fileSizeBytes": byte_count(resources.file_size) if resources.file_size else None,
+        "openFiles": resources.open_files,
+        "shmBytes": byte_count(resources.shm) if resources.shm else None,
+        "scratch": settings.scratch,
+    }
 
 
 def _pod(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:

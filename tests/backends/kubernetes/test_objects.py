@@ -378,7 +378,11 @@ def test_a_plain_job_reads_so() -> None:
             "jupyter-trainjob/namespace": "ada",
             "jupyter-trainjob/queue": "default",
         },
-        "annotations": {"jupyter-trainjob/job": "ada/digits-x7k2p"},
+        "annotations": {
+            "jupyter-trainjob/job": "ada/digits-x7k2p",
+            "jupyter-trainjob/limits": '{"memoryBytes": 1073741824, "processes": 256, "diskBytes": 805306368, '
+            '"fileSizeBytes": 2147483648, "openFiles": 1024, "shmBytes": 67108864, "scratch": "memory"}',
+        },
     }
     assert containers(pod)["main"] == {
         "name": "main",
