@@ -52,3 +52,6 @@ class Backends(Protocol):
 
     async def kernels(self, backend: str) -> Sequence[Kernel] | None:
         """Its kernels; None where it isn't known."""
+
+    async def check_requirements(self, backend: str, format: str, text: str) -> None:
+        """Raises a ``TrainJobError`` that says why, and what to do, for a list that it never builds from."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 
-from ..resources.errors import FieldError, Unavailable
+from ..resources.errors import FieldError, TrainJobError, Unavailable
 from ..resources.names import blob_key, requirements_key
 from ..resources.profile import Profile
 from ..resources.requirements import MAX_BYTES, check_requirements
 from ..resources.trainjob import Requirements, TrainJob
 from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader
+from .ports import Backends
 
 LANGUAGES = {"requirements.txt": "python", "renv.lock": "r", "ivy": "scala"}
 MAX_TOLD = 20
@@ -35,6 +36,27 @@ def language_errors(job: TrainJob) -> list[FieldError]:
     remedy = f"Send a {wanted}." if wanted else "Leave it out."
     problem = f"a {asked.format} is for jobs in {LANGUAGES[asked.format]}, and this one is in {language or 'none'}"
     return [FieldError(f"{_WHERE}.format", problem, asked.format, remedy)]
+
+
+async def backend_errors(
+    objects: ObjectStore, backends: Backends, backend: str, job: TrainJob, profile: Profile
+) -> list[FieldError]:
+    """A list that the queue's backend never makes an environment of. One that isn't there is told by others."""
+    asked = job.spec.environment.requirements
+    if asked is None:
+        return []
+    text = await asyncio.to_thread(_text, objects, job.metadata.owner, asked)
+    if text is None or check_requirements(asked.format, text):
+        return []
+    try:
+        await backends.check_requirements(backend, asked.format, text)
+    except TrainJobError as error:
+        if asked != profile.spec.environment.requirements:
+            return [FieldError(_WHERE, error.message, asked.format, error.remedy)]
+        problem = f"its {asked.format} can't be had in the queue {job.spec.queue!r}: {error.message}"
+        remedy = "Choose another profile or queue, and tell the operator."
+        return [FieldError("spec.profile", problem, profile.metadata.name, remedy)]
+    return []
 
 
 def is_profiles(reader: Reader, digest: str) -> bool:
@@ -81,13 +103,29 @@ def _look(objects: ObjectStore, owner: str, requirements: Requirements) -> list[
         problem = f"the {requirements.format} is no text in UTF-8"
         return [FieldError(f"{_WHERE}.digest", problem, None, "Save it as UTF-8.")]
     except StoreError as error:
-        raise Unavailable(f"The {requirements.format} can't be read now: {error}", remedy="Send it again.") from error
+        raise _unreadable(requirements, error) from error
     problems = check_requirements(requirements.format, text)
     remedy = "Correct the list and send it again."
     return [
         FieldError(f"{_WHERE}.digest", f"{requirements.format}: {problem}", None, remedy)
         for problem in problems[:MAX_TOLD]
     ]
+
+
+def _text(objects: ObjectStore, owner: str, requirements: Requirements) -> str | None:
+    for key in (requirements_key(requirements.digest), blob_key(owner, requirements.digest)):
+        try:
+            if objects.stat(key).size <= MAX_BYTES:
+                return objects.get(key).decode("utf-8", "replace")
+        except KeyMissing:
+            continue
+        except StoreError as error:
+            raise _unreadable(requirements, error) from error
+    return None
+
+
+def _unreadable(requirements: Requirements, error: StoreError) -> Unavailable:
+    return Unavailable(f"The {requirements.format} can't be read now: {error}", remedy="Send it again.")
 
 
 def _missing(owner: str, requirements: Requirements) -> FieldError:

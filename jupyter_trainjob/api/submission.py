@@ -158,7 +158,9 @@ class Submission:
         found, findings, errors = seen.found, seen.findings, seen.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
-        errors += requirements.language_errors(draft)
+        errors += requirements.language_errors(draft) or await requirements.backend_errors(
+            self._objects, self._backends, queue.spec.backend, draft, profile
+        )
         errors += await inputs.size_errors(self._objects, draft)
         refused = refusals(draft.spec, profile, queue, seen.nodes)
         errors += [refusal.error() for refusal in refused]

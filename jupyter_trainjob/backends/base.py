@@ -193,6 +193,17 @@ class Backend(ABC):
             "failed", f"The backend {self.name!r} builds no environments; leave --requirements out."
         )
 
+    async def check_requirements(self, format: str, text: str) -> None:
+        """Asked at submit, so it is quick: raises :class:`BackendError` for a list of which no environment is ever
+        built here. ``format``: as in :class:`Requirements`; ``text``: the list, in which
+        :func:`jupyter_trainjob.resources.requirements.check_requirements` finds nothing.
+        """
+        raise BackendError(
+            f"the backend {self.name!r} builds no environments",
+            remedy="Leave the requirements out, and ask the operator for what is missing.",
+            permanent=True,
+        )
+
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
         """Remove environments that nobody used for long, or that are too much together; how many went.
 

@@ -133,6 +133,12 @@ class ControllerManager:
         known = self._backends.get(backend)
         return await known.kernels() if known is not None else None
 
+    async def check_requirements(self, backend: str, format: str, text: str) -> None:
+        """Raises :class:`BackendError` for a list that the backend never builds; nothing where it isn't known here."""
+        known = self._backends.get(backend)
+        if known is not None:
+            await known.check_requirements(format, text)
+
     async def capacity(self, backend: str) -> list[NodeCapacity]:
         """The nodes of a backend; none where it isn't configured here."""
         known = self._backends.get(backend)

@@ -34,7 +34,7 @@ from jupyter_trainjob.api.roles import Roles
 from jupyter_trainjob.api.services import ApiConfig, Services
 from jupyter_trainjob.api.submission import Submission
 from jupyter_trainjob.api.verbs import Verbs
-from jupyter_trainjob.backends.base import KernelInfo, NodeCapacity
+from jupyter_trainjob.backends.base import BackendError, KernelInfo, NodeCapacity
 from jupyter_trainjob.controllers.bootstrap import ensure_defaults
 from jupyter_trainjob.controllers.source import Ranking, SnapshotSource
 from jupyter_trainjob.resources.trainjob import Attempt, LogStatus, OutputStatus, Phase, TrainJob
@@ -115,6 +115,10 @@ class OneBackend:
 
     async def capacity(self, backend: str) -> list[NodeCapacity]:
         return self.nodes if backend == "local" else []
+
+    async def check_requirements(self, backend: str, format: str, text: str) -> None:
+        if backend == "local" and format == "renv.lock":
+            raise BackendError("nothing is built from source", remedy="Leave the requirements out.", permanent=True)
 
     async def kernels(self, backend: str) -> list[KernelInfo] | None:
         return [KernelInfo("ir", "r", "R"), KernelInfo("python3", "python", "Python 3")] if backend == "local" else None

@@ -60,6 +60,34 @@ async def test_a_list_for_another_language(alice: Caller) -> None:
     assert finding["remedy"] == "Send a requirements.txt."
 
 
+async def test_a_list_that_the_queues_backend_never_builds(alice: Caller, operator: Caller) -> None:
+    digest = await upload(alice, LOCK)
+    found = await fields(alice, asks(digest, "renv.lock", language="r"))
+    assert found["spec.environment.requirements"] == {
+        "field": "spec.environment.requirements",
+        "message": "nothing is built from source",
+        "value": "renv.lock",
+        "remedy": "Leave the requirements out.",
+    }
+    await operator("POST", "/queues", expect=201, json={"metadata": {"name": "far"}, "spec": {"backend": "other"}})
+    elsewhere = {**asks(digest, "renv.lock", language="r")}
+    elsewhere["spec"] = {**elsewhere["spec"], "queue": "far"}
+    await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=elsewhere)
+
+
+async def test_a_profiles_list_that_the_queues_backend_never_builds(alice: Caller, operator: Caller) -> None:
+    requirements = {"format": "renv.lock", "digest": await upload(operator, LOCK)}
+    profile = {"metadata": {"name": "stats"}, "spec": {"environment": {"language": "r", "requirements": requirements}}}
+    await operator("POST", "/profiles", expect=201, json=profile)
+    found = await fields(alice, cell(profile="stats"))
+    assert found["spec.profile"] == {
+        "field": "spec.profile",
+        "message": "its renv.lock can't be had in the queue 'default': nothing is built from source",
+        "value": "stats",
+        "remedy": "Choose another profile or queue, and tell the operator.",
+    }
+
+
 async def test_a_profiles_list_is_for_everybody_and_for_a_retry(
     alice: Caller, operator: Caller, services: Services
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.backends.base import EnvironmentState
+from jupyter_trainjob.backends.base import BackendError, EnvironmentState
 from jupyter_trainjob.backends.local.environments.cache import Keeping
 from jupyter_trainjob.backends.local.environments.recipes import Site
 from jupyter_trainjob.resources.names import requirements_key
@@ -110,6 +112,42 @@ async def test_none_is_built_in_a_weaker_sandbox_than_demanded(
     weak = await make_place(keeping=keeping(wheels), allow_bwrap=False)
     state = await weak.backend.environment("u1", ask(store, "tinylib\n"), minimum_isolation="namespaces+cgroups")
     assert state.state == "failed" and "'namespaces+cgroups' is demanded" in state.message
+
+
+@pytest.mark.asyncio
+async def test_what_is_never_built_is_known_at_submit(make_place: MakePlace, wheels: Path) -> None:
+    lock, leave_out = json.dumps({"R": {}, "Packages": {"tiny": {"Version": "1.0"}}}), "Leave the requirements out, and"
+    place = await make_place(keeping=Keeping(Site(builds="wheels")))
+    for format, text, words, remedy in (
+        ("renv.lock", lock, "always built from source, .* this server does not", leave_out),
+        (
+            "requirements.txt",
+            "six @ https://a.example/six.zip\n",
+            "wheels of its index only, and 'six @",
+            "Leave it out.",
+        ),
+    ):
+        with pytest.raises(BackendError, match=words) as told:
+            await place.backend.check_requirements(format, text)
+        assert told.value.permanent and told.value.remedy.startswith(remedy)
+    await place.backend.check_requirements("requirements.txt", "six==1.17.0\n")
+    none = await make_place(keeping=Keeping(Site(builds="none")))
+    with pytest.raises(BackendError, match=r"builds no environments \(environment_builds is 'none'\)") as told:
+        await none.backend.check_requirements("requirements.txt", "six\n")
+    assert told.value.remedy == "Leave the requirements out, and ask the operator for what is missing."
+    await (await make_place(keeping=keeping(wheels))).backend.check_requirements("renv.lock", lock)
+
+
+@pytest.mark.asyncio
+async def test_without_its_tool_nothing_is_built_which_is_known_at_submit(
+    make_place: MakePlace, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = await make_place(keeping=keeping(wheels))
+    monkeypatch.setattr(shutil, "which", lambda *arguments, **options: None)
+    for format, words in (("renv.lock", "no R on this server"), ("ivy", "no Maven on this server")):
+        with pytest.raises(BackendError, match=words) as told:
+            await place.backend.check_requirements(format, "{}")
+        assert told.value.remedy == "Ask the operator for it."
 
 
 @pytest.mark.asyncio

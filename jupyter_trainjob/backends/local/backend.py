@@ -28,6 +28,7 @@ from ..base import (
     Observation,
 )
 from . import attempt, cgroups, kernels, machine, probe, recover
+from .environments.box import NeverBuilt
 from .environments.builds import Builds
 from .environments.cache import Environments, Keeping
 from .fetch import FetchRules
@@ -255,6 +256,17 @@ class LocalBackend(Backend):
         except BackendError as error:
             return EnvironmentState("failed", f"The environment of this job is not built here: {error}")
         return await self._builds.state(uid, requirements, owner)
+
+    async def check_requirements(self, format: str, text: str) -> None:
+        """By what the operator lets build, and the tools that are there."""
+        environments = self._settings.environments if self._settings is not None else None
+        if environments is None:
+            return
+        try:
+            await self._in_thread(environments.check, format, text)
+        except NeverBuilt as error:
+            remedy = f"{error.remedy[0].upper()}{error.remedy[1:]}."
+            raise BackendError(error.problem, remedy=remedy, permanent=True) from error
 
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
         """By age and size."""

@@ -97,6 +97,14 @@ class BuildFailed(Exception):
     """The build can't be done. The text says why, for the one whose job it is."""
 
 
+class NeverBuilt(BuildFailed):
+    """This server builds no such environment, which is known beforehand: ``problem``, and what to do (``remedy``)."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem, self.remedy = problem, remedy
+
+
 class BuildStopped(Exception):
     """The server stops or nobody waits: nothing is wrong with the build, the next who asks begins it anew."""
 

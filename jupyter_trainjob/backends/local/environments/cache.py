@@ -40,10 +40,10 @@ from ..probe import Offer
 from ..recover import remove_tree
 from ..runtime import Runtime
 from ..spawn import Drop, take_uid
-from .box import Bounds, Box, BuildFailed, BuildStopped, disk_bytes
+from .box import Bounds, Box, BuildFailed, BuildStopped, NeverBuilt, disk_bytes
 from .jars import JarsRecipe
 from .python import PythonRecipe
-from .recipes import Found, Recipe, Site
+from .recipes import LEAVE_OUT, Found, Recipe, Site
 from .rlang import RRecipe
 
 VERSION = 1
@@ -103,6 +103,13 @@ class Environments:
         """What will build it, for people."""
         return self._recipes[requirements.format].tool
 
+    def check(self, format: str, text: str) -> None:
+        """Raises :class:`NeverBuilt` for a list that is never built here."""
+        if self._keeping.site.builds == "none":
+            raise NeverBuilt("this server builds no environments (environment_builds is 'none')", LEAVE_OUT)
+        forbids = os.geteuid() != 0 or self._offer.drop
+        self._recipes[format].check(text, forbids_processes=forbids)
+
     def key(self, requirements: Requirements) -> str:
         """Its name: equal for all that would be built alike. Raises as :meth:`build`."""
         return self._key(requirements.format, content(self._store, requirements))
@@ -136,8 +143,8 @@ class Environments:
 
         Raises :class:`BuildFailed`, :class:`BuildStopped`, ``BackendError`` and ``StoreError`` (its list can't be had).
         """
-        self._check_allowed(requirements.format)
         text = content(self._store, requirements)
+        self.check(requirements.format, text)
         key = self._key(requirements.format, text)
         stops = [self.stop, *([stop] if stop is not None else [])]
         lock = self._lock(key, stops)
@@ -189,20 +196,6 @@ class Environments:
         )
 
     # Building
-
-    def _check_allowed(self, format: str) -> None:
-        """Raises :class:`BuildFailed` for what the operator lets nobody build."""
-        allowed, reason = self._keeping.site.builds, self._recipes[format].always_source
-        if allowed == "none":
-            raise BuildFailed(
-                "this server builds no environments (environment_builds is 'none'); leave the requirements out, and "
-                "ask the operator for what is missing"
-            )
-        if allowed == "wheels" and reason:
-            raise BuildFailed(
-                f"{reason}, which runs code of theirs, and this server does not (environment_builds is 'wheels'); "
-                "leave the requirements out, and ask the operator for what is missing"
-            )
 
     def _lock(self, key: str, stops: list[threading.Event]) -> int:
         path = os.path.join(self._folder, "locks", key)

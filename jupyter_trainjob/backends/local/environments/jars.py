@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 from ..sandbox import LAUNCH_ENV
-from .box import Box, BuildFailed
+from .box import Box, BuildFailed, NeverBuilt
 from .recipes import Found, Recipe, Site, existing_paths, proxy_environment
 
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
@@ -29,6 +29,10 @@ class JarsRecipe(Recipe):
     def __init__(self, site: Site) -> None:
         self._site = site
 
+    def check(self, text: str, *, forbids_processes: bool) -> None:
+        """Maven is all that it takes."""
+        self._program()
+
     def identity(self) -> dict[str, Any]:
         """Jars run everywhere: only whose they are counts."""
         return {"repository": self._site.maven_repository}
@@ -36,7 +40,7 @@ class JarsRecipe(Recipe):
     def _program(self) -> str:
         found = shutil.which("mvn", path=LAUNCH_ENV["PATH"]) or shutil.which("mvn")
         if not found:
-            raise BuildFailed("there is no Maven on this server (mvn is not on its PATH); ask the operator for it")
+            raise NeverBuilt("there is no Maven on this server (mvn is not on its PATH)", "ask the operator for it")
         return found
 
     def _own_settings(self) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ....resources.requirements import beyond_wheels, has_hashes
 from ..runtime import Runtime, inspect
-from .box import Box, BuildFailed
+from .box import Box, BuildFailed, NeverBuilt
 from .recipes import Found, Recipe, Site, existing_paths, proxy_environment, read_inside
 
 _ASK = """
@@ -122,6 +122,20 @@ class PythonRecipe(Recipe):
         """pip's options as the operator has set them for the server: variables, configuration files, ours."""
         return {**_configured(), **self._site.pip}
 
+    def check(self, text: str, *, forbids_processes: bool) -> None:
+        """Where only wheels may come: nothing that brings more."""
+        if self._site.builds != "wheels":
+            return
+        if beyond := beyond_wheels(text):
+            raise NeverBuilt(
+                f"this server installs wheels of its index only, and {beyond[:80]!r} asks for more", "leave it out"
+            )
+        if not forbids_processes:
+            raise NeverBuilt(
+                "this server can't hold pip to wheels, for it runs as root without user ids for its jobs",
+                "the operator gives it some (uid_first, uid_last), or lets it build from source (environment_builds)",
+            )
+
     def identity(self) -> dict[str, Any]:
         """The interpreter, its packages' place, and what decides which package is taken."""
         told = self._told
@@ -163,15 +177,6 @@ class PythonRecipe(Recipe):
 
     def _install(self, box: Box, text: str, cache: str) -> bool:
         beyond, wheels = beyond_wheels(text), self._site.builds == "wheels"
-        if wheels and beyond:
-            raise BuildFailed(
-                f"this server installs wheels of its index only, and {beyond[:80]!r} asks for more; leave it out"
-            )
-        if wheels and not box.can_forbid_processes:
-            raise BuildFailed(
-                "this server can't hold pip to wheels, for it runs as root without user ids for its jobs; the operator "
-                "gives it some (uid_first, uid_last), or lets it build from source (environment_builds)"
-            )
         if not beyond and box.can_forbid_processes:
             if (
                 box.run(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from .box import Box
 
 MAX_READ_BYTES = 32 * 2**20
+LEAVE_OUT = "leave the requirements out, and ask the operator for what is missing"
 _FETCHING = frozenset(
     (
         *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
@@ -52,8 +53,13 @@ class Recipe(ABC):
 
     tool: str
     """For people: what does the work."""
-    always_source: str = ""
-    """Why its packages can't be installed without running code of theirs; empty where they can."""
+
+    @abstractmethod
+    def check(self, text: str, *, forbids_processes: bool) -> None:
+        """Quick. Raises :class:`.box.NeverBuilt` for a list that can't be built here at all.
+
+        ``forbids_processes``: whether a build can be kept from starting further processes.
+        """
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from ..sandbox import LAUNCH_ENV
-from .box import Box, BuildFailed
-from .recipes import Found, Recipe, Site, existing_paths, proxy_environment
+from .box import Box, BuildFailed, NeverBuilt
+from .recipes import LEAVE_OUT, Found, Recipe, Site, existing_paths, proxy_environment
 
 _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "install.R")
 _ASK = 'cat(R.version.string, R.version$platform, R.home(), sep = "\\n")'
@@ -23,16 +23,25 @@ class RRecipe(Recipe):
     """``renv.lock``."""
 
     tool = "R"
-    always_source = "the packages of an renv.lock are always built from source"
 
     def __init__(self, site: Site) -> None:
         self._site = site
+
+    def check(self, text: str, *, forbids_processes: bool) -> None:
+        """Its packages run code of theirs while they are built."""
+        if self._site.builds == "wheels":
+            raise NeverBuilt(
+                "the packages of an renv.lock are always built from source, which runs code of theirs, and this server "
+                "does not (environment_builds is 'wheels')",
+                LEAVE_OUT,
+            )
+        _ = self._program
 
     @cached_property
     def _program(self) -> str:
         found = shutil.which("Rscript", path=LAUNCH_ENV["PATH"]) or shutil.which("Rscript")
         if not found:
-            raise BuildFailed("there is no R on this server (Rscript is not on its PATH); ask the operator for it")
+            raise NeverBuilt("there is no R on this server (Rscript is not on its PATH)", "ask the operator for it")
         return found
 
     @cached_property
