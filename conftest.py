@@ -1,10 +1,13 @@
-"""Pytest's outermost file: plugins that must be named at the root, and the rule about skips."""
+"""Pytest's outermost file: plugins that must be named at the root, the order of tests, and the rule about skips."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
+
+CLUSTER = "tests/cluster/"
 
 pytest_plugins = ("pytest_jupyter.jupyter_server",)
 
@@ -22,7 +25,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput"):
         return
     slow = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "ui"))))
-    items.sort(key=lambda item: -slow[item.path])
+    items.sort(key=lambda item: (not item.nodeid.startswith(CLUSTER), -slow[item.path]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side, one worker has all tests on the test cluster: they share it, and some of them kill its parts."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ClusterTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return CLUSTER if nodeid.startswith(CLUSTER) else super()._split_scope(nodeid)
+
+    return ClusterTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)
