@@ -40,7 +40,8 @@ class ObjectInfo:
 def check_key(key: str) -> str:
     """``key`` if it is one; ``ValueError`` (which names it and says why) if not.
 
-    What every kind of store can hold: up to 900 bytes of UTF-8, segments of up to 255 bytes.
+    What every kind of store can hold: up to 900 bytes of UTF-8, segments of up to 255 bytes, none of the names that
+    S3 servers use in their own folders (what is called so is stored, but never listed).
     """
     shown = repr(key if len(key) <= 80 else key[:77] + "...")
     try:
@@ -55,6 +56,10 @@ def check_key(key: str) -> str:
             f"{shown} is no object key: it is longer than {MAX_KEY_BYTES} bytes, or a segment is longer than "
             f"{MAX_SEGMENT_BYTES}"
         )
+    if any(name == ".sgwtmp" or name.endswith("__XLDIR__") for name in key.split("/")):
+        raise ValueError(f"{shown} is no object key: .sgwtmp and …__XLDIR__ are names of S3 servers' own")
+    if "\ufffe" in key or "\uffff" in key:
+        raise ValueError(f"{shown} is no object key: it has U+FFFE or U+FFFF, which no list can tell")
     if any(byte < 32 or byte in (0x5C, 0x7F) for byte in encoded):
         raise ValueError(f"{shown} is no object key: it has a backslash or a control character")
     return key
@@ -77,7 +82,9 @@ class ObjectStore(ABC):
         Durable when the call returns: a power cut loses nothing. ``durable=False`` lets a store that would pay
         for this by the object (a disk's flush) leave it out; log segments, which are joined durably, do so.
 
-        A key can't be another key's folder (``a`` and ``a/b``): that is a :class:`StoreError` everywhere.
+        No key may be another key's folder (``a`` and ``a/b``). Callers see to it: a store that keeps files says
+        :class:`StoreError`, but S3 has no such rule, and to ask before each put would cost two requests and still
+        leave a race. Some servers keep both and then list only ``a`` (MinIO).
         Raises :class:`KeyTaken` (only with ``if_absent``) and :class:`StoreError`.
         """
 
@@ -151,4 +158,12 @@ def open_store(description: dict[str, Any]) -> ObjectStore:
         from .filesystem import FilesystemStore
 
         return FilesystemStore(description["root"])
-    raise ValueError(f"unknown store type {description.get('type')!r}; known: filesystem")
+    if description.get("type") == "s3":
+        from .s3 import S3Store
+
+        return S3Store.from_description(description)
+    if description.get("type") == "signed":
+        from .signed import SignedStore
+
+        return SignedStore(description["credentials"], description["caFile"])
+    raise ValueError(f"unknown store type {description.get('type')!r}; known: filesystem, s3, signed")

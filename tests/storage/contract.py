@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -23,6 +24,10 @@ ODD_KEYS = [
     "x" * 255,
     "/".join(["y" * 99] * 9),
     "-/--help",
+    "xl.meta/part.1",
+    " begins/ends ",
+    ".minio.sys/\x85\u2028",
+    "+%2F&amp;<b>/%00",
 ]
 BAD_KEYS = [
     "",
@@ -39,10 +44,15 @@ BAD_KEYS = [
     "\ud800",
     "x" * 256,
     "y/" * 500 + "z",
+    "a/.sgwtmp/b",
+    "a__XLDIR__/b",
+    "a\uffff",
 ]
 
 
 class StoreContract:
+    """Subclass it, and give a fixture ``store`` with an empty store for each test."""
+
     def test_a_whole_file_is_put_wherever_it_is_read_or_named(self, store: Any, tmp_path: Any) -> None:
         named = (tmp_path / "named").open("w+b")
         with named, tempfile.TemporaryFile() as nameless:
@@ -58,8 +68,6 @@ class StoreContract:
                 store.put_file(key, file, if_absent=True)
                 store.put_file(key, file)
                 assert store.get(key) == key.encode() * 100_000
-
-    """Subclass it, and give a fixture ``store`` with an empty store for each test."""
 
     def test_what_was_put_is_got_back_whole_and_in_ranges(self, store: Any) -> None:
         data = os.urandom(3 * CHUNK_BYTES + 17)
@@ -188,11 +196,43 @@ class StoreContract:
             with pytest.raises(ValueError, match="is no object key"):
                 call()
 
-    def test_a_key_can_not_be_another_ones_folder(self, store: Any) -> None:
+    def test_where_a_key_is_another_ones_folder_nothing_is_overwritten(self, store: Any) -> None:
         store.put("a/b", b"x")
         for key in ("a", "a/b/c"):
-            with pytest.raises(StoreError, match="another object's key is its folder"):
+            try:
                 store.put(key, b"y")
+            except StoreError as error:
+                assert "another object's key is its folder" in str(error)
+            else:
+                assert store.get(key) == b"y"
+        assert store.get("a/b") == b"x"
+
+    def test_a_list_goes_on_over_its_pages(self, store: Any) -> None:
+        keys = [f"many/{number:04d}" for number in range(1100)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: store.put(key, b"", durable=False), keys))
+        assert [info.key for info in store.list("many/")] == keys
+        assert [info.key for info in store.list("many/", after=keys[40], limit=1040)] == keys[41:1081]
+        assert store.delete_prefix("many/") == 1100
+        assert list(store.list("")) == []
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(key=st.text(min_size=1, max_size=60), data=st.binary(max_size=50))
+    def test_any_key_that_is_one_goes_round(self, store: Any, key: str, data: bytes) -> None:
+        try:
+            check_key(key)
+        except ValueError:
+            with pytest.raises(ValueError, match="is no object key"):
+                store.put(key, data)
+            return
+        store.put(key, data, durable=False)
+        assert store.get(key) == data
+        assert [info for info in store.list("")] == [store.stat(key)]
+        assert store.delete_prefix("folder/") == 0
+        store.put(f"folder/{key}", data, durable=False)
+        assert store.delete_prefix("folder/") == 1
+        store.delete(key)
+        assert list(store.list("")) == []
 
     def test_another_process_opens_the_same_store_by_its_description(self, store: Any) -> None:
         store.put("k", b"v")
