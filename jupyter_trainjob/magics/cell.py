@@ -133,5 +133,5 @@ def _tell_dry_run(job: Job) -> None:
     }.items():
         if value:
             sys.stdout.write(f"  {word}: {value}\n")
-    for line in sent_lines(asked):
+    for line in sent_lines(state.client(), job):
         sys.stdout.write(line + "\n")

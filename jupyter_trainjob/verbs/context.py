@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .table import Verb
@@ -54,6 +55,8 @@ class Show:
     output: str = ""
     single: bool = False
     job: Job | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of other jobs that it names by uid."""
 
 
 @dataclass
@@ -61,6 +64,23 @@ class Value:
     """An object of the user's."""
 
     value: Any
+
+
+NAMED = 20
+"""Of so many jobs whose outputs a job reads the names are looked up."""
+
+
+def names_of_parents(client: Client, resource: Mapping[str, Any]) -> dict[str, str]:
+    """uid → name of the jobs whose outputs this job reads, of those that are there still and that one may see."""
+    from ..client import Forbidden, NotFound
+
+    inputs = (resource.get("spec") or {}).get("inputs") or []
+    uids = dict.fromkeys(str(item.get("job")) for item in inputs if item.get("type") == "output")
+    found = {}
+    for uid in list(uids)[:NAMED]:
+        with suppress(NotFound, Forbidden):
+            found[uid] = client.job(uid, resource["metadata"].get("namespace")).name
+    return found
 
 
 def run(verb: Verb, context: Context, arguments: argparse.Namespace) -> Any:

@@ -6,8 +6,8 @@ import argparse
 import time
 from typing import Any
 
-from ..client import NotFound, WaitTimeout, spec, view
-from .context import Context, Show
+from ..client import Job, NotFound, WaitTimeout, spec, view
+from .context import Context, Show, names_of_parents
 
 EXIT_FAILED = 3
 EXIT_TIMEOUT = 124
@@ -37,8 +37,12 @@ def list_jobs(context: Context, arguments: argparse.Namespace) -> Show:
 
 def show(context: Context, arguments: argparse.Namespace) -> Show:
     """One job."""
-    job = context.find(arguments.name, arguments.namespace)
-    return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
+    return _one(context, context.find(arguments.name, arguments.namespace), arguments.output)
+
+
+def _one(context: Context, job: Job, output: str) -> Show:
+    names = {} if output else names_of_parents(context.client(), job.resource)
+    return Show("TrainJob", [job.resource], output, single=True, job=job, names=names)
 
 
 def last(context: Context, arguments: argparse.Namespace) -> Show:
@@ -51,7 +55,7 @@ def last(context: Context, arguments: argparse.Namespace) -> Show:
             raise NotFound("You have no job yet.", remedy="Put %%trainjob on top of a cell and run it.")
         job = found[0]
     job.refresh()
-    return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
+    return _one(context, job, arguments.output)
 
 
 def logs(context: Context, arguments: argparse.Namespace) -> int:

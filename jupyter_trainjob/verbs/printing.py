@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..client import typed, view
@@ -151,7 +152,7 @@ def text(show: Show, width: int = 0, colour: bool = False) -> str:
     if show.output == "name":
         return "".join(f"{_name(show, item)}\n" for item in show.items)
     if show.single and show.kind in ("TrainJob", "Queue", "Profile") and not show.output:
-        return detail(show.items[0]) if show.kind == "TrainJob" else yaml_text(show.items[0])
+        return detail(show.items[0], show.names) if show.kind == "TrainJob" else yaml_text(show.items[0])
     if not show.items:
         return _NOTHING.get(show.kind, "Nothing.") + "\n"
     return table(COLUMNS[show.kind], show.items, width, colour)
@@ -179,8 +180,8 @@ def _name(show: Show, item: dict[str, Any]) -> str:
     return plain(meta.get("name") or item.get("name") or item.get("path") or "")
 
 
-def detail(resource: dict[str, Any]) -> str:
-    """One job for a person: the lines that have something to say."""
+def detail(resource: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """One job for a person: the lines that have something to say. ``names``: of the jobs that it reads from, by uid."""
     job = view.JobView(resource)
     spec, attempt = job.spec, job.attempt
     outputs = job.status.get("outputs") or {}
@@ -201,7 +202,7 @@ def detail(resource: dict[str, Any]) -> str:
         "Parameters": ", ".join(
             f"{name}={typed.shown(value)}" for name, value in (spec.get("parameters") or {}).items()
         ),
-        "Inputs": _inputs(spec),
+        "Inputs": _inputs(spec, names),
         "Labels": labels,
         "Created": view.local_text(job.metadata.get("creationTimestamp")),
         "Ran on": " ".join(str(attempt[key]) for key in ("node", "isolation") if attempt.get(key)),
@@ -229,23 +230,27 @@ def _code(spec: dict[str, Any]) -> str:
     return f"{what}, {runs}" if what and runs else str(what)
 
 
-def _inputs(spec: dict[str, Any]) -> str:
+def _inputs(spec: dict[str, Any], names: Mapping[str, str]) -> str:
     """Those that are named rather than sent, and how many others there are."""
     given = spec.get("inputs") or []
     named = [item for item in given if item.get("type") in ("output", "uri")]
-    texts = [f"{item.get('path')} ({origin_text(item)})" for item in named]
+    texts = [f"{item.get('path')} ({origin_text(item, names)})" for item in named]
     texts += [", ".join(item.get("names") or []) for item in given if item.get("type") == "variables"]
     files = sum(item.get("type") == "upload" for item in given)
     return ", ".join([*texts, *([view.count_text(files, "file")] if files else [])])
 
 
-def origin_text(item: dict[str, Any]) -> str:
-    """Where an input that is named comes from: which file of which job and attempt, or its address."""
+def origin_text(item: dict[str, Any], names: Mapping[str, str]) -> str:
+    """Where an input that is named comes from: which file of which job and attempt, or its address.
+
+    A job is told by its name where ``names`` has its uid, which is told too.
+    """
     if item.get("type") == "uri":
         return str(item.get("uri"))
     what = "all files" if item.get("file") == "." else str(item.get("file"))
     which = f", attempt {item['attempt']}" if item.get("attempt") else ""
-    return f"{what} of job {item.get('job')}{which}"
+    job = str(item.get("job"))
+    return f"{what} of job {names[job]}{which}, uid {job}" if job in names else f"{what} of job {job}{which}"
 
 
 SHORTEST_SECONDS = 5.0

@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..client import Client, InputError, Job, JobOptions, folders, view
-from .context import Context, Show
+from .context import Context, Show, names_of_parents
 from .looking import EXIT_FAILED
 from .options import job_options
 from .printing import origin_text, plain
@@ -20,13 +19,14 @@ LISTED = 1000
 
 def submit(context: Context, arguments: argparse.Namespace) -> Show | int:
     """Send it away; with ``--block`` show its log and come back when it ended."""
-    job = _send(context, context.client(), arguments, job_options(arguments))
+    client = context.client()
+    job = _send(context, client, arguments, job_options(arguments))
     if not arguments.dry_run:
         context.submitted(job)
         if arguments.block:
             return _block(context, job)
     else:
-        for line in sent_lines(job.spec):
+        for line in sent_lines(client, job):
             context.tell(line)
     return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
 
@@ -58,14 +58,15 @@ def _send_folder(
     return client.submit_folder(path, arguments.entry, **options)
 
 
-def sent_lines(spec: dict[str, Any]) -> Iterator[str]:
+def sent_lines(client: Client, job: Job) -> Iterator[str]:
     """What goes along with a job beside its code, a line each."""
-    for item in (spec.get("inputs") or [])[:LISTED]:
+    names = names_of_parents(client, job.resource)
+    for item in (job.spec.get("inputs") or [])[:LISTED]:
         kind, path = item.get("type"), plain(item.get("path") or "")
         if kind == "variables":
             yield f"  variables: {', '.join(map(plain, item.get('names') or []))}"
         elif kind in ("output", "uri"):
-            yield f"  {path}: {plain(origin_text(item))}"
+            yield f"  {path}: {plain(origin_text(item, names))}"
         elif kind == "upload":
             yield f"  {path}"
 

@@ -76,9 +76,13 @@ def test_what_another_job_left(trainjob: Trainjob, client: Client, tmp_path: Pat
     (tmp_path / "report.py").write_text("print(open('in.csv').read())\n")
     done = trainjob("submit", "report.py", "--input", "clean:a.csv=in.csv", "--block", *LIMITS)
     assert (done.status, done.out) == (0, "1,2\n"), done
-    assert f"Inputs:      in.csv (a.csv of job {first.uid}, attempt 1)\n" in trainjob("show", "report").out
+    told = f"a.csv of job {first.name}, attempt 1, uid {first.uid}"
+    assert f"Inputs:      in.csv ({told})\n" in trainjob("show", "report").out
+    assert f'"job": "{first.uid}"' in trainjob("show", "report", "-o", "json").out
     dry = trainjob("submit", "report.py", "--input", "clean:a.csv=in.csv", "--dry-run")
-    assert f"  in.csv: a.csv of job {first.uid}, attempt 1\n" in dry.err
+    assert f"  in.csv: {told}\n" in dry.err
+    first.delete()
+    assert f"Inputs:      in.csv (a.csv of job {first.uid}, attempt 1)\n" in trainjob("show", "report").out
 
 
 def test_metrics(trainjob: Trainjob, client: Client) -> None:
