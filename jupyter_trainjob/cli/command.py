@@ -46,6 +46,7 @@ _GLOBAL = (
 _SERVER_VERBS = {
     "serve": "Run the job service alone, for several users.",
     "token": "Make, list and revoke the tokens of serve.",
+    "images": "Build the images of the kernels and of the service.",
 }
 
 
@@ -80,6 +81,10 @@ def _run(argv: list[str]) -> int:
         from ..api.serve import token_main
 
         return int(token_main(rest) or 0)
+    if word == "images":
+        from .images import images_main
+
+        return images_main(rest)
     verb = _verb(word)
     if "-h" in rest or "--help" in rest:
         return _help(word)

@@ -1,0 +1,1 @@
+"""The images of ``kernels/``, built by ``jupyter trainjob images build`` and run."""
