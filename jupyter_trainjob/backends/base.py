@@ -73,6 +73,8 @@ class Observation:
     state: State
     node: str = ""
     isolation: str = ""
+    image_digest: str = ""
+    """What it runs in, where that is a container: the image by its digest."""
     started: datetime | None = None
     """When the user's code began."""
     ended: datetime | None = None
@@ -120,9 +122,11 @@ class EnvironmentState:
 
     state: Literal["building", "ready", "failed"]
     message: str = ""
-    """While it is built: what is under way and for how long. Failed: why, and what to do."""
+    """While it is built: what is under way, or what it waits for. Failed: why, and what to do."""
     lock: str = ""
     """Ready: the digest of its list of exact versions, ``environments/<key>/lock`` in the object store."""
+    since: datetime | None = None
+    """Building: since when; None while it is not begun."""
 
 
 class Backend(ABC):

@@ -31,6 +31,8 @@ def ending(spec: TrainJobSpec, seen: Observation) -> Ending:
     claim = _end_claim(seen.claims)
     error = _code_error(claim)
     note = str(evidence.get("message") or "")[:MAX_TEXT]
+    if seen.state == "gone" and spec.cancel is not None:
+        return Ending(Phase.CANCELLED, Reason.CANCELLED_BY_USER, cancelled(spec, "", spec.cancel.message))
     if seen.state == "gone":
         return Ending(
             Phase.FAILED,
@@ -148,6 +150,12 @@ _REMEDIES = {
     Reason.STORAGE_ERROR: "The operator finds the job's folder kept as it was.",
     Reason.STARTUP_TIMEOUT: "Run it again with retry; if it stays, tell the operator.",
     Reason.RUNNER_LOST: "Run it again with retry.",
+    Reason.IMAGE_ERROR: "Check the image's name, or ask the operator for it.",
+    Reason.UNSCHEDULABLE: "Ask for less, or choose another queue or profile.",
+    Reason.EVICTED: "Run it again with retry.",
+    Reason.NODE_LOST: "Run it again with retry.",
+    Reason.PREEMPTED: "Run it again with retry.",
+    Reason.DELETED_EXTERNALLY: "Run it again with retry.",
 }
 
 

@@ -70,6 +70,7 @@ def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:
         attempt.start = attempt.start or seen.started or now
     attempt.isolation = seen.isolation or attempt.isolation
     attempt.node = seen.node or attempt.node
+    job.status.image_digest = seen.image_digest or job.status.image_digest
     job.status.progress = _progress(seen) or job.status.progress
     if seen.usage:
         attempt.usage = _usage(seen)
@@ -78,9 +79,12 @@ def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:
     return True
 
 
+_HOLDUPS = ("PodStarted", "InputsReady")
+
+
 def _holdup(seen: Observation) -> str:
     """What an attempt waits for that has not started."""
-    told = (item for item in seen.conditions if item["type"] == "InputsReady" and item.get("status") == "False")
+    told = (item for item in seen.conditions if item["type"] in _HOLDUPS and item.get("status") == "False")
     return next((item.get("message", "")[:2000] for item in told), "")
 
 
@@ -128,6 +132,7 @@ def _take(job: TrainJob, seen: Observation, now: datetime) -> None:
     attempt.start = attempt.start or seen.started
     attempt.isolation = seen.isolation or attempt.isolation
     attempt.node = seen.node or attempt.node
+    status.image_digest = seen.image_digest or status.image_digest
     code = seen.evidence.get("exitCode")
     attempt.exit_code = code if isinstance(code, int) else None
     attempt.usage = _usage(seen) if seen.usage else None

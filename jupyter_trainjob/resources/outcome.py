@@ -61,6 +61,7 @@ INFRASTRUCTURE_REASONS = frozenset(
         Reason.STARTUP_TIMEOUT,
         Reason.EVICTED,
         Reason.NODE_LOST,
+        Reason.PREEMPTED,
         Reason.STORAGE_ERROR,
         Reason.BACKEND_ERROR,
         Reason.HOST_RESTARTED,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, Observation
 from jupyter_trainjob.controllers.ending import ending
-from jupyter_trainjob.resources.trainjob import CellSource, Phase, Reason, Resources, TrainJobSpec
+from jupyter_trainjob.resources.trainjob import Cancel, CellSource, Phase, Reason, Resources, TrainJobSpec
 
 SPEC = TrainJobSpec(
     source=CellSource(code="1"),
@@ -78,6 +79,29 @@ def test_endings(evidence: dict[str, Any], end: Any, phase: Phase, reason: Reaso
 
 def test_gone_by_another_hand() -> None:
     assert ending(SPEC, seen(state="gone")).reason is Reason.DELETED_EXTERNALLY
+
+
+def test_what_is_gone_after_a_cancel_is_cancelled() -> None:
+    cancel = Cancel(requested_at=datetime(2026, 1, 1, tzinfo=timezone.utc), by="ada", message="enough")
+    how = ending(SPEC.model_copy(update={"cancel": cancel}), seen(state="gone"))
+    assert (how.phase, how.message) == (Phase.CANCELLED, "Cancelled by ada: enough")
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ("ImageError", "Check the image's name, or ask the operator for it."),
+        ("Unschedulable", "Ask for less, or choose another queue or profile."),
+        ("Evicted", "Run it again with retry."),
+        ("NodeLost", "Run it again with retry."),
+        ("Preempted", "Run it again with retry."),
+        ("DeletedExternally", "Run it again with retry."),
+    ],
+)
+def test_what_the_cluster_did_is_told_with_a_remedy(limit: str, says: str) -> None:
+    how = ending(SPEC, seen({"limit": limit, "message": "So it was."}))
+    assert how.reason is Reason(limit)
+    assert how.message == f"So it was. {says}"
 
 
 def test_messages_name_the_limit_and_the_remedy() -> None:

@@ -18,9 +18,10 @@ _CONTAINER_DISK = re.compile(r'Container (?P<name>\S+) exceeded its local epheme
 _POD_DISK = re.compile(
     r"Pod ephemeral local storage usage exceeds the total limit of containers (?P<limit>\S+?)\.?\s*\Z"
 )
-_LOW = re.compile(r"The node was low on resource: (?P<what>[a-z.-]+)")
+_LOW = re.compile(r"The node was low on resource: (?P<what>[a-z-]+)")
 _JOB_EXIT = re.compile(r"Container (?P<name>\S+) for pod \S+ failed with exit code (?P<code>[0-9]+)")
 _JOBS_VOLUMES = {"work": "It wrote more into its folder", "out": "It left more results and log"}
+_MORE = "Ask for more with --disk, or write less."
 _CANT_START = {"StartError", "ContainerCannotRun"}
 _LOST = {"DeletionByTaintManager", "DeletionByPodGC"}
 
@@ -114,16 +115,18 @@ def _of_pod(pod: Object) -> Cause | None:
 def _evicted(text: str) -> Cause:
     volume, single, whole = _VOLUME.search(text), _CONTAINER_DISK.search(text), _POD_DISK.search(text)
     if volume and volume["name"] in _JOBS_VOLUMES:
-        return Cause("DiskLimit", f"{_JOBS_VOLUMES[volume['name']]} than the {volume['limit']} it may have.")
+        return Cause("DiskLimit", f"{_JOBS_VOLUMES[volume['name']]} than the {volume['limit']} it may have. {_MORE}")
     if single and single["name"] == MAIN:
-        return Cause("DiskLimit", f"It wrote more to disk than the {single['limit']} it may.")
+        return Cause("DiskLimit", f"It wrote more to disk than the {single['limit']} it may. {_MORE}")
     if whole:
-        return Cause("DiskLimit", f"It wrote more to disk than the {whole['limit']} that it and its inputs may.")
+        return Cause(
+            "DiskLimit", f"It wrote more to disk than the {whole['limit']} that it and its inputs may. {_MORE}"
+        )
     if volume or single:
         return Cause("StorageError", f"What brings its inputs and outputs ran out of disk: {text}")
     low = _LOW.search(text)
     if low:
-        what = _WORDS.get(low["what"].split(".")[0], low["what"])
+        what = _WORDS.get(low["what"], low["what"])
         return Cause("Evicted", f"Its node ran out of {what} and gave it up. The cluster says: {text}")
     return Cause("Evicted", f"Its node gave it up: {text}" if text else "Its node gave it up.")
 

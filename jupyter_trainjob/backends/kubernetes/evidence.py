@@ -299,7 +299,10 @@ def _own_limit(
     text = f"{error.get('ename', '')}: {error.get('evalue', '')}" if isinstance(error, dict) else ""
     if _ENOSPC in text and borne.get("scratch") == "memory":
         room = size(limits.disk_bytes)
-        return "DiskLimit", f"The job's folder was full: it holds {room}, for files in it and in /tmp together."
+        return "DiskLimit", (
+            f"The job's folder was full: it holds {room}, for files in it and in /tmp together. They lie in memory on "
+            "this cluster: ask for more with --memory and --disk, or write less."
+        )
     outside = Outside(
         oom_kills=_count(main.get("oomKills")),
         peak_tasks=_count(main.get("peakTasks")),
