@@ -21,6 +21,7 @@ RESULT_BYTES = 64 * 2**30
 TERMINATION_BYTES = 4000
 """The kubelet keeps 4096."""
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 3.0
+NO_TIME = "there was no time left to store it"
 REFUSALS = 3
 """So often an object may fail, while others don't, before it is left behind."""
 
@@ -33,27 +34,28 @@ class Once(ObjectStore):
         self._sizes: dict[str, int] = {}
         self._failures: dict[str, int] = {}
         self.refused: dict[str, str] = {}
-        """Keys of objects that the store won't have, and why."""
-        self.last = ""
-        self.put_bytes = 0
+        """Keys of objects that the store won't have, or for which no time was left, and why."""
+        self.deadline = float("inf")
+        self._last = ""
 
     def put(self, key: str, data: bytes | IO[bytes], *, if_absent: bool = False, durable: bool = True) -> ObjectInfo:
         """As the store does, unless it was done."""
         if key in self._sizes:
             return ObjectInfo(key, self._sizes[key])
+        if time.monotonic() > self.deadline:
+            self.refused.setdefault(key, NO_TIME)
         if key in self.refused:
             return ObjectInfo(key, 0)
-        self.last = key
+        self._last = key
         info = self._store.put(key, data, if_absent=if_absent, durable=durable)
         self._sizes[key] = info.size
-        self.put_bytes += info.size
         return info
 
     def failed(self, problem: str) -> bool:
         """The last put failed; whether it failed too often."""
-        count = self._failures[self.last] = self._failures.get(self.last, 0) + 1
+        count = self._failures[self._last] = self._failures.get(self._last, 0) + 1
         if count >= REFUSALS:
-            self.refused[self.last] = problem
+            self.refused[self._last] = problem
         return count >= REFUSALS
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Any:
@@ -91,19 +93,23 @@ class Collection:
 
     def bring(self, deadline: float) -> str:
         """Do it, and again while the store fails, until ``deadline`` (monotonic); why not all came, or empty."""
-        wait = FIRST_RETRY_SECONDS
+        wait, problem = FIRST_RETRY_SECONDS, ""
+        self._store.deadline = deadline
         while True:
             try:
                 self._collect()
-                return ""
+                break
             except (StoreError, OSError) as error:
                 problem = str(error)
             if self._answers() and self._store.failed(problem):
                 continue  # the store is well and won't have this one: leave it, and go on
-            if time.monotonic() + wait > deadline:
-                return f"The outputs could not be stored: {problem}"
-            time.sleep(wait)
+            time.sleep(max(0.0, min(wait, deadline - time.monotonic())) + 0.01)
             wait = min(LAST_RETRY_SECONDS, wait * 2)
+        late = [key for key, why in self._store.refused.items() if why == NO_TIME]
+        if not late:
+            return ""
+        said = f" The store said last: {problem}" if problem else ""
+        return f"{len(late)} of the outputs could not be stored in time, {late[0]!r} first.{said}"
 
     def _answers(self) -> bool:
         try:
@@ -131,7 +137,7 @@ class Collection:
         most = orders.limits["diskBytes"]
         collect.files(self._store, prefix, places.work, orders.keep, self._inputs, found, most)
         self._leave_out_refused(found)
-        self.found, self.notebook = found, size is not None
+        self.found, self.notebook = found, size is not None and f"{prefix}notebook.ipynb" not in self._store.refused
 
     def _leave_out_refused(self, found: collect.Collected) -> None:
         before = f"{self._orders.prefix}files/"

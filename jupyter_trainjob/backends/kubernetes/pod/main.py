@@ -416,7 +416,7 @@ class Life:
             "lastWords": bytes(self._stderr).decode("utf-8", "replace"),
             "terminated": self._terminated,
             "logBytes": self._ring.end,
-            "lostBytes": self._lost,
+            "lostBytes": self._lost + self._ring.lost,
         }
         if self._status is not None:
             code = os.waitstatus_to_exitcode(self._status)

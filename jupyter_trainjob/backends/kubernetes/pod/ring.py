@@ -37,14 +37,19 @@ class RingWriter:
         self._freed = 0
         self.end = 0
         """How many bytes were written in all."""
+        self.lost = 0
+        """How many of them went nowhere, because somebody removed the folder, for example."""
 
     @property
     def room(self) -> int:
         """How many bytes may be written now."""
-        return self._window - (self.end - self._freed)
+        return self._window - (self.end - self.lost - self._freed)
 
     def write(self, data: bytes) -> int:
-        """Append; how many bytes were taken: fewer where the volume is full. Does not look at :attr:`room`."""
+        """Append; how many bytes were taken: fewer where the volume is full. Does not look at :attr:`room`.
+
+        Where the job has spoilt the folder, its bytes are lost: they are nobody else's.
+        """
         view = memoryview(data)
         try:
             while view:
@@ -55,7 +60,8 @@ class RingWriter:
                 view, self.end = view[count:], self.end + count
         except OSError as error:
             if error.errno not in _FULL:
-                raise
+                self.end, self.lost = self.end + len(view), self.lost + len(view)
+                return len(data)
         return len(data) - len(view)
 
     def free(self, position: int) -> None:

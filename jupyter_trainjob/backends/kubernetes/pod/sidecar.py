@@ -277,7 +277,10 @@ class Sidecar:
         problem = collection.bring(deadline)
         found = collection.found
         self._state.update(
-            notebook=collection.notebook, files=found.files, filesTotal=found.total, filesBytes=found.bytes
+            notebook=collection.notebook or self._state["notebook"],
+            files=found.files,
+            filesTotal=found.total,
+            filesBytes=found.bytes,
         )
         self._condition(found.condition())
         return problem

@@ -30,7 +30,7 @@ class Pod:
     """Its volumes, and its containers once they are started."""
 
     def __init__(self, root: Path, store: FilesystemStore, *, runner: str | None = PLAIN_RUNNER) -> None:
-        self.root, self.store = root, store
+        self.root, self.store, self.options = root, store, ["-I"]
         for name in ("in", "out", "work", "orders", "buffer", "tmp", "cgroup"):
             (root / name).mkdir(parents=True)
         (root / "termination").touch()
@@ -96,7 +96,11 @@ class Pod:
     def _start(self, part: str) -> subprocess.Popen[bytes]:
         log = (self.root / f"{part}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-I", CODE, part], env=self.environment, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, *self.options, CODE, part],
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         log.close()
         self.started.append(process)
