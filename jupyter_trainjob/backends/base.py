@@ -103,6 +103,11 @@ class NodeCapacity:
     cpu_millis: int
     memory_bytes: int
     gpu: int = 0
+    per_job_cpu_millis: int = 0
+    """What each job but the first takes beside what it asks for; that of one is taken off already."""
+    per_job_memory_bytes: int = 0
+    jobs: int | None = None
+    """How many may run at once; None: no bound."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from ..backends.base import Backend, EnvironmentState
-from ..resources.base import parse
+from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
 from ..resources.names import requirements_key
 from ..resources.profile import Profile
@@ -24,6 +24,8 @@ from .snapshot import BUILDING
 
 LOOK_SECONDS = 10.0
 """How often the words of a waiting job are renewed; the end of a build is told at once."""
+READY = "EnvironmentReady"
+"""A condition of a job that waits for its environment: Unknown, with the reason Building or Waiting."""
 KEPT_LISTS = "environments/requirements/"
 
 
@@ -137,6 +139,7 @@ def _take(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> N
     job.status.environment_lock = state.lock
     if job.status.reason == BUILDING:
         job.status.reason = job.status.message = ""
+    _remark(job, None)
     writer.update(job, check=False)
 
 
@@ -144,13 +147,26 @@ def _fail(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> N
     job = _queued(writer, uid)
     if job is not None:
         report.end(job, Phase.FAILED, Reason.ENVIRONMENT_ERROR, state.message, now)
+        _remark(job, None)
         writer.update(job, check=False)
 
 
 def _tell(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> None:
     job = _queued(writer, uid)
-    told = (BUILDING, f"its environment is being built: {state.message}")
+    if state.since is None:
+        told = (BUILDING, f"its environment is not begun yet: {state.message}")
+    else:
+        told = (BUILDING, f"its environment is being built: {state.message} since {state.since:%H:%M} UTC")
     if job is None or (job.status.reason, job.status.message) == told:
         return  # nothing is written while nothing happens: every write wakes all who watch
     job.status.reason, job.status.message = told
+    reason = "Waiting" if state.since is None else "Building"
+    _remark(job, Condition(type=READY, status="Unknown", reason=reason, message=state.message), state.since or now)
     writer.update(job, check=False)
+
+
+def _remark(job: TrainJob, condition: Condition | None, since: datetime | None = None) -> None:
+    """Say how far it is and since when, for those who show it; nothing once that is over."""
+    job.status.conditions = [one for one in job.status.conditions if one.type != READY]
+    if condition is not None:
+        job.status.conditions.append(condition.model_copy(update={"last_transition_time": since}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Collection
+from datetime import datetime, timezone
 
 import pytest
 
@@ -30,7 +31,7 @@ class BuildingBackend(InstantBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = EnvironmentState("building", "pip installs requirements.txt sha256:ab12… since 11:02 UTC")
+        self.state = EnvironmentState("building", "it waits until other environments are built")
         self.asked: list[str] = []
         self.demanded: list[tuple[str, str]] = []
         self.kept: list[Requirements] = []
@@ -60,6 +61,11 @@ def environment() -> Environment:
     return Environment(requirements=requirements())
 
 
+BUILDING = EnvironmentState(
+    "building",
+    "pip installs requirements.txt sha256:ab12…",
+    since=datetime(2026, 11, 22, 11, 2, 3, tzinfo=timezone.utc),
+)
 READY = EnvironmentState("ready", lock="sha256:" + "7" * 64)
 
 
@@ -73,8 +79,18 @@ async def test_a_job_is_not_admitted_before_its_environment_is_there(
         other = submit("plain").metadata.uid
         await until_phase(store, other, Phase.SUCCEEDED)
         await until(lambda: job_of(store, uid).status.reason == "EnvironmentBuilding")
+        begin = job_of(store, uid)
+        assert begin.status.message == "its environment is not begun yet: it waits until other environments are built"
+        assert [(one.type, one.status, one.reason) for one in begin.status.conditions] == [
+            ("EnvironmentReady", "Unknown", "Waiting")
+        ]
+        backend.becomes(BUILDING)
+        await until(lambda: job_of(store, uid).status.message.startswith("its environment is being built"))
         waiting = job_of(store, uid)
         assert waiting.status.phase is Phase.QUEUED
+        (condition,) = waiting.status.conditions
+        assert (condition.type, condition.status, condition.reason) == ("EnvironmentReady", "Unknown", "Building")
+        assert condition.message == BUILDING.message and condition.last_transition_time == BUILDING.since
         assert (
             waiting.status.message
             == "its environment is being built: pip installs requirements.txt sha256:ab12… since 11:02 UTC"
@@ -88,6 +104,7 @@ async def test_a_job_is_not_admitted_before_its_environment_is_there(
         done = await until_phase(store, uid, Phase.SUCCEEDED)
     assert done.status.environment_lock == READY.lock
     assert done.status.reason == "Completed" and done.status.message == ""
+    assert "EnvironmentReady" not in {one.type for one in done.status.conditions}
     assert [ref.uid for ref in backend.created] == [other, uid]
 
 

@@ -7,6 +7,7 @@ export interface ICondition {
   status: 'True' | 'False' | 'Unknown';
   reason?: string;
   message?: string;
+  lastTransitionTime?: string;
 }
 
 export interface ICodeError {
@@ -125,6 +126,12 @@ export function isFinal(job: ITrainJob): boolean {
 export function hasNotebook(job: ITrainJob): boolean {
   const { phase, outputs, progress } = job.status;
   return isFinal(job) ? !!outputs?.notebook : phase === 'Running' && (progress?.cellsDone ?? 0) > 0;
+}
+
+/** How far the environment of a queued job is, and since when: its reason is Building or Waiting. */
+export function environment(job: ITrainJob): ICondition | undefined {
+  const told = (job.status.conditions ?? []).find(condition => condition.type === 'EnvironmentReady');
+  return job.status.phase === 'Queued' && told?.status === 'Unknown' ? told : undefined;
 }
 
 export function latestAttempt(job: ITrainJob): IAttempt | undefined {

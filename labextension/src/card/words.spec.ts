@@ -10,6 +10,30 @@ describe('the state of a job in words', () => {
     expect(note(job, trans)).toBe('Two jobs of yours run; the queue allows two.');
   });
 
+  it('tells how far its environment is, and for how long it has been built', () => {
+    const condition = {
+      type: 'EnvironmentReady',
+      status: 'Unknown' as const,
+      lastTransitionTime: '2026-11-22T11:02:00Z'
+    };
+    const building = { ...condition, reason: 'Building', message: 'pip installs requirements.txt sha256:ab12…' };
+    const job = makeJob({ reason: 'EnvironmentBuilding', conditions: [building], waitingFor: '… since 11:02 UTC.' });
+    const nowMs = Date.parse('2026-11-22T11:02:40Z');
+    expect(stateLine(job, trans)).toBe('Building its environment');
+    expect(note(job, trans)).toBe(
+      'It starts when its environment is there: pip installs requirements.txt sha256:ab12…'
+    );
+    expect(elapsedSeconds(job, nowMs)).toBe(40);
+    job.status.conditions = [{ ...condition, reason: 'Waiting', message: 'it waits until others are built' }];
+    expect(stateLine(job, trans)).toBe('Waiting for its environment');
+    expect(elapsedSeconds(job, nowMs)).toBeNull();
+    job.spec.cancel = {};
+    expect(stateLine(job, trans)).toBe('Cancelling');
+    job.status = { phase: 'Failed', reason: 'EnvironmentError', conditions: [building] };
+    expect(stateLine(job, trans)).toBe('Failed: its environment could not be built');
+    expect(elapsedSeconds(job, nowMs)).toBeNull();
+  });
+
   it('tells why it failed, and leaves the details to the server', () => {
     const job = makeJob({ phase: 'Failed', reason: 'OutOfMemory', message: 'It needed more than its 1Gi of memory.' });
     expect(stateLine(job, trans)).toBe('Failed: out of memory');

@@ -1,7 +1,7 @@
 /** What a card says, as pure functions of a job. */
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { IProgress, isFinal, ITrainJob, latestAttempt, Phase } from '../api/types';
+import { environment, IProgress, isFinal, ITrainJob, latestAttempt, Phase } from '../api/types';
 
 export function phaseWords(phase: Phase, trans: TranslationBundle): string {
   switch (phase) {
@@ -34,6 +34,7 @@ export function reasonWords(reason: string | undefined, trans: TranslationBundle
     OpenFilesLimit: trans.__('too many open files'),
     KernelDied: trans.__('the kernel died'),
     RunnerLost: trans.__('the runner was lost'),
+    EnvironmentError: trans.__('its environment could not be built'),
     ImageError: trans.__('the image could not be started'),
     StartupTimeout: trans.__('it did not start in time'),
     Unschedulable: trans.__('no machine is large enough'),
@@ -57,6 +58,12 @@ export function stateLine(job: ITrainJob, trans: TranslationBundle): string {
     return trans.__('Cancelling');
   }
   const words = phaseWords(phase, trans);
+  const awaited = environment(job);
+  if (awaited) {
+    return awaited.reason === 'Building'
+      ? trans.__('Building its environment')
+      : trans.__('Waiting for its environment');
+  }
   if (phase === 'Queued' && position) {
     return trans.__('%1, number %2 in line', words, position);
   }
@@ -69,6 +76,10 @@ export function stateLine(job: ITrainJob, trans: TranslationBundle): string {
 /** What there is to say below the state: why it waits, or how it ended. */
 export function note(job: ITrainJob, trans: TranslationBundle): string {
   const { phase, waitingFor, message, estimatedStart } = job.status;
+  const awaited = environment(job);
+  if (awaited?.message) {
+    return trans.__('It starts when its environment is there: %1', awaited.message);
+  }
   if (phase === 'Queued') {
     const when = estimatedStart ? trans.__('Expected to start at %1.', clock(estimatedStart)) : '';
     return [waitingFor || message || '', when].filter(Boolean).join(' ');
@@ -106,8 +117,15 @@ export function bar(job: ITrainJob, trans: TranslationBundle): IBar | null {
   return { fraction: null, text: told };
 }
 
-/** Seconds that the code has run, or ran; null before it starts. `nowMs` is the server's clock. */
+/**
+ * Seconds that the code has run, or ran, or that its environment has been built; null before.
+ * `nowMs` is the server's clock.
+ */
 export function elapsedSeconds(job: ITrainJob, nowMs: number): number | null {
+  const awaited = environment(job);
+  if (awaited?.reason === 'Building' && awaited.lastTransitionTime) {
+    return Math.max(0, (nowMs - Date.parse(awaited.lastTransitionTime)) / 1000);
+  }
   const attempt = latestAttempt(job);
   if (!attempt?.start) {
     return null;

@@ -90,7 +90,7 @@ class Builds:
         build.uids[uid] = time.monotonic()
         build.owners.add(owner)
         self._next()
-        return EnvironmentState("building", self._under_way(build))
+        return EnvironmentState("building", self._under_way(build), since=build.began)
 
     async def collect(self, needed: Collection[Requirements]) -> int:
         """Drop what :meth:`.Environments.collect` drops."""
@@ -123,7 +123,7 @@ class Builds:
         requirements = build.requirements
         if build.began is None:
             return f"it waits until other environments are built ({named(requirements)})"
-        return f"{self._environments.tool(requirements)} installs {named(requirements)} since {build.began:%H:%M} UTC"
+        return f"{self._environments.tool(requirements)} installs {named(requirements)}"
 
     def _next(self) -> None:
         """Begin as many as may run: first those of whom the fewest run already, then first come, first served."""
