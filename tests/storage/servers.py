@@ -4,6 +4,8 @@ The programs come from ``tests/cluster/build``, or lie in the folder that ``TRAI
 
 - ``minio``, ``versitygw``: a running server for the session
 - ``s3_server``: each of them in turn
+- ``full_minio``: one whose disk has room for a few objects
+- ``own_minio``: one that a test may kill and start again
 """
 
 from __future__ import annotations
@@ -191,3 +193,25 @@ def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def s3_server(request: pytest.FixtureRequest) -> S3Server:
     server: S3Server = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture
+def full_minio(tmp_path: Path) -> Iterator[S3Server]:
+    place = tmp_path / "small"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"can't mount a small disk here: {done.stderr.strip()}")
+    server = Minio(tmp_path / "server")
+    server.data = str(place)
+    try:
+        yield from running(server)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def own_minio(tmp_path: Path) -> Iterator[S3Server]:
+    yield from running(Minio(tmp_path / "server"))

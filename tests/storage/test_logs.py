@@ -1,6 +1,7 @@
 """Logs: written by one, read by offset by many, through outages, caps and crashes."""
 
 import itertools
+import json
 import os
 import random
 import subprocess
@@ -17,6 +18,7 @@ from jupyter_trainjob.storage.base import StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.loglayout import LogRecord, holes_between, merge, segments
 from jupyter_trainjob.storage.logs import LogReader, LogWriter, join
+from jupyter_trainjob.storage.s3 import S3Store
 
 PREFIX = "jobs/u/1/"
 
@@ -51,8 +53,25 @@ class Growing(Plain):
         self.put_bytes += len(data)
 
 
-@pytest.fixture(params=[Plain, Growing], ids=["put", "append"])
+class InBucket(S3Store):
+    """A bucket, looked at as often as the folder, so that the tests are quick."""
+
+    poll_seconds, ship_seconds = 0.02, 0.05
+    put_bytes, away = 0, False
+
+    def put(self, key, data, **options):
+        if self.away:
+            raise StoreError("The store is away.")
+        info = super().put(key, data, **options)
+        self.put_bytes += info.size
+        return info
+
+
+@pytest.fixture(params=[Plain, Growing, InBucket], ids=["put", "append", "s3"])
 def store(request, tmp_path):
+    if request.param is InBucket:
+        made = request.getfixturevalue("minio").store()
+        return InBucket(made.address, made.client.credentials)
     return request.param(tmp_path / "store")
 
 
@@ -263,10 +282,10 @@ def test_a_log_whose_store_stays_away_is_finished_later(store, tmp_path):
 
 
 WRITER = """
-import sys, time
-from jupyter_trainjob.storage.filesystem import FilesystemStore
+import json, sys, time
+from jupyter_trainjob.storage.base import open_store
 from jupyter_trainjob.storage.logs import LogWriter
-store = FilesystemStore(sys.argv[1])
+store = open_store(json.loads(sys.argv[1]))
 store.can_append = sys.argv[2] == "True"
 writer = LogWriter(store, "jobs/u/1/")
 for number in range(100_000):
@@ -276,7 +295,7 @@ for number in range(100_000):
 
 
 def test_a_killed_writers_log_is_readable_and_another_process_joins_it(store):
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(store.root), str(store.can_append)])
+    process = subprocess.Popen([sys.executable, "-c", WRITER, json.dumps(store.describe()), str(store.can_append)])
     reader = LogReader(store, PREFIX)
     chunk = reader.read(2000, wait_seconds=10)
     process.kill()

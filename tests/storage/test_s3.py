@@ -188,23 +188,6 @@ def test_what_is_no_s3_server_is_told(store: S3Store, tmp_path: Path) -> None:
         server.shutdown()
 
 
-@pytest.fixture
-def full_minio(tmp_path: Path) -> Iterator[S3Server]:
-    place = tmp_path / "small"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"can't mount a small disk here: {done.stderr.strip()}")
-    server = Minio(tmp_path / "server")
-    server.data = str(place)
-    try:
-        yield from running(server)
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 def test_a_full_store_is_told_and_takes_again_when_there_is_room(full_minio: S3Server) -> None:
     store = full_minio.store()
     store.put("kept", b"old")
@@ -311,28 +294,28 @@ def test_what_a_killed_writer_left_is_swept(versitygw: S3Server) -> None:
     assert store.sweep(-5) == 0
 
 
-def test_a_store_that_hangs_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_is_given_up_in_time(own_minio: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3client, "READ_SECONDS", 0.5)
     monkeypatch.setattr(s3client, "TRY_SECONDS", 2.0)
-    for server in running(Minio(tmp_path / "server")):
-        store = server.store()
-        store.put("k", b"v")
-        server.signal(signal.SIGSTOP)
-        begin = time.monotonic()
-        with pytest.raises(StoreError, match="does not answer in time"):
-            store.get("k")
-        assert time.monotonic() - begin < 5
-        server.signal(signal.SIGCONT)
-        assert store.get("k") == b"v"
+    store = own_minio.store()
+    store.put("k", b"v")
+    own_minio.signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    with pytest.raises(StoreError, match="does not answer in time"):
+        store.get("k")
+    assert time.monotonic() - begin < 5
+    own_minio.signal(signal.SIGCONT)
+    assert store.get("k") == b"v"
 
 
-def test_a_restart_of_the_server_is_not_noticed(tmp_path: Path) -> None:
-    for server in running(Minio(tmp_path / "server")):
-        store = server.store()
-        store.put("k", b"v")
-        server.kill()
-        threading.Timer(0.5, server.start).start()
-        assert store.get("k") == b"v"
+def test_a_restart_of_the_server_is_not_noticed(own_minio: S3Server) -> None:
+    store = own_minio.store()
+    store.put("k", b"v")
+    own_minio.kill()
+    starting = threading.Timer(0.5, own_minio.start)
+    starting.start()
+    assert store.get("k") == b"v"
+    starting.join()
 
 
 def test_large_streams_go_through_in_bounded_memory(minio: S3Server) -> None:
