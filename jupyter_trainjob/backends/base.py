@@ -108,6 +108,8 @@ class NodeCapacity:
     per_job_memory_bytes: int = 0
     jobs: int | None = None
     """How many may run at once; None: no bound."""
+    gpu_only: bool = False
+    """Whether only jobs that ask for GPUs may run there."""
 
 
 @dataclass(frozen=True)

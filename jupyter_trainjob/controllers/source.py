@@ -55,7 +55,8 @@ class SnapshotSource:
             for name, backend in self._backends.items():
                 for node in await backend.capacity():
                     size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
-                    nodes.append(NodeView(name, node.name, size))
+                    each = Amount(0, node.per_job_cpu_millis, node.per_job_memory_bytes)
+                    nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only))
             self._nodes = tuple(nodes)
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ..resources.words import counted
 from .model import (
+    NOTHING,
     UNITS,
     Admission,
     Amount,
@@ -114,19 +116,34 @@ def _judge(
     return None, chosen.name
 
 
+def _taken(node: NodeView, use: Use) -> Amount:
+    """What of a node is in use, with what its jobs take beside what they asked for."""
+    used = use.nodes[node.backend, node.name]
+    if node.per_job is NOTHING:
+        return used
+    return Amount(
+        used.jobs,
+        used.cpu_millis + node.per_job.cpu_millis * used.jobs,
+        used.memory_bytes + node.per_job.memory_bytes * used.jobs,
+        used.gpu,
+    )
+
+
 def _fits(need: Amount, node: NodeView, used: Amount) -> bool:
+    if (node.jobs is not None and used.jobs >= node.jobs) or (node.gpu_only and not need.gpu):
+        return False
     free = node.size - used
     return need.cpu_millis <= free.cpu_millis and need.memory_bytes <= free.memory_bytes and need.gpu <= free.gpu
 
 
 def _place(need: Amount, nodes: list[NodeView], use: Use) -> NodeView | None:
     """The fullest node that still has room (best fit by CPU): it keeps big gaps whole."""
-    fitting = [node for node in nodes if _fits(need, node, use.nodes[node.backend, node.name])]
+    fitting = [node for node in nodes if _fits(need, node, _taken(node, use))]
     if not fitting:
         return None
     return min(
         fitting,
-        key=lambda node: (node.size.cpu_millis - use.nodes[node.backend, node.name].cpu_millis, node.name),
+        key=lambda node: (node.size.cpu_millis - _taken(node, use).cpu_millis, node.name),
     )
 
 
@@ -162,8 +179,9 @@ def _behind(job: QueuedView, blocker: Blocker) -> Blocker:
 def _node_blocker(job: QueuedView, backend: str, nodes: list[NodeView], use: Use) -> Blocker:
     if not nodes:
         return Blocker("node", "missing", job.queue, message=f"backend {backend} has no node now")
-    best = max(nodes, key=lambda node: node.size.cpu_millis - use.nodes[node.backend, node.name].cpu_millis)
-    used = use.nodes[best.backend, best.name]
+    nodes = [node for node in nodes if job.need.gpu or not node.gpu_only] or nodes
+    best = max(nodes, key=lambda node: node.size.cpu_millis - _taken(node, use).cpu_millis)
+    used = _taken(best, use)
     for limit in ("cpu", "memory", "gpu"):
         need, in_use, size = (_part(amount, limit) for amount in (job.need, used, best.size))
         if need > size - in_use:
@@ -172,4 +190,7 @@ def _node_blocker(job: QueuedView, backend: str, nodes: list[NodeView], use: Use
                 f"the job needs {show(limit, need)}"
             )
             return Blocker(limit, "node", job.queue, need, in_use, size, message)
+    if best.jobs is not None and used.jobs >= best.jobs:
+        message = f"the machine takes {counted(best.jobs, 'job')} at once, and runs as many"
+        return Blocker("runningJobs", "node", job.queue, 1, used.jobs, best.jobs, message)
     return Blocker("node", "node", job.queue, message="no single node has enough room free")

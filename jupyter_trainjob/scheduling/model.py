@@ -64,6 +64,9 @@ class Amount:
         )
 
 
+NOTHING = Amount()
+
+
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """An upper bound on an :class:`Amount`; None is no bound."""
@@ -99,11 +102,15 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node's whole size for our jobs."""
+    """A node's whole size for our jobs. ``per_job``: what each but the first takes beside what it asks for."""
 
     backend: str
     name: str
     size: Amount
+    per_job: Amount = NOTHING
+    jobs: int | None = None
+    """How many may run on it at once; None is no bound."""
+    gpu_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,21 +177,25 @@ async def test_infrastructure_failures_are_retried_and_code_errors_are_not(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["InputsReady", "PodStarted"])
 async def test_what_holds_up_the_start_is_told_until_it_runs(
-    store: Store, objects: FilesystemStore, submit: Submit
+    store: Store, objects: FilesystemStore, submit: Submit, kind: str
 ) -> None:
     backend = InstantBackend(auto=False)
     async with running(store, objects, backend):
-        holdup = {"type": "InputsReady", "status": "False", "reason": "Preparing", "message": "they are being brought"}
+        holdup = {"type": kind, "status": "False", "reason": "Preparing", "message": "they are being brought"}
         backend.begins = lambda ref: Observation(ref, "starting", conditions=[holdup])
         uid = submit().metadata.uid
         ref = AttemptRef(uid, 1)
         await until(lambda: store.read(lambda r: r.by_uid(TrainJob, uid)).status.message == "they are being brought")
         assert store.read(lambda reader: reader.by_uid(TrainJob, uid)).status.phase is Phase.ADMITTED
-        backend.known[ref] = Observation(ref, "running", conditions=[{**holdup, "status": "True"}])
+        backend.known[ref] = Observation(
+            ref, "running", image_digest="lab@sha256:1", conditions=[{**holdup, "status": "True"}]
+        )
         backend._changed(ref)
         job = await until_phase(store, uid, Phase.RUNNING)
     assert job.status.message == ""
+    assert job.status.image_digest == "lab@sha256:1"
 
 
 @pytest.mark.asyncio

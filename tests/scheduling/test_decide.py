@@ -93,6 +93,32 @@ def test_best_fit_keeps_the_empty_node_whole() -> None:
     assert [(item.uid, item.node) for item in decision.admissions] == [("a", "n2"), ("b", "n1")]
 
 
+def test_what_each_job_takes_beside_itself_is_counted_but_for_the_first() -> None:
+    each = Amount(0, 100, GIB)
+    node = NodeView("local", "n1", Amount(0, 3900, 64 * GIB), each)
+    jobs = [job(name, since=n) for n, name in enumerate("abcd")]
+    assert admitted(snapshot(jobs, nodes=[node])) == ["a", "b", "c"]
+    assert admitted(snapshot([job("all", cpu=3900)], nodes=[node])) == ["all"]
+    assert admitted(snapshot([job("a", cpu=2800)], [running("r")], nodes=[node])) == ["a"]
+    assert admitted(snapshot([job("a", cpu=2801)], [running("r")], nodes=[node])) == []
+    tight = NodeView("local", "n1", Amount(0, 64000, 3 * GIB), each)
+    assert admitted(snapshot(jobs, nodes=[tight])) == ["a", "b"]
+
+
+def test_a_node_takes_so_many_jobs_and_no_more() -> None:
+    node = NodeView("local", "n1", Amount(0, 9000, 64 * GIB), jobs=2)
+    decision = decide(snapshot([job("a"), job("b", since=1)], [running("r")], nodes=[node]))
+    assert [item.uid for item in decision.admissions] == ["a"]
+    assert decision.waiting[0].blocker.message == "the machine takes 2 jobs at once, and runs as many"
+
+
+def test_a_node_for_gpus_is_left_to_those_who_ask_for_some() -> None:
+    nodes = [NodeView("local", "gpu", Amount(0, 8000, 64 * GIB, 2), gpu_only=True)]
+    assert admitted(snapshot([job("a")], nodes=nodes)) == []
+    wanted = QueuedView("g", "ada", "q", Amount(1, 1000, GIB, 1), 0.0)
+    assert admitted(snapshot([wanted], nodes=nodes)) == ["g"]
+
+
 def test_one_users_limit_does_not_hold_back_the_others() -> None:
     queues = [QueueView("q", "local", per_user=Ceiling(jobs=1))]
     view = snapshot([job("a"), job("b", since=1), job("c", owner="bob", since=2)], queues=queues)

@@ -37,7 +37,7 @@ def main(
     }
     requests = {**limits, "ephemeral-storage": format_bytes(REQUESTED_DISK)}
     if resources.gpu:
-        gpus = request.profile.spec.placement.gpu_resource or settings.gpu_resources[0]
+        gpus = gpu_resource(request, settings)
         limits[gpus] = requests[gpus] = str(resources.gpu)
     return {
         **_common(MAIN, image, settings),
@@ -55,6 +55,11 @@ def main(
         "resources": {"requests": requests, "limits": limits},
         "volumeMounts": mounts,
     }
+
+
+def gpu_resource(request: AttemptRequest, settings: KubernetesSettings) -> str:
+    """What the nodes of the job's profile call a GPU."""
+    return request.profile.spec.placement.gpu_resource or settings.gpu_resources[0]
 
 
 def sidecar(request: AttemptRequest, settings: KubernetesSettings, found: Sizes, mounts: list[Manifest]) -> Manifest:

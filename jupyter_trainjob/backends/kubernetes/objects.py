@@ -17,6 +17,7 @@ from ...resources.quantity import byte_count
 from ...resources.volumes import mounts
 from ..base import AttemptRef, AttemptRequest, BackendError
 from . import containers, volumes
+from .containers import gpu_resource
 from .settings import KubernetesSettings
 from .volumes import Manifest
 
@@ -196,6 +197,8 @@ def _metadata(
 def _limits(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, Any]:
     resources = request.job.spec.resources
     return {
+        "cpuMillis": resources.cpu_millis,
+        "gpu": resources.gpu or 0,
         "memoryBytes": resources.memory_bytes,
         "processes": resources.processes,
         "diskBytes": volumes.sizes(request.job, settings).work,
@@ -228,7 +231,7 @@ def _pod(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
         "initContainers": [*first, *([containers.runner(settings)] if inject else [])],
         "containers": [containers.main(request, settings, chosen, found, main_mounts, inject=inject)],
         "volumes": volumes.pod_volumes(found, settings, secret=request.ref.name, mounts=mounted, inject=inject),
-        "tolerations": _tolerations([*settings.tolerations, *profile.placement.tolerations], settings),
+        "tolerations": _tolerations(_wanted_tolerations(request, settings), settings),
     }
     return pod | _chosen(request, settings)
 
@@ -260,6 +263,14 @@ def _security(ref: AttemptRef, settings: KubernetesSettings) -> Manifest:
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+def _wanted_tolerations(request: AttemptRequest, settings: KubernetesSettings) -> list[Toleration]:
+    """The operator's, the profile's, and for a job with GPUs that of the nodes which are kept for such jobs."""
+    found = [*settings.tolerations, *request.profile.spec.placement.tolerations]
+    if request.job.spec.resources.gpu:
+        found.append(Toleration(key=gpu_resource(request, settings), operator="Exists"))
+    return found
 
 
 def _tolerations(wanted: list[Toleration], settings: KubernetesSettings) -> list[Manifest]:

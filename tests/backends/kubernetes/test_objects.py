@@ -185,6 +185,8 @@ def test_gpus_are_extended_resources_of_the_profiles_name() -> None:
     found = containers(pod_of(request(resources={"gpu": 1})))["main"]["resources"]
     assert found["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in containers(pod_of(request()))["main"]["resources"]["limits"]
+    kept_for_gpus = {"key": "amd.com/gpu", "operator": "Exists"}
+    assert kept_for_gpus in pod_of(asked)["tolerations"] and kept_for_gpus not in pod_of(request())["tolerations"]
 
 
 def test_placement_is_the_profiles_over_the_backends() -> None:
@@ -380,7 +382,8 @@ def test_a_plain_job_reads_so() -> None:
         },
         "annotations": {
             "jupyter-trainjob/job": "ada/digits-x7k2p",
-            "jupyter-trainjob/limits": '{"memoryBytes": 1073741824, "processes": 256, "diskBytes": 805306368, '
+            "jupyter-trainjob/limits": '{"cpuMillis": 1000, "gpu": 0, '
+            '"memoryBytes": 1073741824, "processes": 256, "diskBytes": 805306368, '
             '"fileSizeBytes": 2147483648, "openFiles": 1024, "shmBytes": 67108864, "scratch": "memory"}',
         },
     }
