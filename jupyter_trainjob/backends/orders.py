@@ -23,6 +23,7 @@ from ..resources.trainjob import (
 from ..storage.base import KeyMissing, ObjectStore
 from .base import AttemptRequest, BackendError
 from .local.limits import size as size_text
+from .onecell import one_cell as one_cell
 
 RUNNER_PROTOCOL = 1
 RUNNER_GRACE_SECONDS = 8
@@ -44,6 +45,8 @@ class Place:
     interpreter: str = ""
     libraries: tuple[str, ...] = ()
     jars: tuple[str, ...] = ()
+    compiled: str = ""
+    """The folder of what was compiled beforehand for kernels; empty: none, or what the image says."""
 
 
 def described(request: AttemptRequest, place: Place) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def described(request: AttemptRequest, place: Place) -> dict[str, Any]:
         "interpreter": place.interpreter,
         "libraries": list(place.libraries),
         "jars": list(place.jars),
+        "compiled": place.compiled,
         "notebook": place.notebook,
         "work": place.work,
         "out": place.out,
@@ -76,19 +80,6 @@ def described(request: AttemptRequest, place: Place) -> dict[str, Any]:
         "rlimits": place.rlimits,
         "graceSeconds": RUNNER_GRACE_SECONDS,
     }
-
-
-def one_cell(code: str, cell_id: str) -> dict[str, Any]:
-    """A notebook (nbformat 4.5) of one cell of code."""
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "id": cell_id,
-        "metadata": {},
-        "source": code,
-        "outputs": [],
-        "execution_count": None,
-    }
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
 
 
 def time_limit(request: AttemptRequest) -> int | None:

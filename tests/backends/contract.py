@@ -156,7 +156,7 @@ class BackendContract:
         ref = await place.begin("print('up')\nimport time\ntime.sleep(1.5)\nprint('down')")
         await place.log_holds(ref, b"up")
         await place.stop()
-        again = Place(place.store, **place.options)
+        again = type(place)(place.store, **place.options)
         await again.start()
         try:
             assert await again.backend.attempts() == [ref]

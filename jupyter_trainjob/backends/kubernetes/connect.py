@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import yaml
+
 from ..base import BackendError
 
 REQUEST_SECONDS = 20.0
@@ -89,6 +91,7 @@ class Connection:
         self._client = client
         self._loaded = time.monotonic()
         self._reloading = asyncio.Lock()
+        self._old: list[Any] = []
         self.requests = 0
 
     @classmethod
@@ -103,7 +106,8 @@ class Connection:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        for client in (*self._old, self._client):
+            await client.close()
 
     async def request(
         self,
@@ -211,19 +215,10 @@ class Connection:
         async with self._reloading:
             if time.monotonic() - self._loaded < RELOAD_SECONDS:
                 return
-            old, self._client = self._client, await _load(self._access)
+            # Those of before end with the connection: closing them now would cut requests that are under way.
+            self._old.append(self._client)
+            self._client = await _load(self._access)
             self._loaded = time.monotonic()
-        # Streams of the old one end by themselves: closing it would cut requests that are under way.
-        asyncio.get_running_loop().call_later(2 * REQUEST_SECONDS, lambda: _close_later(old))
-
-
-def _close_later(client: Any) -> None:
-    task: asyncio.Future[None] = asyncio.ensure_future(client.close())
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
-
-
-_closing: set[asyncio.Future[None]] = set()
 
 
 def back_off(tries: int, *, longest: float = LONGEST_PAUSE_SECONDS) -> float:
@@ -274,7 +269,7 @@ async def _configuration(access: Access) -> Any:
                 client_configuration=made,
                 persist_config=False,
             )
-    except (config.ConfigException, OSError, ValueError) as error:
+    except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         raise BackendError(
             f"{_named(access).capitalize()} can't be used: {error}.",
             remedy="Name a kubeconfig and a context that kubectl works with, or run the server in a pod with a service "
@@ -387,7 +382,7 @@ def unreachable(error: BaseException, address: str) -> BackendError:
     cause = _certificate_error(error)
     if cause is not None:
         return BackendError(
-            f"{where} shows a certificate that can't be trusted: {cause.verify_message or cause}.",
+            f"{where} shows a certificate that can't be trusted: {cause.verify_message or str(cause)}.",
             remedy="The kubeconfig's certificate-authority(-data) must be the cluster's own, and its server the name "
             "that the certificate is for.",
             permanent=True,
@@ -405,9 +400,10 @@ def unreachable(error: BaseException, address: str) -> BackendError:
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
     at: BaseException | None = error
     for _ in range(5):
-        if isinstance(at, ssl.SSLCertVerificationError):
-            return at
         if at is None:
             return None
-        at = getattr(at, "certificate_error", None) or at.__cause__
+        inner = getattr(at, "certificate_error", None)  # aiohttp's own, which pretends to be one
+        if inner is None and isinstance(at, ssl.SSLCertVerificationError):
+            return at
+        at = inner or at.__cause__
     return None

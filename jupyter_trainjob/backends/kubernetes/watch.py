@@ -39,6 +39,7 @@ _METADATA = (
     "resourceVersion",
     "creationTimestamp",
     "deletionTimestamp",
+    "deletionGracePeriodSeconds",
     "labels",
     "annotations",
     "ownerReferences",
@@ -152,8 +153,8 @@ class Watch:
                 failed = not told and time.monotonic() - began < SHORT_SECONDS
             except Expired:
                 log.info("The watch of %s was away for too long, and lists them anew.", self.what)
-                self._version = ""
-                failed = failures > 0
+                self._version, failed = "", True
+                after = 0.0 if failures == 0 else None
             except BackendError as error:
                 failed = True
                 after = self._failed(error)
@@ -165,7 +166,8 @@ class Watch:
             if failures >= RELIST_FAILURES:
                 self._version = ""
             if failed:
-                await asyncio.sleep(max(after or 0.0, back_off(failures)))
+                pause = back_off(failures)
+                await asyncio.sleep(pause if after is None else after and max(after, pause))
 
     def _failed(self, error: BackendError) -> float | None:
         if self.failure is None or str(self.failure) != str(error):

@@ -1,0 +1,425 @@
+"""The backend of a cluster: attempts as Jobs, followed by watch, their outputs taken from the object store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from ...storage.base import ObjectStore, StoreError
+from ..base import (
+    AttemptRef,
+    AttemptRequest,
+    Backend,
+    BackendError,
+    KernelInfo,
+    NodeCapacity,
+    Observation,
+)
+from . import capacity, delivery, evidence, objects, report
+from .connect import MERGE_PATCH, Access, Connection, Refused, Reply
+from .following import Following
+from .handover import Handover
+from .settings import KubernetesSettings
+from .watch import Object, Watch, trimmed
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 15.0
+"""So long a start waits for the cluster's first word."""
+EVENTS_SECONDS = 10.0
+"""What holds up a pod is asked for at most this often, and only while something does."""
+RENEW_SECONDS = 60.0
+"""Between two looks at whose credentials are to be renewed."""
+KILL_SECONDS = 1
+ISOLATION = "namespaces+cgroups"
+KERNELS = {
+    "python": KernelInfo("python3", "python", "Python 3"),
+    "r": KernelInfo("ir", "r", "R"),
+    "scala": KernelInfo("scala", "scala", "Scala"),
+}
+
+
+@dataclass
+class _Attempt:
+    """What is remembered of one attempt beside its Job: nothing that a new server could not find out again."""
+
+    pod: Object | None = None
+    events: list[Object] = field(default_factory=list)
+    asked: float = 0.0
+
+
+class KubernetesBackend(Backend):
+    """Runs attempts in one namespace of a cluster. ``settings`` say which, and how."""
+
+    def __init__(self, *, name: str, settings: KubernetesSettings) -> None:
+        self.name = name
+        self._settings = settings
+        first, last = settings.user_ids
+        self._terms = delivery.Terms(
+            name,
+            end_seconds=float(max(5, settings.termination_seconds - 15)),
+            own_user=last > first or settings.host_users is False,
+        )
+        self._known: dict[AttemptRef, _Attempt] = {}
+        self._works: dict[tuple[AttemptRef, str], asyncio.Task[None]] = {}
+        self._orphans: set[AttemptRef] = set()
+        self._connection: Connection | None = None
+        self._following: Following | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed: Callable[[AttemptRef], None] = lambda ref: None
+
+    # Life of the backend
+
+    async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
+        """Connect, list, watch. A cluster that is away for the moment is waited for behind the scenes.
+
+        Raises :class:`BackendError` where waiting would not help: a wrong configuration, a right that is missing.
+        """
+        self._changed = changed
+        settings = self._settings
+        delivery.signing(store, self.name)
+        self._connection = await Connection.open(Access(settings.kubeconfig, settings.context))
+        self._secrets = Handover(self._connection, store, settings, self._terms)
+        self._following = Following(store, changed, self.name)
+        self._jobs = self._watch("/apis/batch/v1", "jobs", "Jobs", _slim_job, self._job_changed)
+        self._pods = self._watch("/api/v1", "pods", "Pods", _slim_pod, self._pod_changed)
+        self._quotas = self._watch("/api/v1", "resourcequotas", "Quotas", _slim_quota)
+        self._nodes = Watch(self._connection, "/api/v1/nodes", what="Nodes", trim=_slim_node)
+        for watch in self._watches:
+            watch.start()
+        try:
+            await self._look_around()
+        except BaseException:
+            await self.stop()
+            raise
+        self._tasks.append(asyncio.create_task(self._renew_all(), name=f"backend-{self.name}-renew"))
+
+    async def _look_around(self) -> None:
+        words = [asyncio.create_task(watch.first_word.wait()) for watch in self._watches]
+        _, silent = await asyncio.wait(words, timeout=START_SECONDS)
+        for task in silent:
+            task.cancel()
+        for watch in (self._jobs, self._pods):
+            error = watch.failure
+            if error is not None and (error.permanent or _is_final(error)):
+                raise error
+        if self._jobs.failure is None and not silent:
+            await self._check_namespace()
+            await self._find_orphans()
+        else:
+            log.warning("backend %s: %s", self.name, self._jobs.failure or "the cluster has not answered yet")
+
+    async def _check_namespace(self) -> None:
+        name = self._settings.namespace
+        with contextlib.suppress(Refused):  # a right that only this look needs
+            reply = await self._api.request("GET", f"/api/v1/namespaces/{name}", patience=2.0)
+            if reply.code == 404:
+                raise BackendError(
+                    f"The cluster at {self._api.address} has no namespace {name!r}.",
+                    remedy="`jupyter trainjob deploy` makes it, with all else that is needed.",
+                    permanent=True,
+                )
+
+    async def _find_orphans(self) -> None:
+        """Secrets whose Job was never made, because a server died between the two."""
+        try:
+            self._orphans = {ref for ref in await self._secrets.all() if ref.name not in self._jobs.objects}
+        except BackendError as error:
+            log.info("backend %s: Secrets without a Job can't be looked for: %s", self.name, error)
+
+    async def stop(self) -> None:
+        """Stop looking. Attempts go on."""
+        if self._connection is None:
+            return
+        tasks = [*self._tasks, *self._works.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for watch in self._watches:
+            await watch.stop()
+        if self._following is not None:
+            await self._following.stop()
+        await self._connection.close()
+        self._connection, self._tasks = None, []
+
+    # The port
+
+    async def create(self, request: AttemptRequest) -> None:
+        """The Secret, then the Job. What a server that died in between left is taken up."""
+        ref, settings = request.ref, self._settings
+        if ref.name in self._need(self._jobs).objects:
+            return
+        try:
+            files = await self._secrets.prepare(request)
+        except StoreError as error:
+            raise BackendError(f"The object store can't be used: {error}") from error
+        job = objects.job(request, settings, orders_digest=hashlib.sha256(files[delivery.ORDERS]).hexdigest())
+        await self._secrets.put(request, files)
+        reply = await self._api.request("POST", self._path("jobs"), body=job)
+        if reply.code == 404:
+            raise BackendError(f"The cluster has no namespace {settings.namespace!r}.")
+        if reply.code == 409:
+            reply = await self._api.request("GET", self._path("jobs", ref.name))
+            if not reply.ok or objects.ref_of(reply.body) != ref:
+                raise BackendError(
+                    f"The cluster has another Job called {ref.name} in the namespace {settings.namespace!r}, or is "
+                    "removing one.",
+                    remedy="Look at it with kubectl; it is none of ours.",
+                )
+        self._orphans.discard(ref)
+        self._jobs.put(reply.body)
+        await self._secrets.give(ref, reply.body)
+
+    async def observe(self, ref: AttemptRef) -> Observation:
+        """From what the watches and the sidecar told. Raises :class:`BackendError` before their first word."""
+        jobs, following = self._need(self._jobs), self._follower
+        job = jobs.objects.get(ref.name)
+        if job is None:
+            if not jobs.synced:
+                raise BackendError(jobs.trouble() or f"The cluster has not told yet what it has of {ref.name}.")
+            return Observation(ref, "gone")
+        known = self._known.setdefault(ref, _Attempt())
+        sight = self._sight(job, known)
+        self._help(ref, known, sight)
+        following.want(ref)
+        harvest = following.harvest(ref, lambda: self._is_over(ref)) if sight.state == "ended" else None
+        trouble = following.trouble(ref)
+        return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
+
+    async def cancel(self, ref: AttemptRef, message: str) -> None:
+        """Note it at the Job, then delete the pod with its own grace: the code is interrupted, outputs are shipped."""
+        job = self._need(self._jobs).objects.get(ref.name)
+        if job is None:
+            return
+        known = self._known.setdefault(ref, _Attempt())
+        noted = objects.CANCELLED in (job["metadata"].get("annotations") or {})
+        if self._sight(job, known).state == "ended" and not noted:
+            return
+        pod = known.pod if known.pod is not None and not known.pod.get("deleted") else None
+        placed = pod is not None and bool(pod["spec"].get("nodeName"))
+        if not noted:
+            patch = objects.cancel_patch(message)
+            if not placed:
+                patch["spec"] = {"suspend": True}  # so that no pod comes any more
+            reply = await self._patch(self._path("jobs", ref.name), patch)
+            if reply is not None:
+                self._jobs.put(reply)
+        if pod is not None and placed and not pod["metadata"].get("deletionTimestamp"):
+            await self._remove("pods", pod["metadata"]["name"])
+        self._changed(ref)
+
+    async def delete(self, ref: AttemptRef) -> None:
+        """The Job and with it its pods, which are killed; the Secret goes with the Job."""
+        known = self._known.get(ref)
+        job = self._need(self._jobs).objects.get(ref.name)
+        pod = known.pod if known is not None else None
+        if pod is not None and not pod.get("deleted") and not _is_done(pod):
+            await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
+        reply = await self._remove("jobs", ref.name, propagationPolicy="Background")
+        await self._secrets.remove(ref, with_job=reply.ok)
+        self._known.pop(ref, None)
+        self._orphans.discard(ref)
+        self._jobs.drop(ref.name)
+        await self._follower.drop(ref, clean=job is not None)
+
+    async def attempts(self) -> list[AttemptRef]:
+        """By the labels of the Jobs, and of the Secrets that never got one."""
+        found = {objects.ref_of(job) for job in self._need(self._jobs).objects.values()}
+        return sorted({ref for ref in found if ref is not None} | self._orphans, key=lambda ref: ref.name)
+
+    async def capacity(self) -> list[NodeCapacity]:
+        """Nodes that our pods may use, within the namespace's quota."""
+        jobs = self._need(self._jobs).objects
+        pods = {ref.name: known.pod for ref, known in self._known.items()}
+        return capacity.nodes(
+            self._nodes.objects.values(),
+            self._quotas.objects.values(),
+            self._settings,
+            used=capacity.use(jobs.values(), pods),
+        )
+
+    async def kernels(self) -> list[KernelInfo]:
+        """One for each language that there is an image for."""
+        there = [KERNELS[language] for language in self._settings.images if language in KERNELS]
+        return sorted(there, key=lambda kernel: kernel.name)
+
+    def describe(self) -> dict[str, Any]:
+        """Which cluster, and whether what is known of it is current."""
+        self._need(self._jobs)
+        warnings = [text for watch in self._watches if (text := watch.trouble())]
+        nodes, quotas = list(self._nodes.objects.values()), list(self._quotas.objects.values())
+        warnings += capacity.warnings(nodes, quotas, self._settings)
+        return {
+            "type": "kubernetes",
+            "isolation": ISOLATION,
+            "address": self._api.address,
+            "namespace": self._settings.namespace,
+            "requests": self._api.requests,
+            "lagSeconds": max([*self._jobs.lags, 0.0]),
+            "warnings": warnings,
+        }
+
+    # Behind it
+
+    @property
+    def _watches(self) -> tuple[Watch, ...]:
+        return self._jobs, self._pods, self._quotas, self._nodes
+
+    @property
+    def _api(self) -> Connection:
+        if self._connection is None:
+            raise BackendError(f"The backend {self.name!r} has not been started.")
+        return self._connection
+
+    @property
+    def _follower(self) -> Following:
+        if self._following is None:
+            raise BackendError(f"The backend {self.name!r} has not been started.")
+        return self._following
+
+    def _need(self, watch: Watch) -> Watch:
+        """``watch``, of a backend that was started."""
+        _ = self._api
+        return watch
+
+    def _path(self, kind: str, name: str = "") -> str:
+        group = "/apis/batch/v1" if kind == "jobs" else "/api/v1"
+        return f"{group}/namespaces/{self._settings.namespace}/{kind}" + (f"/{name}" if name else "")
+
+    def _watch(
+        self,
+        group: str,
+        kind: str,
+        what: str,
+        trim: Callable[[Object], Object],
+        changed: Callable[[Object | None, Object | None], None] = lambda old, new: None,
+    ) -> Watch:
+        path = f"{group}/namespaces/{self._settings.namespace}/{kind}"
+        selector = objects.selector(self._settings) if kind in ("jobs", "pods") else ""
+        return Watch(self._api, path, what=what, selector=selector, trim=trim, changed=changed)
+
+    def _job_changed(self, old: Object | None, new: Object | None) -> None:
+        ref = objects.ref_of(new or old or {})
+        if ref is None:
+            return
+        if new is None:
+            self._known.pop(ref, None)
+        self._changed(ref)
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        """A pod that is gone from the cluster stays known: its end is evidence."""
+        pod = new if new is not None else old
+        ref = objects.ref_of(pod or {})
+        if pod is None or ref is None:
+            return
+        known = self._known.setdefault(ref, _Attempt())
+        if known.pod is None or _is_later(pod, known.pod):
+            known.pod = pod if new is not None else {**pod, "deleted": True}
+        if new is None and ref.name not in self._jobs.objects and self._jobs.synced:
+            self._known.pop(ref, None)
+        self._follower.poke(ref)
+        self._changed(ref)
+
+    def _sight(self, job: Object, known: _Attempt) -> evidence.Sight:
+        return evidence.look(
+            job, known.pod, known.events, now=datetime.now(timezone.utc), startup_seconds=self._settings.startup_seconds
+        )
+
+    def _is_over(self, ref: AttemptRef) -> tuple[bool, str]:
+        job, known = self._jobs.objects.get(ref.name), self._known.get(ref)
+        if job is None or known is None:
+            return True, ""
+        sight = self._sight(job, known)
+        return sight.sidecar_over, sight.termination
+
+    def _help(self, ref: AttemptRef, known: _Attempt, sight: evidence.Sight) -> None:
+        """What an attempt that does not get on needs: a look at its events, an end."""
+        if sight.give_up is not None:
+            self._begin(ref, "give up", self._give_up(ref, sight.give_up))
+        elif sight.stuck and time.monotonic() - known.asked > EVENTS_SECONDS:
+            known.asked = time.monotonic()
+            self._begin(ref, "events", self._ask_events(ref, known))
+
+    def _begin(self, ref: AttemptRef, what: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` behind the scenes, once at a time."""
+        if (ref, what) in self._works:
+            work.close()
+            return
+        self._works[ref, what] = asyncio.create_task(self._work(ref, what, work), name=f"{what} {ref.name}")
+
+    async def _work(self, ref: AttemptRef, what: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (BackendError, StoreError) as error:
+            log.warning("backend %s: %s of %s failed, and will be tried again: %s", self.name, what, ref.name, error)
+        finally:
+            del self._works[ref, what]
+        self._changed(ref)
+
+    async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
+        reply = await self._patch(self._path("jobs", ref.name), objects.give_up_patch(why))
+        if reply is not None:
+            self._jobs.put(reply)
+
+    async def _ask_events(self, ref: AttemptRef, known: _Attempt) -> None:
+        """Of the pod, else of the Job that has none."""
+        name = known.pod["metadata"]["name"] if known.pod is not None else ref.name
+        query = {"fieldSelector": f"involvedObject.name={name}", "limit": "50"}
+        reply = await self._api.request("GET", self._path("events"), query=query)
+        known.events = reply.body.get("items") or []
+
+    async def _remove(self, kind: str, name: str, **options: Any) -> Reply:
+        return await self._api.request("DELETE", self._path(kind, name), body=options or None)
+
+    async def _patch(self, path: str, patch: Object) -> Object | None:
+        """The object as it is now; None where there is none."""
+        reply = await self._api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+        return reply.body if reply.ok else None
+
+    async def _renew_all(self) -> None:
+        """One timer for the credentials of all attempts that this server looks after."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for ref, known in list(self._known.items()):
+                job = self._jobs.objects.get(ref.name)
+                if job is None or not self._follower.wanted(ref) or self._sight(job, known).state == "ended":
+                    continue
+                if self._secrets.is_due(ref, job):
+                    self._begin(ref, "renewing the credentials", self._secrets.renew(ref, job))
+
+
+def _is_final(error: BackendError) -> bool:
+    return isinstance(error, Refused) and error.status in (401, 403)
+
+
+def _is_done(pod: Object) -> bool:
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def _is_later(pod: Object, other: Object) -> bool:
+    """Whether ``pod`` tells more than ``other``: it is the same, or a later one of the same Job."""
+    mine, its = pod["metadata"], other["metadata"]
+    return bool(mine.get("uid") == its.get("uid") or mine["creationTimestamp"] >= its["creationTimestamp"])
+
+
+def _slim_job(found: Object) -> Object:
+    return trimmed(found, "suspend", "activeDeadlineSeconds", "backoffLimit")
+
+
+def _slim_pod(found: Object) -> Object:
+    return trimmed(found, "nodeName", "terminationGracePeriodSeconds")
+
+
+def _slim_quota(found: Object) -> Object:
+    return trimmed(found, "hard", "scopes", "scopeSelector")
+
+
+def _slim_node(found: Object) -> Object:
+    return trimmed(found, "taints", "unschedulable")

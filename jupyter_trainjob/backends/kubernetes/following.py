@@ -1,0 +1,187 @@
+"""What is read from the object store for attempts: the sidecar's word while they run, the harvest at their end.
+
+Plain S3 tells nobody of a new object, so this is asked for: small objects, of attempts that somebody looks at, the
+rarer the more of them there are and the longer they have said nothing new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ...storage.base import ObjectStore, StoreError
+from ...storage.loglayout import LogRecord
+from ..base import AttemptRef
+from .harvest import Harvest, forget, gather, read_state
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+FIRST_SECONDS, SLOWEST_SECONDS = 1.0, 5.0
+READS_PER_SECOND = 20.0
+"""Of all attempts together."""
+WANTED_SECONDS = 20.0
+"""An attempt that nobody looked at for so long is another server's."""
+AT_ONCE = 8
+PATIENCE_SECONDS = 900.0
+"""So long the store may be away when an attempt has ended, before it ends without what it left there."""
+
+
+@dataclass
+class _Known:
+    state: dict[str, Any] = field(default_factory=dict)
+    wanted: float = 0.0
+    next: float = 0.0
+    interval: float = FIRST_SECONDS
+    reading: asyncio.Task[None] | None = None
+    harvest: Harvest | None = None
+    harvesting: asyncio.Task[None] | None = None
+    poked: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: str = ""
+
+
+class Following:
+    """All of one backend's. Used on the event loop; ``changed`` is called there when there is something new."""
+
+    def __init__(self, store: ObjectStore, changed: Callable[[AttemptRef], None], name: str) -> None:
+        self._store, self._changed = store, changed
+        self._known: dict[AttemptRef, _Known] = {}
+        self._news = asyncio.Event()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix=f"backend-{name}-store")
+        self._task = asyncio.create_task(self._run(), name=f"backend-{name}-following")
+
+    async def stop(self) -> None:
+        """Leave off; the next start reads it all again."""
+        tasks = [self._task]
+        for known in self._known.values():
+            tasks += [task for task in (known.reading, known.harvesting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._pool.shutdown(wait=False)
+
+    def state(self, ref: AttemptRef) -> dict[str, Any]:
+        """The sidecar's latest word; empty where none was heard."""
+        known = self._known.get(ref)
+        return known.state if known is not None else {}
+
+    def trouble(self, ref: AttemptRef) -> str:
+        """Why what it left can't be read now; empty where it can."""
+        known = self._known.get(ref)
+        return known.trouble if known is not None else ""
+
+    def want(self, ref: AttemptRef) -> None:
+        """Somebody looks at the living ``ref``: go on reading its state for a while."""
+        known = self._known.setdefault(ref, _Known())
+        known.wanted = time.monotonic() + WANTED_SECONDS
+        self._news.set()
+
+    def wanted(self, ref: AttemptRef) -> bool:
+        """Whether somebody looked at it lately."""
+        known = self._known.get(ref)
+        return known is not None and known.wanted > time.monotonic()
+
+    def poke(self, ref: AttemptRef) -> None:
+        """Its pod changed: look again soon."""
+        known = self._known.get(ref)
+        if known is not None:
+            known.poked.set()
+            known.interval, known.next = FIRST_SECONDS, min(known.next, time.monotonic() + FIRST_SECONDS / 4)
+
+    def harvest(self, ref: AttemptRef, over: Callable[[], tuple[bool, str]]) -> Harvest | None:
+        """What the ended ``ref`` left, or None while that is being read; ``changed`` tells when it is there.
+
+        ``over`` tells whether its sidecar can say no more, and its termination message.
+        """
+        known = self._known.setdefault(ref, _Known())
+        if known.harvest is None and known.harvesting is None:
+            name = f"harvest-{ref.name}"
+            known.harvesting = asyncio.create_task(self._harvest(ref, known, over), name=name)
+        return known.harvest
+
+    async def drop(self, ref: AttemptRef, *, clean: bool) -> None:
+        """Forget all about it; ``clean``: remove what was only for the harvest too."""
+        known = self._known.pop(ref, None)
+        for task in (known.reading, known.harvesting) if known is not None else ():
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if clean:
+            try:
+                await self._in_thread(forget, self._store, ref)
+            except StoreError as error:  # a few hundred bytes, which go with the job's other objects
+                log.info("The state of %s stays in the store for now: %s", ref.name, error)
+
+    async def _run(self) -> None:
+        while True:
+            now = time.monotonic()
+            alive = [
+                (known.next, ref.name, ref, known)
+                for ref, known in self._known.items()
+                if known.wanted > now and known.harvesting is None
+            ]
+            if not alive:
+                self._news.clear()
+                await self._news.wait()
+                continue
+            floor = len(alive) / READS_PER_SECOND
+            due = sorted(item for item in alive if item[0] <= now and item[3].reading is None)
+            for _, _, ref, known in due[:AT_ONCE]:
+                known.next = now + max(known.interval, floor)
+                known.reading = asyncio.create_task(self._read(ref, known))
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _read(self, ref: AttemptRef, known: _Known) -> None:
+        try:
+            state = await self._in_thread(read_state, self._store, ref)
+        except StoreError as error:
+            known.interval = SLOWEST_SECONDS
+            self._note(ref, known, error)
+        else:
+            known.trouble = ""
+            self._take(ref, known, state)
+        finally:
+            known.reading = None
+
+    def _take(self, ref: AttemptRef, known: _Known, state: dict[str, Any]) -> None:
+        if state and state != known.state:
+            known.state, known.interval = state, FIRST_SECONDS
+            self._changed(ref)
+        else:
+            known.interval = min(SLOWEST_SECONDS, known.interval * 1.5)
+
+    async def _harvest(self, ref: AttemptRef, known: _Known, over: Callable[[], tuple[bool, str]]) -> None:
+        until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
+        while True:
+            known.poked.clear()
+            is_over, termination = over()
+            try:
+                known.state = await self._in_thread(read_state, self._store, ref) or known.state
+                if known.state.get("state") == "ended" or is_over:
+                    known.harvest = await self._in_thread(gather, self._store, ref, termination)
+                    known.trouble = ""
+                    break
+            except StoreError as error:
+                self._note(ref, known, error)
+                if time.monotonic() > until:
+                    known.harvest = Harvest(known.state, LogRecord(truncated=True))
+                    break
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(known.poked.wait(), pause)
+            pause = min(SLOWEST_SECONDS, pause * 1.5)
+        self._changed(ref)
+
+    def _note(self, ref: AttemptRef, known: _Known, error: StoreError) -> None:
+        if not known.trouble:  # once: a store that is away is so for hundreds of attempts
+            log.warning("What %s shipped can't be read now; that will be tried again: %s", ref.name, error)
+        known.trouble = str(error)
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments))

@@ -1,0 +1,106 @@
+"""The Secret of each attempt in the cluster: made, given to its Job, its credentials renewed, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+
+from ...storage.base import ObjectStore
+from ..base import AttemptRef, AttemptRequest, BackendError
+from . import delivery, objects, volumes
+from .connect import MERGE_PATCH, METADATA_ONLY, Connection
+from .reading import Object, meta
+from .reading import time as read_time
+from .settings import KubernetesSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Handover:
+    """All of one backend's."""
+
+    api: Connection
+    store: ObjectStore
+    settings: KubernetesSettings
+    terms: delivery.Terms
+    _signed: dict[AttemptRef, float] = field(default_factory=dict)
+    """When, for those that this server signed."""
+    _owned: set[AttemptRef] = field(default_factory=set)
+    """Those that the cluster is known to remove with their Job."""
+
+    def __post_init__(self) -> None:
+        self.signing = delivery.signing(self.store, self.terms.backend)
+
+    async def prepare(self, request: AttemptRequest) -> dict[str, bytes]:
+        """What lies in the Secret. Raises :class:`BackendError` and ``StoreError``."""
+        disk = volumes.sizes(request.job, self.settings).work
+        told = await asyncio.to_thread(delivery.orders, request, self.store, self.terms, disk)
+        return await asyncio.to_thread(delivery.files, told, self.signing, self.terms)
+
+    async def put(self, request: AttemptRequest, files: dict[str, bytes]) -> None:
+        """Make it, or make it anew where a server died before it made the Job."""
+        ref = request.ref
+        secret = objects.secret(ref, self.settings, objects.labels(request, self.settings), files)
+        reply = await self.api.request("POST", self._path(), body=secret)
+        if reply.code == 404:
+            raise BackendError(f"The cluster has no namespace {self.settings.namespace!r}.")
+        if reply.code == 409:
+            await self._patch(ref, {"data": secret["data"]})
+        self._signed[ref] = time.time()
+
+    async def give(self, ref: AttemptRef, job: Object) -> None:
+        """Let the cluster remove it with the Job. If that fails, :meth:`remove` and :meth:`renew` see to it."""
+        try:
+            if await self._patch(ref, _ownership(job)):
+                self._owned.add(ref)
+        except BackendError as error:
+            log.info("The Secret of %s has no owner yet: %s", ref.name, error)
+
+    async def remove(self, ref: AttemptRef, *, with_job: bool) -> None:
+        """Remove it, unless the cluster does so because the Job was removed."""
+        self._signed.pop(ref, None)
+        if not with_job or ref not in self._owned:
+            await self.api.request("DELETE", self._path(ref.name))
+        self._owned.discard(ref)
+
+    def is_due(self, ref: AttemptRef, job: Object) -> bool:
+        """Whether its credentials have lived for half their life."""
+        created = read_time(meta(job).get("creationTimestamp"))
+        began = created.timestamp() if created is not None else 0.0
+        return delivery.due(began, self._signed.get(ref), self.terms.signed_seconds) <= time.time()
+
+    async def renew(self, ref: AttemptRef, job: Object) -> None:
+        """Sign its credentials anew. Raises :class:`BackendError` and ``StoreError``."""
+        reply = await self.api.request("GET", self._path(ref.name))
+        if not reply.ok:
+            raise BackendError(f"the Secret {ref.name} is gone")
+        old = json.loads(base64.b64decode(reply.body["data"][delivery.CREDENTIALS]))
+        prefix, seconds = delivery.prefix_of(ref), self.terms.signed_seconds
+        new = await asyncio.to_thread(delivery.renewed, old, self.signing, prefix, seconds)
+        data = {delivery.CREDENTIALS: base64.b64encode(delivery.to_json(new)).decode("ascii")}
+        if await self._patch(ref, {**_ownership(job), "data": data}):
+            self._owned.add(ref)
+        self._signed[ref] = time.time()
+
+    async def all(self) -> set[AttemptRef]:
+        """The attempts that there is a Secret of. Only names are read."""
+        query = {"labelSelector": objects.selector(self.settings)}
+        reply = await self.api.request("GET", self._path(), query=query, accept=METADATA_ONLY)
+        found = {objects.ref_of(item) for item in reply.body.get("items") or []}
+        return {ref for ref in found if ref is not None}
+
+    async def _patch(self, ref: AttemptRef, patch: Object) -> bool:
+        reply = await self.api.request("PATCH", self._path(ref.name), body=patch, content_type=MERGE_PATCH)
+        return reply.ok
+
+    def _path(self, name: str = "") -> str:
+        return f"/api/v1/namespaces/{self.settings.namespace}/secrets" + (f"/{name}" if name else "")
+
+
+def _ownership(job: Object) -> Object:
+    return objects.owned_by({"metadata": {}}, {**job, "apiVersion": "batch/v1", "kind": "Job"})

@@ -1,0 +1,260 @@
+"""What a sidecar shipped, read and put in order: its word on the attempt checked, logs joined, leftovers removed.
+
+The sidecar writes through a form that lets it add objects and nothing else, so the server does what needs more: one
+object of many segments, and segments that the log's gap has swallowed. Everything read here is bounded and checked:
+the store holds what a pod put there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...resources.names import attempt_prefix
+from ...storage.base import KeyMissing, ObjectStore
+from ...storage.logjoin import join_segments
+from ...storage.loglayout import LogRecord, as_found, record, segment_key, segments
+from ..base import AttemptRef
+from ..local import events
+from .delivery import SOURCE
+
+STATE = "state.json"
+MAX_STATE_BYTES = 4 * 2**20
+MAX_LISTED = 1000
+MAX_CONDITIONS = 20
+_STATES = ("starting", "running", "ended")
+_COUNTS = 2**53
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What an ended attempt left in the store. ``state``: see :func:`checked`; empty where nothing told."""
+
+    state: dict[str, Any]
+    log: LogRecord
+    notebook: bool = False
+    files: list[dict[str, Any]] = field(default_factory=list)
+    files_total: int = 0
+    files_bytes: int = 0
+    conditions: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def log_complete(self) -> bool:
+        """Whether the log is known to hold all that was printed, but for its gap and what counts as missing."""
+        return self.log.complete and not self.log.truncated
+
+
+def read_state(store: ObjectStore, ref: AttemptRef) -> dict[str, Any]:
+    """The sidecar's latest word, checked; empty where there is none yet. Blocks. Raises ``StoreError``."""
+    try:
+        data = store.get(attempt_prefix(ref.uid, ref.attempt) + STATE, 0, MAX_STATE_BYTES)
+    except KeyMissing:
+        return {}
+    return parsed(data)
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """``state.json``'s bytes, checked; empty where they make no sense."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return checked(found) if isinstance(found, dict) else {}
+
+
+def gather(store: ObjectStore, ref: AttemptRef, termination: str = "") -> Harvest:
+    """Join, prune, list. Doing it again is harmless. Blocks, as long as the log takes. Raises ``StoreError``.
+
+    ``termination``: the sidecar's termination message, which counts where its last state is not in the store. Only
+    when the sidecar can say no more.
+    """
+    prefix = attempt_prefix(ref.uid, ref.attempt)
+    state = read_state(store, ref)
+    if state.get("state") != "ended" and termination:
+        last = parsed(termination.encode("utf-8", "replace"))
+        claims = {**state.get("claims", {}), **last.get("claims", {})}
+        state = {**state, **{key: last[key] for key in ("log", "metrics", "main", "failed") if last.get(key)}}
+        state["claims"] = claims
+    log = _join(store, prefix, state.get("log", {}))
+    _join(store, f"{prefix}metrics/", state.get("metrics", {}), only_if_any=True)
+    store.delete(prefix + SOURCE)
+    whole = state.get("state") == "ended"
+    conditions = list(state.get("conditions", []))
+    if whole:
+        return Harvest(
+            state,
+            log,
+            bool(state["notebook"]),
+            state["files"],
+            max(state["filesTotal"], len(state["files"])),
+            state["filesBytes"],
+            conditions,
+        )
+    found: list[dict[str, Any]] = [
+        {"path": info.key.removeprefix(f"{prefix}files/"), "size": info.size} for info in store.list(f"{prefix}files/")
+    ]
+    conditions.append(_condition("OutputsComplete", "Broken", "What brings the outputs was ended before it was done."))
+    return Harvest(
+        state,
+        log,
+        store.exists(f"{prefix}notebook.ipynb"),
+        found[:MAX_LISTED],
+        len(found),
+        sum(int(item["size"]) for item in found),
+        conditions,
+    )
+
+
+def forget(store: ObjectStore, ref: AttemptRef) -> None:
+    """Remove what was only for the harvest, once the end is recorded. Blocks. Raises ``StoreError``."""
+    prefix = attempt_prefix(ref.uid, ref.attempt)
+    for name in (STATE, SOURCE):
+        store.delete(prefix + name)
+
+
+def _join(store: ObjectStore, prefix: str, told: dict[str, Any], *, only_if_any: bool = False) -> LogRecord:
+    """One object of the segments under ``prefix``. ``told``: what the sidecar said of it at last."""
+    known = record(store, prefix)
+    if known is not None and known.complete:
+        return join_segments(store, prefix, known)  # what an earlier try did not remove
+    if only_if_any and not told.get("size") and not segments(store, prefix, limit=1):
+        return LogRecord()
+    if not told.get("complete"):
+        found = as_found(store, prefix)
+        found.size = max(found.size, int(told.get("size", 0)))
+        return join_segments(store, prefix, found)
+    gap = told.get("gap")
+    closed = known or LogRecord()
+    closed.size, closed.gap, closed.truncated = int(told["size"]), gap, False
+    if gap is not None:
+        _prune(store, prefix, gap)
+    return join_segments(store, prefix, closed)
+
+
+def _prune(store: ObjectStore, prefix: str, gap: tuple[int, int]) -> None:
+    """Remove the segments that the cap has left out: the sidecar can't."""
+    for start, size in segments(store, prefix):
+        if start >= gap[0] and start + size <= gap[1]:
+            store.delete(segment_key(prefix, start))
+
+
+# What a pod may say
+
+
+def checked(found: dict[str, Any]) -> dict[str, Any]:
+    """Of a state what is known, each field of its type and bounded; what makes no sense is left out."""
+    state = found.get("state")
+    return {
+        "state": state if state in _STATES else "",
+        "ready": _text(found.get("ready"), 64),
+        "log": _log(found.get("log")),
+        "metrics": _log(found.get("metrics")),
+        "usage": _numbers(found.get("usage")),
+        "claims": _claims(found.get("claims")),
+        "notebook": found.get("notebook") is True,
+        "files": _files(found.get("files")),
+        "filesTotal": _count(found.get("filesTotal")),
+        "filesBytes": _count(found.get("filesBytes")),
+        "conditions": _conditions(found.get("conditions")),
+        "main": _main(found.get("main")),
+        "failed": _failed(found.get("failed")),
+    }
+
+
+def _claims(found: Any) -> dict[str, Any]:
+    claims: dict[str, Any] = {}
+    if not isinstance(found, dict):
+        return claims
+    for name in ("hello", "progress", "end"):
+        if isinstance(found.get(name), dict):
+            try:
+                claim = events.check({**found[name], "type": name})
+            except (ValueError, RecursionError):
+                continue  # a claim of the job's own that makes no sense is not repeated
+            claims[name] = {key: value for key, value in claim.items() if key != "type"}
+    started = found.get("started")
+    if isinstance(started, str):
+        claims["started"] = started[:64]
+    return claims
+
+
+def _log(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        return {"size": 0, "complete": False, "gap": None, "missing": 0}
+    gap = found.get("gap")
+    if not (isinstance(gap, list) and len(gap) == 2 and 0 <= _count(gap[0]) < _count(gap[1])):
+        gap = None
+    return {
+        "size": _count(found.get("size")),
+        "complete": found.get("complete") is True,
+        "gap": (gap[0], gap[1]) if gap else None,
+        "missing": _count(found.get("missing")),
+    }
+
+
+def _files(found: Any) -> list[dict[str, Any]]:
+    if not isinstance(found, list):
+        return []
+    return [
+        {"path": item["path"], "size": _count(item.get("size"))}
+        for item in found[:MAX_LISTED]
+        if isinstance(item, dict) and isinstance(item.get("path"), str) and len(item["path"]) <= 4096
+    ]
+
+
+def _conditions(found: Any) -> list[dict[str, str]]:
+    if not isinstance(found, list):
+        return []
+    return [
+        {
+            "type": _text(item.get("type"), 64),
+            "status": "True" if item.get("status") == "True" else "False",
+            "reason": _text(item.get("reason"), 64),
+            "message": _text(item.get("message"), 2000),
+        }
+        for item in found[:MAX_CONDITIONS]
+        if isinstance(item, dict) and item.get("type")
+    ]
+
+
+def _main(found: Any) -> dict[str, Any] | None:
+    """What the container of the code said of its own end."""
+    if not isinstance(found, dict):
+        return None
+    made: dict[str, Any] = {}
+    for name in ("exitCode", "signal", "oomKills", "peakTasks", "logBytes", "lostBytes"):
+        value = found.get(name)
+        made[name] = value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _COUNTS else None
+    for name, most in (("limit", 64), ("message", 2000), ("lastWords", 4096), ("at", 64)):
+        made[name] = _text(found.get(name), most)
+    made["terminated"] = found.get("terminated") is True
+    return made
+
+
+def _failed(found: Any) -> dict[str, str] | None:
+    if not isinstance(found, dict):
+        return None
+    return {"limit": _text(found.get("limit"), 64), "message": _text(found.get("message"), 4000)}
+
+
+def _numbers(found: Any) -> dict[str, float]:
+    if not isinstance(found, dict):
+        return {}
+    return {
+        str(name)[:64]: float(value)
+        for name, value in list(found.items())[:32]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _COUNTS
+    }
+
+
+def _count(found: Any) -> int:
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _COUNTS else 0
+
+
+def _text(found: Any, most: int) -> str:
+    return found.encode("utf-8", "replace").decode()[:most] if isinstance(found, str) else ""
+
+
+def _condition(kind: str, reason: str, message: str) -> dict[str, str]:
+    return {"type": kind, "status": "False", "reason": reason, "message": message}
