@@ -124,6 +124,8 @@ class RingReader:
             if not self._at(offset):
                 return 0
             count = max(0, self._start + os.fstat(self._current).st_size - offset)
+            if not self._is_there(offset + count):
+                return count
             for start in self._starts():
                 if start > self._start:
                     try:
@@ -131,6 +133,13 @@ class RingReader:
                     except OSError:
                         continue
             return count
+
+    def _is_there(self, start: int) -> bool:
+        try:
+            os.stat(name_of(start), dir_fd=self._folder, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _at(self, offset: int) -> bool:
         """Have the file open that holds ``offset``, or ends there."""

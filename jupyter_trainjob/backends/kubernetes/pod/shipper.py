@@ -44,7 +44,7 @@ COALESCE_SECONDS = 0.005
 PATIENCE_SECONDS = 1.5
 """How long a store may fail, or say nothing, until the job's bytes go to the spool."""
 GONE_SECONDS = 2.0
-"""How long bytes may fail to come, where later ones are there, until they count as lost."""
+"""How long bytes may fail to come, where later ones are there, until they count as lost. Then it looks less often."""
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 5.0
 STEP_BYTES = 2**20
 
@@ -136,6 +136,7 @@ class Shipper:
         self._deadline = float("inf")
         self._last_put = 0.0
         self._silent_since: float | None = None
+        self._next_jump = 0.0
         self._in_flight: float | None = None
         self._error: StoreError | None = None
         self._error_since = 0.0
@@ -197,6 +198,13 @@ class Shipper:
         """Wait for the end, after :meth:`end`."""
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Ship nothing more; what is not stored is missing. Its thread may still wait for the store."""
+        with self._lock:
+            if not self.closed:
+                self._over = True
+                self._give_up()
+
     # The thread towards the store
 
     def _run(self) -> None:
@@ -205,9 +213,7 @@ class Shipper:
             if delay:
                 self._wake.wait(delay)  # set for good once the end has come: then nothing waits but for the store
             if self._ending.is_set() and time.monotonic() >= self._deadline:
-                with self._lock:
-                    self._over = True
-                    self._give_up()
+                self.abandon()
                 return
             self._in_flight = time.monotonic()
             try:
@@ -224,18 +230,23 @@ class Shipper:
 
     def _turn(self) -> float:
         """Put a segment, if it is time; how long to wait for the next look."""
-        ending = self._ending.is_set()
+        ending, now = self._ending.is_set(), time.monotonic()
+        jump = ending
         if not ending and self._taken <= self._stored:
             waiting = self._source.waiting(self._stored)
-            if not waiting and self._silent_since is None:
-                self._silent_since = time.monotonic()
-            if not waiting and not self._is_stuck():
-                return self._look
-            pause = self._last_put + self._store.ship_seconds - time.monotonic()
+            if not waiting:
+                if self._silent_since is None:
+                    self._silent_since = self._next_jump = now
+                    self._next_jump += GONE_SECONDS
+                if now < self._next_jump:
+                    return self._look * (2 if now - self._silent_since > GONE_SECONDS else 1)
+                jump, self._next_jump = True, now + GONE_SECONDS
+            pause = self._last_put + self._store.ship_seconds - now
             if waiting < URGENT_BYTES and pause > 0 and self._error is None:
                 return min(pause, self._look)
-            time.sleep(COALESCE_SECONDS)
-        offset, data = self._next(jump=ending or self._is_stuck())
+            if waiting:
+                time.sleep(COALESCE_SECONDS)
+        offset, data = self._next(jump=jump)
         if data:
             self._silent_since = None
             self._put(offset, data)
@@ -243,9 +254,6 @@ class Shipper:
         if ending:
             self._close()
         return self._look
-
-    def _is_stuck(self) -> bool:
-        return self._silent_since is not None and time.monotonic() - self._silent_since > GONE_SECONDS
 
     def _next(self, *, jump: bool) -> tuple[int, bytes]:
         """The next bytes to put: the spool's, else the source's."""

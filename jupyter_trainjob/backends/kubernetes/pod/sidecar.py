@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 
 from ....storage.base import StoreError
@@ -29,13 +30,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-TICK_SECONDS = 0.025
+TICK_SECONDS = 0.05
 LOOK_SECONDS = 0.1
 STATE_SECONDS = 1.0
 NOTEBOOK_SECONDS = 1.0
 USAGE_SECONDS = 15.0
 LAST_SECONDS = 5.0
 """How long the very last word may take beyond the time for shipping."""
+HARD_SECONDS = 8.0
+"""How long after the time for shipping it leaves, whatever it waits for."""
 DELIVERED, CANT, UNDELIVERED = 0, 2, 3
 
 
@@ -253,6 +256,9 @@ class Sidecar:
         self._look()
         self._state["main"] = claims.ended(places.out)
         self._update()
+        last_call = threading.Timer(deadline + HARD_SECONDS - time.monotonic(), self._leave_now)
+        last_call.daemon = True
+        last_call.start()
         termination(places.termination, self._state, "It was killed before all was delivered.")
         problem = self._collect(deadline) if self._state["ready"] else ""
         self._log.join()
@@ -269,6 +275,13 @@ class Sidecar:
         termination(places.termination, self._state, problem)
         replace(f"{places.buffer}/finished", dump({"status": status, "problem": problem, "state": self._state}))
         return status
+
+    def _leave_now(self) -> None:
+        """A store that says nothing holds up whoever waits for it: leave the truth, before the kubelet kills us."""
+        self._log.abandon()
+        self._state["log"] = self._log.state()
+        termination(self._places.termination, self._state, "The object store said nothing until the time was over.")
+        os._exit(UNDELIVERED)
 
     def _collect(self, deadline: float) -> str:
         job = load(f"{self._places.inside}/job.json") or {}

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_trainjob.backends.kubernetes import pod as pod_package
-from jupyter_trainjob.storage.base import KeyMissing, StoreError
-from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.storage.base import KeyMissing, ObjectStore, StoreError
 from jupyter_trainjob.storage.logjoin import join_segments
 from jupyter_trainjob.storage.loglayout import LogRecord, record_key
 from jupyter_trainjob.storage.logreader import LogReader
@@ -29,7 +28,9 @@ PREFIX = "jobs/u/1/"
 class Pod:
     """Its volumes, and its containers once they are started."""
 
-    def __init__(self, root: Path, store: FilesystemStore, *, runner: str | None = PLAIN_RUNNER) -> None:
+    def __init__(
+        self, root: Path, store: ObjectStore, *, runner: str | None = PLAIN_RUNNER, credentials: Any = None
+    ) -> None:
         self.root, self.store, self.options = root, store, ["-I"]
         for name in ("in", "out", "work", "orders", "buffer", "tmp", "cgroup"):
             (root / name).mkdir(parents=True)
@@ -49,7 +50,7 @@ class Pod:
         self.main: subprocess.Popen[bytes] | None = None
         self.sidecar: subprocess.Popen[bytes] | None = None
         self.started: list[subprocess.Popen[bytes]] = []
-        self.credentials({"store": store.describe()})
+        self.credentials(credentials or {"store": store.describe()})
 
     # Orders
 

@@ -241,6 +241,7 @@ def test_a_store_that_is_away_for_a_while_holds_up_nobody_and_loses_nothing(pod:
     assert folder_bytes(pod.root / "buffer" / "spool") == 0
 
 
+@pytest.mark.slow
 def test_what_the_spool_can_hold_no_more_is_told_as_missing(pod: Pod) -> None:
     then = "open('printed', 'w').close()\nimport time; time.sleep(4)"
     pod.orders(PRINT.format(count=128, then=then), limits={"windowBytes": MIB, "spoolBytes": 3 * MIB})
@@ -260,6 +261,7 @@ def test_what_the_spool_can_hold_no_more_is_told_as_missing(pod: Pod) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_leaves_the_truth_where_the_kubelet_finds_it(pod: Pod) -> None:
     pod.orders("print('lost')\nopen('made', 'w').write('x')", limits={"endSeconds": 2})
     away(pod)
@@ -272,6 +274,7 @@ def test_a_store_that_stays_away_leaves_the_truth_where_the_kubelet_finds_it(pod
     assert "could not be stored" in last["problem"]
 
 
+@pytest.mark.slow
 def test_the_sidecar_killed_while_the_store_is_away_loses_nothing(pod: Pod) -> None:
     then = "open('printed', 'w').close()\nimport time; time.sleep(4)"
     pod.orders(PRINT.format(count=64, then=then), limits={"windowBytes": MIB})
