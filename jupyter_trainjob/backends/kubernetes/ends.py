@@ -165,14 +165,16 @@ def _of_job(job: Object, *, started: bool) -> Cause | None:
 
 
 def _by_hand(job: Object, pod: Object) -> Cause | None:
-    """Deleted with kubectl, say: by somebody, before it had ended."""
+    """Deleted with kubectl, say: by somebody, before it had ended.
+
+    The kubelet's own last deletion, without grace, replaces the time that somebody's had. So when it can't be told what
+    came first, it is this; :func:`.evidence.settle` takes it back where the code is known to have ended by itself.
+    """
     asked = deletion_asked(pod)
     ended = time(part(container(pod, MAIN), "terminated").get("finishedAt"))
     if asked is None and not pod.get("deleted"):
         return None
-    if ended is not None and (asked is None or ended < asked):
-        return None
-    if status(pod).get("phase") == "Succeeded":
+    if ended is not None and asked is not None and ended < asked and meta(pod).get("deletionGracePeriodSeconds"):
         return None
     what = "Job" if meta(job).get("deletionTimestamp") else "pod"
     return Cause(

@@ -43,6 +43,8 @@ NEARLY = 0.95
 _OUTCOMES = ("ok", "error", "kernelDied", "interrupted")
 _MAINS = {"TimeLimit", "OutOfMemory", "ProcessLimit", "DiskLimit", "FileSizeLimit", "OpenFilesLimit"}
 _BEFORE_THE_CODE = {"StartupTimeout", "BackendError", "StorageError"}
+_FROM_OUTSIDE = {"DeletedExternally", "Evicted", "NodeLost", "Preempted"}
+"""What ends code with a signal, so that the runner says ``interrupted`` and nothing else."""
 _ENOSPC = "[Errno 28]"
 
 
@@ -104,7 +106,11 @@ def settle(sight: Sight, told: Mapping[str, Any] | None, bounds: Mapping[str, An
     end, main = _end(_below(told, "claims")), _below(told, "main")
     facts = dict(sight.evidence)
     code = facts.get("exitCode")
-    if end is not None and end["outcome"] == "ok" and code == 0:
+    outcome = end["outcome"] if end is not None and code == 0 else ""
+    if outcome in ("error", "kernelDied") and facts.get("limit") in _FROM_OUTSIDE:
+        facts.pop("limit")  # its own error came first
+        facts.pop("message", None)
+    if outcome == "ok":
         if facts.get("limit") != "StorageError":  # a limit that struck some helper ended nothing
             facts.pop("limit", None)
             facts.pop("message", None)

@@ -637,6 +637,15 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         "Somebody deleted its pod",
     ),
     (
+        "its pod was deleted by hand, but its own error came first",
+        job(condition("Complete")),
+        pod("Succeeded", main=ended(0, at=T2), sidecar=ended(0), meta=deletion(T2)),
+        {"claims": {"end": {"outcome": "error", "error": {"ename": "ValueError", "evalue": "no"}}}},
+        Phase.FAILED,
+        Reason.CODE_ERROR,
+        "ValueError: no",
+    ),
+    (
         "its pod was deleted by force",
         job(FAILED),
         pod("Running", main=RUNNING, sidecar=RUNNING, meta=deletion(T2, 0), deleted=True),
