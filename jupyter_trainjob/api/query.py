@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from ..resources.errors import BadRequest, FieldError
 from ..resources.trainjob import Phase
+from .points import MAX_TOLD
 
 IGNORED = frozenset({"token", "no_track_activity", "_xsrf"})
 """Arguments of jupyter_server's own that may come with any request."""
@@ -167,7 +168,12 @@ class AttemptQuery(Query):
 class SeriesQuery(AttemptQuery):
     """Logged metrics for a plot."""
 
-    max_points: int = Field(500, ge=10, le=10_000, description="Of each metric.")
+    max_points: int = Field(
+        500,
+        ge=10,
+        le=10_000,
+        description=f"Of each metric at most. All metrics together get {MAX_TOLD}: of many, each gets fewer.",
+    )
     metric: list[str] = Field(default_factory=list, max_length=50, description="Only these; may be repeated.")
 
 

@@ -173,7 +173,8 @@ def metric_series(
     attempt: int | None = None,
 ) -> Steps[Json]:
     """Metrics for a plot: ``{attempt, metrics: {name: {count, last, minimum, maximum, points}}, points, leftOut,
-    complete}`` with at most ``max_points`` (10 to 10,000) points ``[step, value, time]`` of each; peaks stay."""
+    complete}`` with at most ``max_points`` (10 to 10,000) points ``[step, value, time]`` of each; peaks stay. All
+    metrics together get 100,000: of very many each gets fewer."""
     return (yield from points.series(session, job.namespace, job.uid, names, max_points, attempt))
 
 

@@ -7,6 +7,7 @@ from openapi_spec_validator import validate
 
 from jupyter_trainjob.api import openapi
 from jupyter_trainjob.api.handlers.routes import ROUTES
+from jupyter_trainjob.api.points import MAX_TOLD
 from jupyter_trainjob.resources.registry import KINDS, json_schema
 
 DOCUMENT = yaml.safe_load(openapi.DOCUMENT.read_text(encoding="utf-8"))
@@ -40,3 +41,9 @@ def test_every_operation_has_a_name_of_its_own_and_words() -> None:
     operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     assert all(len(operation["summary"]) > 3 for operation in operations)
+
+
+def test_the_bound_over_all_metrics_is_told_where_the_one_of_each_is() -> None:
+    operation = DOCUMENT["paths"]["/namespaces/{namespace}/trainjobs/{name}/metrics/series"]["get"]
+    [told] = [one["description"] for one in operation["parameters"] if one.get("name") == "maxPoints"]
+    assert told == f"Of each metric at most. All metrics together get {MAX_TOLD}: of many, each gets fewer."
