@@ -30,15 +30,14 @@ from .api.sources import Inspector
 from .api.submission import Submission
 from .api.verbs import Verbs
 from .backends.base import Backend
-from .config import LocalBackendSettings
+from .config import LocalBackendSettings, ObjectStoreSettings
 from .controllers.bootstrap import ensure_defaults
 from .controllers.manager import ControllerManager, utc_now
 from .controllers.retention import Retention
 from .resources.errors import TrainJobError
 from .resources.uris import UriError, read_uri
 from .resources.words import counted
-from .storage.base import ObjectStore
-from .storage.filesystem import FilesystemStore
+from .storage.base import ObjectStore, StoreError
 from .store import Store
 
 URL_VARIABLE = "JUPYTER_TRAINJOB_URL"
@@ -54,7 +53,7 @@ class TrainJobExtension(ExtensionApp):
     load_other_extensions = True
     default_url = "/lab"
     subcommands: dict[str, Any] = {}  # noqa: RUF012 - traitlets declares it so; jupyter_server's are not ours
-    classes = [LocalBackendSettings]  # noqa: RUF012 - traitlets declares it so
+    classes = [ObjectStoreSettings, LocalBackendSettings]  # noqa: RUF012 - traitlets declares it so
 
     data_dir = Unicode(
         help="Folder of the record, the logs and outputs, and the running jobs. On a local disk. "
@@ -146,6 +145,7 @@ class TrainJobExtension(ExtensionApp):
         self.services: Services | None = None
         self.manager: ControllerManager | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._kernel_token = secrets.token_urlsafe(32) if self.kernel_access else ""
         if self.json_logs:
             self._write_json_logs()
@@ -154,7 +154,7 @@ class TrainJobExtension(ExtensionApp):
             return
         try:
             self._open()
-        except (TrainJobError, TraitError, ValueError, OSError) as error:
+        except (TrainJobError, TraitError, StoreError, ValueError, OSError) as error:
             self._fail(error)
             if self.serverapp is not None and self.serverapp.reraise_server_extension_failures:
                 raise
@@ -168,9 +168,7 @@ class TrainJobExtension(ExtensionApp):
         data_dir = Path(self.data_dir)
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         (data_dir / "uploads").mkdir(exist_ok=True, mode=0o700)
-        files = FilesystemStore(data_dir / "objects")
-        files.sweep()
-        self.objects: ObjectStore = files
+        self.objects: ObjectStore = ObjectStoreSettings(parent=self).make(data_dir)
         self.store = Store.open(self.db_url, clock=utc_now)
         self._first_start(self.store)
         metrics = Metrics()
@@ -290,6 +288,7 @@ class TrainJobExtension(ExtensionApp):
             self._asking = asyncio.create_task(self._ask_the_service())
         if self.manager is None:
             return
+        self._preparing = asyncio.create_task(self._prepare_objects())
         try:
             await self.manager.start()
         except Exception as error:  # whatever it is: an API that takes jobs which nobody runs is worse than none
@@ -301,6 +300,14 @@ class TrainJobExtension(ExtensionApp):
             self.log.info(line)
         for warning in [*self.manager.warnings(), *await self.manager.homeless_queues()]:
             self.log.warning(warning)
+
+    async def _prepare_objects(self) -> None:
+        """Not waited for: a store that is away keeps nobody from looking at jobs, and what runs spools its log."""
+        try:
+            for line in await asyncio.to_thread(ObjectStoreSettings(parent=self).prepare, self.objects):
+                self.log.warning(line)
+        except StoreError as error:
+            self.log.warning("Jobs can't run to their end now. %s", error)
 
     async def _ask_the_service(self) -> None:
         """Not waited for: a service that is away keeps nobody's notebooks from opening."""
@@ -324,8 +331,9 @@ class TrainJobExtension(ExtensionApp):
         if os.environ.get(TOKEN_VARIABLE) == self._kernel_token:
             os.environ.pop(URL_VARIABLE, None)
             os.environ.pop(TOKEN_VARIABLE, None)
-        if self._asking is not None:
-            self._asking.cancel()
+        for task in (self._asking, self._preparing):
+            if task is not None:
+                task.cancel()
         try:
             await self._close()
         except Exception:  # told; raised, it would keep jupyter_server from ever ending

@@ -1,7 +1,8 @@
-"""What an operator sets for the backends that come with this package, as traitlets."""
+"""What an operator sets for the object store and the backends that come with this package, as traitlets."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,101 @@ from traitlets.config import Configurable
 from .backends.base import Backend
 from .resources.isolation import LEVELS
 from .resources.quantity import byte_count, cpu_millis
+from .storage.base import ObjectStore, StoreError
+from .storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
     from .backends.local.fetch import FetchRules
+
+
+ACCESS_VARIABLE = "JUPYTER_TRAINJOB_STORE_ACCESS_KEY"
+SECRET_VARIABLE = "JUPYTER_TRAINJOB_STORE_SECRET_KEY"  # noqa: S105 - a name, not a secret
+SESSION_VARIABLE = "JUPYTER_TRAINJOB_STORE_SESSION_TOKEN"
+
+
+class ObjectStoreSettings(Configurable):
+    """Where uploads, logs and outputs lie."""
+
+    url = Unicode(
+        "",
+        help="s3+https://host:port/bucket/prefix: a bucket of MinIO or of another S3 server (s3+http without TLS); "
+        "each installation needs a prefix, or a bucket, of its own. Default: the folder objects in data_dir.",
+    ).tag(config=True)
+    credentials_file = Unicode(
+        "",
+        help="File with the store's keys, as AWS's tools have it: a section [default] with aws_access_key_id and "
+        f"aws_secret_access_key. It is read again when it changes. Default: {ACCESS_VARIABLE} and {SECRET_VARIABLE} in "
+        "the server's environment, which are moved into a file in data_dir, so that kernels don't inherit them.",
+    ).tag(config=True)
+    ca_file = Unicode(
+        "", help="PEM file of the authority that signed the store's certificate. Default: those the system trusts."
+    ).tag(config=True)
+    region = Unicode("us-east-1", help="Region of the bucket. MinIO does not mind.").tag(config=True)
+    pod_url = Unicode(
+        "", help="http(s)://host:port at which pods reach the same server. Default: the host and port of url."
+    ).tag(config=True)
+    create_bucket = Bool(False, help="Whether the bucket is made at the start if it is missing.").tag(config=True)
+    expire_days = Integer(
+        0,
+        min=0,
+        help="The store itself removes what jobs left so many days after it was stored, whatever the record says; "
+        "0: never. Only a net below retention_days, so let it be more than that.",
+    ).tag(config=True)
+
+    def make(self, data_dir: Path) -> ObjectStore:
+        """The store. Asks no server. Raises :class:`TraitError` and ``OSError``."""
+        if not self.url:
+            return FilesystemStore(data_dir / "objects")
+        try:
+            from .storage.s3 import S3Store
+            from .storage.s3client import CredentialsFile, S3Address
+        except ImportError as error:
+            raise TraitError(
+                f"ObjectStoreSettings.url names an S3 server, which needs the extra s3: pip install "
+                f"'jupyter_trainjob[s3]' ({error})."
+            ) from error
+        try:
+            address = S3Address.parse(self.url, region=self.region, ca_file=self.ca_file, public=self.pod_url)
+            credentials = CredentialsFile(str(Path(self.credentials_file or _moved_keys(data_dir)).absolute()))
+            credentials.retrieve()
+            return S3Store(address, credentials)
+        except (ValueError, StoreError) as error:
+            raise TraitError(f"ObjectStoreSettings: {error}") from error
+
+    def prepare(self, store: ObjectStore) -> list[str]:
+        """What a start does with it; blocks. What the store can't do is told. Raises :class:`StoreError`."""
+        if isinstance(store, FilesystemStore):
+            store.sweep()
+            return []
+        from .storage.s3 import S3Store
+        from .storage.s3setup import ensure_bucket
+
+        assert isinstance(store, S3Store)
+        told = ensure_bucket(store, create=self.create_bucket, expire_days=self.expire_days)
+        try:
+            store.sweep()
+        except StoreError as error:
+            told.append(f"Uploads that were broken off stay in the object store. {error}")
+        return told
+
+
+def _moved_keys(data_dir: Path) -> str:
+    """The file with the keys that are in the environment, which loses them: kernels and jobs would inherit it."""
+    path = data_dir / "store-credentials"
+    access, secret = os.environ.pop(ACCESS_VARIABLE, ""), os.environ.pop(SECRET_VARIABLE, "")
+    session = os.environ.pop(SESSION_VARIABLE, "")
+    if access and secret:
+        lines = ["[default]", f"aws_access_key_id = {access}", f"aws_secret_access_key = {secret}"]
+        lines += [f"aws_session_token = {session}"] if session else []
+        made = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write("\n".join([*lines, ""]))
+        made.replace(path)
+    elif not path.exists():
+        raise ValueError(
+            f"there are no keys for the store: name a credentials_file, or set {ACCESS_VARIABLE} and {SECRET_VARIABLE}"
+        )
+    return str(path)
 
 
 class LocalBackendSettings(Configurable):

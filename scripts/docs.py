@@ -13,7 +13,7 @@ from traitlets.config import Configurable
 
 from jupyter_trainjob.api.serve import FileIdentityProvider
 from jupyter_trainjob.app import TrainJobExtension
-from jupyter_trainjob.config import LocalBackendSettings
+from jupyter_trainjob.config import LocalBackendSettings, ObjectStoreSettings
 from jupyter_trainjob.verbs.options import CELL_OPTIONS, Argument
 from jupyter_trainjob.verbs.table import VERBS
 
@@ -29,6 +29,7 @@ Set options in `jupyter_server_config.py` (or `.json`) in a folder that `jupyter
 
 SECTIONS: list[tuple[type[Configurable], str]] = [
     (TrainJobExtension, "The server extension."),
+    (ObjectStoreSettings, "Where uploads, logs and outputs lie."),
     (LocalBackendSettings, "The backend `local`: jobs on the server's own machine."),
     (FileIdentityProvider, "`jupyter trainjob serve`, beside the options of the extension."),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,23 @@ def test_no_pydantic_where_start_up_counts(path: Path) -> None:
         for alias in node.names
     }
     assert not names & {"pydantic", "sqlalchemy"}
+
+
+def test_only_the_s3_store_needs_more_than_python() -> None:
+    """Supervisors and pods load the rest of storage/ at every job's start."""
+    for path in MODULES:
+        names = {
+            name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0)
+            for name in (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            )
+        }
+        if room_of(path) == "storage" and not path.name.startswith("s3"):
+            assert names <= sys.stdlib_module_names, f"{path.name} may import the standard library only"
+        elif room_of(path) != "storage":
+            assert "minio" not in names, f"{path.relative_to(PACKAGE)} imports minio; only storage/s3*.py may"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -62,7 +62,7 @@ class S3Store(ObjectStore):
     def describe(self) -> dict[str, Any]:
         """``{"type": "s3", "url", "region", "caFile", "public", "credentials"}``.
 
-        The last is the file that holds the keys, never the keys; empty where they are in the environment.
+        The last is the file that holds the keys, never the keys.
         """
         address = self.address
         return {

@@ -38,10 +38,6 @@ BUCKET_SECONDS = 10.0
 MAX_PREFIX_BYTES = 100
 """What is left of S3's 1,024 bytes a key where ours have 900."""
 
-ACCESS_VARIABLE = "JUPYTER_TRAINJOB_STORE_ACCESS_KEY"
-SECRET_VARIABLE = "JUPYTER_TRAINJOB_STORE_SECRET_KEY"  # noqa: S105 - a name, not a secret
-SESSION_VARIABLE = "JUPYTER_TRAINJOB_STORE_SESSION_TOKEN"
-
 
 @dataclass(frozen=True)
 class S3Address:
@@ -93,9 +89,9 @@ class S3Address:
 
 
 class CredentialsFile(Provider):
-    """Keys from a file as AWS's tools have it, read again when it changes; without a file, from the environment."""
+    """Keys from a file as AWS's tools have it, read again when it changes."""
 
-    def __init__(self, path: str = "", profile: str = "default") -> None:
+    def __init__(self, path: str, profile: str = "default") -> None:
         self.path, self.profile = path, profile
         self._seen: tuple[int, int, int] | None = None
         self._read: Credentials | None = None
@@ -104,12 +100,10 @@ class CredentialsFile(Provider):
     @property
     def described(self) -> str:
         """Where an operator corrects them."""
-        return repr(self.path) if self.path else f"{ACCESS_VARIABLE} and {SECRET_VARIABLE}"
+        return repr(self.path)
 
     def retrieve(self) -> Credentials:
         """The keys as they are now. Raises :class:`StoreError`."""
-        if not self.path:
-            return self._from_environment()
         with self._lock:
             try:
                 found = os.stat(self.path)  # noqa: PTH116 - what a link in a mounted Secret points to changes
@@ -119,15 +113,6 @@ class CredentialsFile(Provider):
             except (OSError, UnicodeDecodeError) as error:
                 raise StoreError(f"The object store's credentials in {self.path!r} can't be read: {error}.") from error
             return self._read
-
-    def _from_environment(self) -> Credentials:
-        access, secret = os.environ.get(ACCESS_VARIABLE, ""), os.environ.get(SECRET_VARIABLE, "")
-        if not access or not secret:
-            raise StoreError(
-                f"There are no credentials for the object store: set {ACCESS_VARIABLE} and {SECRET_VARIABLE}, "
-                "or name a file that has them."
-            )
-        return Credentials(access, secret, os.environ.get(SESSION_VARIABLE) or None)
 
     def _parse(self, text: str) -> Credentials:
         parser = configparser.RawConfigParser()

@@ -20,7 +20,7 @@ import pytest
 from jupyter_trainjob.storage import s3client
 from jupyter_trainjob.storage.base import CHUNK_BYTES, KeyMissing, KeyTaken, StoreError, open_store
 from jupyter_trainjob.storage.s3 import PART_BYTES, S3Store
-from jupyter_trainjob.storage.s3client import ACCESS_VARIABLE, SECRET_VARIABLE, CredentialsFile, S3Address
+from jupyter_trainjob.storage.s3client import CredentialsFile, S3Address
 
 from .contract import StoreContract
 from .proxy import Proxy, before, once
@@ -80,16 +80,6 @@ def test_keys_are_read_again_when_their_file_changes(minio: S3Server, tmp_path: 
     assert "s3cr3t" not in str(error.value)
     write_credentials(path)
     store.put("k", b"v")
-
-
-def test_keys_may_come_from_the_environment(minio: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = S3Store(minio.store().address, CredentialsFile())
-    with pytest.raises(StoreError, match=f"set {ACCESS_VARIABLE} and {SECRET_VARIABLE}, or name a file"):
-        store.put("k", b"v")
-    monkeypatch.setenv(ACCESS_VARIABLE, ACCESS)
-    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
-    store.put("k", b"v")
-    assert open_store(store.describe()).get("k") == b"v"
 
 
 def test_the_description_tells_no_secret(store: S3Store) -> None:

@@ -79,3 +79,31 @@ def test_a_store_that_can_not_be_used_is_told_with_its_remedy(minio: S3Server, t
     findings = check(S3Store(minio.store().address, wrong))
     assert [(finding.what, finding.ok) for finding in findings] == [("The bucket can be reached", False)]
     assert "does not know the access key. Correct the credentials" in findings[0].message
+
+
+def test_a_key_that_may_only_keep_objects_serves(minio: S3Server, tmp_path) -> None:
+    """The root key makes a temporary one, with a policy that knows no rules and no unfinished uploads."""
+    import json
+
+    from minio.credentials import AssumeRoleProvider
+
+    store = minio.store("one")
+    objects = {"Effect": "Allow", "Action": ["s3:*Object"], "Resource": f"arn:aws:s3:::{store.address.bucket}/one/*"}
+    listing = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": f"arn:aws:s3:::{store.address.bucket}"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [objects, listing]})
+    root = store.client.credentials.retrieve()
+    made = AssumeRoleProvider(
+        sts_endpoint=minio.url, access_key=root.access_key, secret_key=root.secret_key, policy=policy
+    ).retrieve()
+    path = write_credentials(tmp_path / "small", made.access_key, made.secret_key)
+    with open(path, "a") as file:
+        file.write(f"aws_session_token = {made.session_token}\n")
+    small = S3Store(store.address, CredentialsFile(path))
+    assert ensure_bucket(small) == []
+    told = ensure_bucket(small, expire_days=3)
+    assert len(told) == 1
+    assert "does not allow it" in told[0] and "Objects do not expire after 3 days there" in told[0]
+    assert [finding for finding in check(small, pods=True) if not finding.ok] == []
+    outside = S3Store(replace(store.address, prefix="two/"), small.client.credentials)
+    with pytest.raises(StoreError, match=r"does not allow it .* Give the access key in .* the right to list, read"):
+        outside.put("k", b"")
