@@ -30,6 +30,8 @@ class Agent:
         A kernel that does not let itself be taken over, an unknown one of R or Scala, is used as it is. Raises
         ``RuntimeError`` where that can't be.
         """
+        if await self._has_it(seed):
+            return
         code = self._language.take_over(self._mark, seed)
         if not code:
             return
@@ -41,6 +43,18 @@ class Agent:
             self.refusal = str(error)
         else:
             self.taken_over = True
+
+    async def _has_it(self, seed: int | None) -> bool:
+        """Whether our code was in the kernel from its start: then it is taken over now."""
+        compiled = self._language.compiled()
+        if compiled is None:
+            return False
+        answer = self._answer_file()
+        await self._execute(compiled.greet(str(answer), self._mark, seed))
+        self.taken_over = answer.exists()
+        if self.taken_over:
+            self._language = compiled
+        return self.taken_over
 
     async def bring_data(self) -> None:
         """Define what :meth:`call` calls, once. Raises ``RuntimeError``.

@@ -68,6 +68,7 @@ class Job:
     grace_seconds: float = 8.0
     libraries: list[str] = field(default_factory=list)
     jars: list[str] = field(default_factory=list)
+    compiled: str = ""
     seed: int | None = None
 
     @property
@@ -111,6 +112,7 @@ def load(path: Path) -> Job:
             grace_seconds=float(data.get("graceSeconds") or 8),
             libraries=data.get("libraries") or [],
             jars=data.get("jars") or [],
+            compiled=data.get("compiled") or "",
             seed=None if data.get("seed") is None else int(data["seed"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 from jupyter_core.paths import jupyter_path
 
-from .early import Job, JobFileError, Kernel, prepare, spawn
+from .early import Job, JobFileError, Kernel, environment, prepare, spawn
 from .languages import Language, find
 
 _NATIVE = "python3"
@@ -65,6 +65,7 @@ def start_named(job: Job) -> tuple[Kernel, Language]:
     elif language.name == "python":
         language = Language(language.name)
     extra = {**spec.env, **language.environment(job)}
+    extra.update(language.made_before(command, {**environment(job, folder), **extra}, job))
     return spawn(language.command(command, job), job, folder, connection, file, extra), language
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.paths import jupyter_path
+
+from jupyter_trainjob.backends.local.compiled import Compiled
+from jupyter_trainjob.backends.local.runtime import inspect
 
 from .conftest import MakePlace
 
@@ -54,3 +62,42 @@ async def test_a_scala_cell_runs_in_the_sandbox(make_place: MakePlace) -> None:
     (kept,) = ended.claims["end"]["results"]
     assert (kept["format"], kept["error"]) == ("json", ""), ended
     assert place.store.get(f"jobs/{ref.uid}/1/results/kept").strip() == b"5"
+
+
+def test_what_is_compiled_for_scala_is_made_beside_the_jobs_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    compiled = Compiled(str(tmp_path / "compiled"), inspect(sys.executable, [str(tmp_path)]))
+    assert compiled.place("python") == ""
+    assert not (tmp_path / "compiled").exists()
+    begin = time.monotonic()
+    assert compiled.place("scala") == str(tmp_path / "compiled")
+    assert time.monotonic() - begin < 0.2
+    while not (tmp_path / "compiled" / "lock").exists():
+        assert time.monotonic() - begin < 60
+        time.sleep(0.05)
+    compiled.stop()
+
+
+@needs_scala
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_scala_is_compiled_for_the_next_job_which_can_not_change_it(make_place: MakePlace) -> None:
+    place = await make_place(**OPTIONS)
+    limits = {"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"}
+    asked: dict[str, Any] = {"environment": {"language": "scala"}, "resources": limits, "timeLimitSeconds": 300}
+    first = await place.begin("println(1)", **asked)
+    orders = json.loads(Path(place.folder(first).file("in", "job.json")).read_text())
+    compiled = Path(orders["compiled"])
+    await place.until(first, "ended", seconds=330)
+    deadline = time.monotonic() + 300
+    while not list(compiled.glob("*/classes.jsa")):
+        assert time.monotonic() < deadline, list(compiled.glob("*"))
+        time.sleep(0.2)
+    code = f"""
+println(kernel.interpreter("Scala").get.getClass.getName)
+val made = new java.io.File("{compiled}").listFiles.toList
+println(made.nonEmpty, made.flatMap(_.listFiles).forall(_.canRead), made.exists(_.canWrite))
+"""
+    second = await place.begin(code, **asked)
+    await place.until(second, "ended", seconds=330)
+    assert (await place.log(second)).decode().splitlines() == ["jupyter_trainjob.Interpreter", "(true,true,false)"]
+    assert not any(os.stat(path).st_mode & 0o022 for path in compiled.rglob("*"))

@@ -276,7 +276,9 @@ def test_r_keeps_to_its_processors(tmp_path):
 
 @needs_scala
 @pytest.mark.slow
-def test_scala_errors_tell_the_users_line_and_the_jvm_keeps_to_its_limits(tmp_path):
+@pytest.mark.parametrize("beforehand", [True, False], ids=["compiled beforehand", "compiled in the kernel"])
+def test_scala_errors_tell_the_users_line_and_the_jvm_keeps_to_its_limits(tmp_path, beforehand, request):
+    compiled = str(request.getfixturevalue("scala_compiled")) if beforehand else ""
     cells = [
         "println(Runtime.getRuntime.availableProcessors)\nprintln(Runtime.getRuntime.maxMemory >> 20)",
         "if (false) println(1)\nelse println(2)",
@@ -285,7 +287,9 @@ def test_scala_errors_tell_the_users_line_and_the_jvm_keeps_to_its_limits(tmp_pa
         "val y = 1\n\nval z = undefinedName + 1",
     ]
     tagged = [(cell, ["raises-exception"]) for cell in cells]
-    ended = run(tmp_path, notebook(*tagged, cells[-1]), language="scala", threads=1, memoryBytes=2**30, seconds=SECONDS)
+    limits = {"threads": 1, "memoryBytes": 2**30}
+    made = notebook(*tagged, cells[-1])
+    ended = run(tmp_path, made, language="scala", compiled=compiled, **limits, seconds=SECONDS)
     processors, heap, two = ended.log.decode().split()[:3]
     assert (processors, two) == ("1", "2")
     assert 600 < int(heap) < 750

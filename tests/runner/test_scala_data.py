@@ -56,7 +56,9 @@ val times = spark.sql("select timestamp'2026-11-22 10:00:00.25Z' as t, date'2026
 @needs_scala
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("javac") is None, reason="no javac to make a jar with")
-def test_scala_has_all_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beforehand", [True, False], ids=["compiled beforehand", "compiled in the kernel"])
+def test_scala_has_all_of_it(tmp_path: Path, beforehand: bool, request: pytest.FixtureRequest) -> None:
+    compiled = str(request.getfixturevalue("scala_compiled")) if beforehand else ""
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "Tiny.java").write_text(
         "package demo;\npublic class Tiny { public static int answer() { return 42; } }\n"
@@ -72,6 +74,7 @@ def test_scala_has_all_of_it(tmp_path: Path) -> None:
         tmp_path,
         notebook(POINTS, VALUES),
         language="scala",
+        compiled=compiled,
         seed=7,
         jars=[str(jar)],
         variables=variables,

@@ -28,6 +28,7 @@ from ..base import (
     Observation,
 )
 from . import attempt, cgroups, kernels, machine, probe, recover
+from .compiled import Compiled
 from .environments.box import NeverBuilt
 from .environments.builds import Builds
 from .environments.cache import Environments, Keeping
@@ -169,6 +170,7 @@ class LocalBackend(Backend):
             runner=self._runner,
             fetching=self._fetching,
             cgroup_owner=owner,
+            compiled=Compiled(os.path.join(self._data, "compiled"), runtime),
         )
 
     async def stop(self) -> None:
@@ -181,6 +183,8 @@ class LocalBackend(Backend):
             await self._preparations.stop()
         if self._kernels is not None:
             await self._kernels.stop()
+        if self._settings is not None and self._settings.compiled is not None:
+            self._settings.compiled.stop()
         tasks = [self._poller, *self._works.values()]
         for task in tasks:
             task.cancel()

@@ -19,6 +19,7 @@ from ..base import AttemptRef, AttemptRequest, BackendError
 from ..environments import named
 from ..orders import Place, blob_key, described, lost, one_cell, optional_bytes, time_limit
 from . import cgroups
+from .compiled import Compiled
 from .environments.box import BuildFailed
 from .environments.cache import Environments
 from .environments.recipes import Found
@@ -57,6 +58,7 @@ class Settings:
     cgroup_owner: str = ""
     """The mark of this data folder's control groups (see :func:`.cgroups.owner`); empty: they have none."""
     environments: Environments | None = None
+    compiled: Compiled | None = None
 
 
 class CalledOff(Exception):
@@ -152,8 +154,9 @@ def _cant_be_made(folder: Folder, error: OSError) -> BackendError:
 def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on: Callable[[], None]) -> None:
     job, offer = request.job, settings.offer
     found = _environment(request, settings)
-    if found.root:
-        settings = replace(settings, runtime=replace(settings.runtime, binds=(*settings.runtime.binds, found.root)))
+    compiled = settings.compiled.place(job.spec.environment.language) if settings.compiled is not None else ""
+    if shown := [path for path in (found.root, compiled) if path]:
+        settings = replace(settings, runtime=replace(settings.runtime, binds=(*settings.runtime.binds, *shown)))
     for name in ("in", "in/inputs", "work", "out", "out/results", "tmp", "tmp/home", "shm"):
         os.mkdir(folder.file(name))
         os.chmod(folder.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
@@ -172,6 +175,7 @@ def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on:
         interpreter=found.interpreter,
         libraries=tuple(found.libraries),
         jars=tuple(found.jars),
+        compiled=compiled,
     )
     folder.write("in/job.json", described(request, place), mode=0o644)
     told = _orders(folder, request, settings, limits, where, found)

@@ -81,6 +81,18 @@ class Language:
         """The command that starts a kernel, from its kernelspec's."""
         return command
 
+    def made_before(self, command: list[str], environment: dict[str, str], job: Job) -> dict[str, str]:
+        """Variables that bring into the kernel what was compiled for it beforehand; ``environment`` is what it has."""
+        return {}
+
+    def compiled(self) -> Language | None:
+        """The same language in a kernel that may have our code from its start, which :meth:`greet` finds out."""
+        return None
+
+    def greet(self, answer_file: str, mark: bytes, seed: int | None) -> str:
+        """Code that does what :meth:`take_over`'s does, in a kernel that has our code, where it writes a file."""
+        return ""
+
     def take_over(self, mark: bytes, seed: int | None = None) -> str:
         """Code that prepares the kernel, run once and silently; empty: there is none. ``seed`` is of random numbers."""
         return ""

@@ -1,5 +1,6 @@
 // Runs inside Toree's Scala kernel where variables come in or go out: data frames as frame files, other values as typed
-// JSON. docs/architecture.md tells both formats. Sent when it is first asked for: it takes a second to compile.
+// JSON. docs/architecture.md tells both formats. Where it was not compiled beforehand (interpreter.scala), it is sent when
+// it is first asked for: it takes a second to compile.
 object _trainjob_data {
   import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
   import java.nio.charset.StandardCharsets.UTF_8

@@ -3,14 +3,15 @@
 // Toree reads a cell line by line, so that a line that begins with a dot or with `else` fails; it counts lines from the
 // top of what its compiler wraps around them; and it sends what is printed over messages that it may drop. Here a cell
 // is compiled whole, and prints go straight into the pipe that is the process's stdout. What is stderr is told by
-// marks: mark "e" … mark "o". Toree gives this object to its compiler line by line, too: no blank line in a chain.
+// marks: mark "e" … mark "o". It is compiled beforehand (interpreter.scala), or else in the kernel. Toree gives it to its
+// compiler line by line then: no blank line in a chain.
 object _trainjob {
   import java.io.{ByteArrayOutputStream, FileDescriptor, FileOutputStream, InputStream, OutputStream, PrintStream}
   import java.nio.charset.StandardCharsets.UTF_8
   import java.nio.file.{Files, Paths, StandardCopyOption}
   import scala.tools.nsc.interpreter.{IMain, IR}
   private class Exit(val status: Int) extends scala.util.control.ControlThrowable
-  private val mark = "MARK".getBytes(UTF_8)
+  private var mark = Array[Byte]()
   private val toree = kernel.interpreter("Scala").get
   private val main = toree.getClass.getMethod("iMain").invoke(toree).asInstanceOf[IMain]
   private val said = toree.getClass.getMethod("lastResultOut").invoke(toree).asInstanceOf[ByteArrayOutputStream]
@@ -91,11 +92,15 @@ object _trainjob {
     }
   }
   private var seed: Option[Long] = None // until the first cell: Spark draws from the same numbers while it starts
-  def begin(first: Option[Long]): Unit = seed = first // makes this object before the cells, with all that is said while it is made
+  // Makes this object before the cells, with all that is said while it is made.
+  def begin(marked: String, first: Option[Long]): Unit = { mark = marked.getBytes(UTF_8); seed = first }
   def run(source: String, target: String): Unit = {
     val code = new String(Files.readAllBytes(Paths.get(source)), UTF_8)
     val (oldOut, oldErr, oldIn) = (System.out, System.err, System.in)
     val nobody = new Nobody
+    val thread = Thread.currentThread
+    val loader = thread.getContextClassLoader
+    thread.setContextClassLoader(main.classLoader) // Spark looks there for classes of cells
     System.setOut(out)
     System.setErr(err)
     System.setIn(nobody)
@@ -104,6 +109,7 @@ object _trainjob {
     seed = None
     val told = try Console.withOut(out) { Console.withErr(err) { Console.withIn(nobody) { ending(code) } } } finally {
       running = false
+      thread.setContextClassLoader(loader)
       System.setOut(oldOut)
       System.setErr(oldErr)
       System.setIn(oldIn)

@@ -20,6 +20,7 @@ from .base import Language, ParameterError
 
 if TYPE_CHECKING:
     from ..early import Job
+    from .toree import CompiledScala
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _RESERVED = frozenset(
@@ -155,9 +156,22 @@ class Scala(Language):
     def take_over(self, mark: bytes, seed: int | None = None) -> str:
         """Define ``_trainjob``; fails in a kernel that is not Toree."""
         source = _AGENT.read_text(encoding="utf-8")
-        source = source.replace('"MARK"', quoted(mark.decode("ascii"))).replace('"NO_INPUT"', quoted(NO_INPUT))
-        begin = "None" if seed is None else f"Some({seed}L)"
+        source = source.replace('"NO_INPUT"', quoted(NO_INPUT))
+        begin = f"{quoted(mark.decode('ascii'))}, {'None' if seed is None else f'Some({seed}L)'}"
         return f"{source}\nimport _trainjob.{{log_metric, log_metrics, progress}}\n_trainjob.begin({begin})"
+
+    def made_before(self, command: list[str], environment: dict[str, str], job: Job) -> dict[str, str]:
+        """Toree gets what :mod:`.scalajar` left for it."""
+        from .toree import PLACE, variables
+
+        place = job.compiled or os.environ.get(PLACE, "")
+        return variables(command, environment, place) if place else {}
+
+    def compiled(self) -> CompiledScala:
+        """One that takes orders."""
+        from .toree import CompiledScala
+
+        return CompiledScala()
 
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""
@@ -169,12 +183,16 @@ class Scala(Language):
 
     def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
         """Call one of its functions."""
+        words = ", ".join(map(quoted, self.arguments(function, args)))
+        return f"_trainjob_data.answer({quoted(answer_file)})(_trainjob_data.{function}({words}))"
+
+    @staticmethod
+    def arguments(function: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What Scala's function of that name takes."""
         if function == "receive":
             file, names, _, form = args
-            args = (file, names[0], form)
-        return (
-            f"_trainjob_data.answer({quoted(answer_file)})(_trainjob_data.{function}({', '.join(map(quoted, args))}))"
-        )
+            return file, names[0], form
+        return args
 
     def line(self, traceback: str) -> int | None:
         """Of Almond's ``cmd3.sc:2``, the innermost."""

@@ -1,0 +1,32 @@
+"""Fixtures of the runner's tests.
+
+- ``scala_compiled``: the folder with our code compiled beforehand for Scala's kernels, as a server makes it
+- Tests with a ``language`` run Scala with it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jupyter_trainjob.runner.languages import toree
+
+MAKES = [sys.executable, "-m", "jupyter_trainjob.runner.languages.scalajar"]
+
+
+@pytest.fixture(scope="session")
+def scala_compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("compiled")
+    made = subprocess.run([*MAKES, str(place)], stdout=subprocess.PIPE, text=True, check=False)
+    assert made.returncode == 0 and ": made\n" in made.stdout, made.stdout
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("language") == "scala":
+        monkeypatch.setenv(toree.PLACE, str(request.getfixturevalue("scala_compiled")))
