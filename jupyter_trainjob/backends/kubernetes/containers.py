@@ -94,7 +94,7 @@ def runner(settings: KubernetesSettings) -> Manifest:
     disk = format_bytes(RUNNER_BYTES)
     return {
         **_common(RUNNER, settings.pinned(settings.helper_image), settings),
-        "command": ["cp", "-dR", "--preserve=links", f"{settings.home}/.", f"{_STAGED}/"],
+        "command": ["cp", "-dR", f"{settings.home}/.", f"{_STAGED}/"],
         "env": _environment({"LANG": "C.UTF-8"}),
         "resources": {
             "requests": {
