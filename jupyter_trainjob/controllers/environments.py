@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from ..backends.base import Backend, EnvironmentState
@@ -17,9 +15,9 @@ from ..resources.names import requirements_key
 from ..resources.profile import Profile
 from ..resources.queue import Queue
 from ..resources.trainjob import Phase, Reason, Requirements, TrainJob
-from ..storage.base import ObjectStore
-from ..store import Reader, Store, Writer
+from ..store import Reader, Writer
 from . import needs, report
+from .means import Means
 from .snapshot import BUILDING
 
 LOOK_SECONDS = 10.0
@@ -32,16 +30,9 @@ KEPT_LISTS = "environments/requirements/"
 class EnvironmentController:
     """Has environments built for queued jobs, and removed when they are needed no more."""
 
-    def __init__(
-        self,
-        store: Store,
-        objects: ObjectStore,
-        backends: Mapping[str, Backend],
-        clock: Callable[[], datetime],
-        log: logging.Logger,
-    ) -> None:
-        self._store, self._objects, self._backends = store, objects, backends
-        self._clock, self._log = clock, log
+    def __init__(self, means: Means) -> None:
+        self._store, self._objects, self._backends = means.store, means.objects, means.backends
+        self._clock, self._log = means.clock, means.log
         self._unneeded: set[str] = set()
 
     async def wait(self, job: TrainJob) -> float | None:

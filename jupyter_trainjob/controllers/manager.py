@@ -21,6 +21,7 @@ from ..store import Change, Filter, Reader, Store
 from .admission import AdmissionController
 from .environments import EnvironmentController
 from .leader import LeaderElection
+from .means import Means
 from .metrics import ControllerMetrics
 from .retention import Retention, RetentionController
 from .snapshot import LIVE
@@ -62,8 +63,9 @@ class ControllerManager:
         self._log = log
         self._source = SnapshotSource(store, backends)
         self.ranking = Ranking(self._source)
-        self._environments = EnvironmentController(store, objects, backends, clock, log)
-        self._jobs = TrainJobController(store, objects, backends, clock, log, self._metrics, self._environments)
+        means = Means(store, objects, backends, clock, log)
+        self._environments = EnvironmentController(means)
+        self._jobs = TrainJobController(means, self._metrics, self._environments)
         self._admission = AdmissionController(store, self._source, clock, log, self._metrics)
         rules = retention or Retention()
         self._retention = RetentionController(store, rules)

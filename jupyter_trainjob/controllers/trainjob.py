@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 
 from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, Observation
@@ -14,11 +13,12 @@ from ..resources.errors import NotFound
 from ..resources.names import OBJECTS_FINALIZER, attempt_prefix, blob_prefix
 from ..resources.profile import Profile
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
-from ..storage.base import ObjectStore, StoreError
-from ..store import Store, Writer
+from ..storage.base import StoreError
+from ..store import Writer
 from . import gates, needs, report
 from .ending import Ending, cancelled, ending
 from .environments import EnvironmentController
+from .means import Means
 from .metrics import ControllerMetrics
 from .snapshot import pending
 
@@ -37,23 +37,10 @@ CREATED = "Created"
 class TrainJobController:
     """Brings each job from Queued to its end. Safe to be killed between any two lines."""
 
-    def __init__(
-        self,
-        store: Store,
-        objects: ObjectStore,
-        backends: Mapping[str, Backend],
-        clock: Callable[[], datetime],
-        log: logging.Logger,
-        metrics: ControllerMetrics | None = None,
-        environments: EnvironmentController | None = None,
-    ) -> None:
-        self._metrics = metrics or ControllerMetrics()
-        self._store = store
-        self._objects = objects
-        self._backends = backends
-        self._clock = clock
-        self._log = log
-        self._environments = environments or EnvironmentController(store, objects, backends, clock, log)
+    def __init__(self, means: Means, metrics: ControllerMetrics, environments: EnvironmentController) -> None:
+        self._store, self._objects, self._backends = means.store, means.objects, means.backends
+        self._clock, self._log = means.clock, means.log
+        self._metrics, self._environments = metrics, environments
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
 

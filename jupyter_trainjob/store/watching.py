@@ -122,5 +122,5 @@ def _close(source: Source | None) -> None:
     if source is not None:
         try:
             source.close()
-        except Exception as error:
-            log.debug("The feed's connection did not close cleanly: %s", error)
+        except Exception as error:  # of a database that is away, and whatever it is, the watch goes on: said
+            log.warning("The feed's connection did not close cleanly: %s", error)

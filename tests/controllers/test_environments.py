@@ -14,6 +14,7 @@ from jupyter_trainjob.controllers import environments as module
 from jupyter_trainjob.controllers.ending import ending
 from jupyter_trainjob.controllers.environments import EnvironmentController
 from jupyter_trainjob.controllers.manager import utc_now
+from jupyter_trainjob.controllers.means import Means
 from jupyter_trainjob.resources.names import requirements_key
 from jupyter_trainjob.resources.profile import Profile
 from jupyter_trainjob.resources.trainjob import Cancel, Environment, Gate, Phase, Requirements, TrainJob
@@ -212,7 +213,7 @@ async def test_what_live_jobs_and_profiles_name_stays(store: Store, objects: Fil
     profile.spec.environment.requirements = profiles
     store.write(lambda writer: writer.create(profile))
     backend = BuildingBackend()
-    controller = EnvironmentController(store, objects, {"local": backend}, utc_now, logging.getLogger("test"))
+    controller = EnvironmentController(Means(store, objects, {"local": backend}, utc_now, logging.getLogger("test")))
     await controller.collect()
     assert {one.digest for one in backend.kept} == {live.digest, profiles.digest}
     assert objects.exists(requirements_key(old.digest)), "a job may be about to name it"

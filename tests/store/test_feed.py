@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from jupyter_trainjob.resources.errors import BadRequest, Expired, Unavailable
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.store import Store
+from jupyter_trainjob.store.watching import Watcher
 
 from .making import job, queue
 
@@ -259,3 +260,34 @@ def test_everything_goes_on_after_the_connections_were_lost(
         timer.join()
         assert store.read(lambda r: r.version()) == 1
         assert "The feed can't be watched now, trying again" in caplog.text
+
+
+class Lost:
+    """A connection that is gone: all fails, closing it as well."""
+
+    def version(self) -> int:
+        raise OSError("the database is away")
+
+    def pause(self) -> None:
+        return None
+
+    def close(self) -> None:
+        raise OSError("there is nothing to close")
+
+
+def test_a_connection_that_can_not_be_closed_is_told_and_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    opened: list[Lost] = []
+
+    def open_source() -> Lost:
+        opened.append(Lost())
+        return opened[-1]
+
+    watcher = Watcher(open_source, retry_seconds=0.01)
+    watcher.add(0, lambda moved: None)
+    deadline = time.monotonic() + 5
+    while len(opened) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    watcher.close()
+    assert len(opened) >= 3
+    told = {(record.levelname, record.getMessage()) for record in caplog.records}
+    assert ("WARNING", "The feed's connection did not close cleanly: there is nothing to close") in told
