@@ -313,6 +313,9 @@ class Cluster:
             return False
 
     def _node_is_ready(self) -> bool:
+        """Kubelet answers, and what it reported is not older than it."""
+        if not self._answers(self._api, f"/api/v1/nodes/{NODE}/proxy/healthz"):
+            return False
         try:
             answer = self._api.get(f"/api/v1/nodes/{NODE}")
         except httpx.TransportError:

@@ -56,6 +56,12 @@ def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def queued(name: str, pod_spec: dict[str, Any]) -> dict[str, Any]:
+    job = objects.job(name, pod_spec, suspend=True)
+    job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "jobs"}
+    return job
+
+
 def test_a_node_is_ready(cluster: Cluster) -> None:
     nodes = get(cluster, "default", "nodes")["items"]
     ready = [one for node in nodes for one in node["status"]["conditions"] if one["type"] == "Ready"]
@@ -93,6 +99,7 @@ def test_memory_over_the_limit_is_an_oom_kill(cluster: Cluster, namespace: str) 
     )
 
 
+@pytest.mark.slow
 def test_network_policies_are_enforced(cluster: Cluster, namespace: str) -> None:
     server = spec(cluster, "python3", "-m", "http.server", "8000", "--directory", "/etc")
     others = [objects.pod(name, spec(cluster, "sleep", "600")) for name in ("friend", "stranger")]
@@ -148,6 +155,7 @@ print(urllib.request.urlopen(os.environ["URL"], context=trust, timeout=10).read(
         client(store.url).remove_bucket(namespace)
 
 
+@pytest.mark.slow
 def test_a_pod_survives_the_api_server_and_kubelet(cluster: Cluster, namespace: str) -> None:
     put(cluster, namespace, objects.pod("survivor", spec(cluster, "sleep", "600")))
     cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/survivor", "--timeout=60s")
@@ -155,10 +163,10 @@ def test_a_pod_survives_the_api_server_and_kubelet(cluster: Cluster, namespace: 
     cluster.kill("kube-apiserver")
     with pytest.raises(ClusterError):
         get(cluster, namespace, "pod", "survivor")
-    cluster.restart("kubelet")
-    cluster.restart("containerd")
-    cluster.revive("kube-apiserver")
-    cluster.wait_for("kubelet")
+    for component in ("kubelet", "containerd"):
+        cluster.kill(component)
+    for component in ("kube-apiserver", "containerd", "kubelet"):
+        cluster.revive(component)
     assert get(cluster, namespace, "pod", "survivor")["status"]["containerStatuses"] == before
     assert cluster.kubectl("-n", namespace, "exec", "survivor", "--", "echo", "here") == "here\n"
 
@@ -171,6 +179,7 @@ def test_a_component_that_hangs_and_one_that_is_not_there(cluster: Cluster) -> N
         cluster.kill("etcs")
 
 
+@pytest.mark.slow
 def test_fake_nodes_run_many_jobs(cluster: Cluster, namespace: str) -> None:
     cluster.add_fake_nodes(2)
     cluster.kubectl("wait", "--for=condition=Ready", "node/fake-0", "node/fake-1", "--timeout=30s")
@@ -201,18 +210,13 @@ def test_kueue_admits_suspended_jobs_as_its_quota_allows(cluster: Cluster, names
     cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job/third", "--timeout=60s")
 
 
-def queued(name: str, pod_spec: dict[str, Any]) -> dict[str, Any]:
-    job = objects.job(name, pod_spec, suspend=True)
-    job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "jobs"}
-    return job
-
-
 def test_nothing_of_the_machine_is_changed(cluster: Cluster) -> None:
     namespaces = {Path(f"/proc/self/ns/{kind}").readlink() for kind in ("mnt", "net", "pid")}
     inside = cluster.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in ("mnt", "net", "pid"))]).stdout.split()
     assert not namespaces & {Path(link) for link in inside}
     assert not Path("/sys/class/net/cni0").exists()
-    assert "trainjob" not in Path("/proc/self/mounts").read_text()
+    assert "trainjob-cluster" in cluster.run(["cat", "/proc/self/mounts"]).stdout
+    assert "trainjob-cluster" not in Path("/proc/self/mounts").read_text()
     assert cluster.run(["cat", "/proc/sys/kernel/panic"]).stdout == "10\n", "what kubelet wants is seen inside"
     assert kernel_settings() == SETTINGS_BEFORE, "and not here"
 
@@ -221,7 +225,7 @@ def test_nothing_of_the_machine_is_changed(cluster: Cluster) -> None:
 def test_a_cluster_whose_owner_is_killed_ends_and_leaves_nothing_that_runs(cluster: Cluster, tmp_path: Path) -> None:
     """A second one, beside the first."""
     assert cluster.state.parent == cluster.bin.parent, "this is about the tests' own cluster"
-    command = [sys.executable, "-u", "-m", __package__]
+    command = [sys.executable, "-u", "-m", "tests.cluster"]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline().startswith("Ready after")
