@@ -64,7 +64,7 @@ class KubernetesBackend(Backend):
         first, last = settings.user_ids
         self._terms = delivery.Terms(
             name,
-            end_seconds=float(max(5, settings.termination_seconds - 15)),
+            end_seconds=float(max(5, settings.termination_seconds - 20)),
             own_user=last > first or settings.host_users is False,
         )
         self._known: dict[AttemptRef, _Attempt] = {}

@@ -137,7 +137,7 @@ class Connection:
                 if reply.code == 401:
                     reloaded, wait = True, 0.0
                     await self._reload()
-            except OTHER_FAILURES as error:
+            except failures() as error:
                 failure, wait = unreachable(error, self.address), back_off(tries)
                 if failure.permanent:
                     raise failure from error
@@ -168,7 +168,7 @@ class Connection:
                 yield _lines(response.content)
             finally:
                 response.close()
-        except OTHER_FAILURES as error:
+        except failures() as error:
             raise unreachable(error, self.address) from error
 
     async def _once(
@@ -364,16 +364,11 @@ def _message(reply: Reply) -> str:
     return str(reply.body.get("message") or reply.body.get("reason") or "no reason given").rstrip(".")[:1000]
 
 
-def _failures() -> tuple[type[BaseException], ...]:
-    try:
-        import aiohttp
-    except ImportError:
-        return (OSError, asyncio.TimeoutError)
+def failures() -> tuple[type[BaseException], ...]:
+    """What may go wrong on the way to the server and back. Whoever asks has a connection, hence aiohttp."""
+    import aiohttp
+
     return (aiohttp.ClientError, OSError, asyncio.TimeoutError)
-
-
-OTHER_FAILURES = _failures()
-"""What may go wrong on the way to the server and back."""
 
 
 def unreachable(error: BaseException, address: str) -> BackendError:

@@ -135,7 +135,7 @@ def signing(store: ObjectStore, backend: str) -> SigningStore:
     raise BackendError(
         f"Jobs of the backend {backend!r} run on other machines, and the object store here is a folder of this one "
         f"({store.describe().get('type', '?')}).",
-        remedy="Configure a store that pods can reach: TrainJobExtension.object_store = 's3://…' (MinIO, for example).",
+        remedy="Configure a store that pods can reach: ObjectStoreSettings.url = 's3+https://…' (MinIO, for example).",
         permanent=True,
     )
 

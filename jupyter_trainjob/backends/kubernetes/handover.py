@@ -17,6 +17,7 @@ from .reading import Object, meta
 from .reading import time as read_time
 from .settings import KubernetesSettings
 
+AUTHORITIES = "ca.crt"
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +41,8 @@ class Handover:
         """What lies in the Secret. Raises :class:`BackendError` and ``StoreError``."""
         disk = volumes.sizes(request.job, self.settings).work
         told = await asyncio.to_thread(delivery.orders, request, self.store, self.terms, disk)
-        return await asyncio.to_thread(delivery.files, told, self.signing, self.terms)
+        files = await asyncio.to_thread(delivery.files, told, self.signing, self.terms)
+        return files | ({AUTHORITIES: self.settings.store_ca.encode()} if self.settings.store_ca else {})
 
     async def put(self, request: AttemptRequest, files: dict[str, bytes]) -> None:
         """Make it, or make it anew where a server died before it made the Job."""

@@ -27,7 +27,7 @@ BUILD = Path(__file__).parents[2] / "cluster" / "build"
 @functools.cache
 def programs() -> Path | None:
     """The folder of the programs, built if need be; None where they can't be."""
-    if given := os.environ.get("TRAINJOB_TEST_PROGRAMS"):
+    if given := os.environ.get("TRAINJOB_TEST_BIN"):
         return Path(given)
     if shutil.which("go") is None or shutil.which("openssl") is None:
         return None

@@ -1,0 +1,136 @@
+"""What an operator sets for jobs in a cluster, as traitlets. The fields and their rules are those of ``settings``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from traitlets import Bool, CaselessStrEnum, Dict, Integer, List, TraitError, Tuple, Unicode
+from traitlets.config import Configurable
+
+from ...resources.profile import Toleration
+from ..base import Backend
+from .settings import KubernetesSettings, SettingsError, Sidecar
+
+
+class KubernetesBackendSettings(Configurable):
+    """Jobs as pods of a Kubernetes cluster. Each of these may be said of one backend: {'type': 'kubernetes', …}."""
+
+    namespace = Unicode("trainjob", help="Namespace of the cluster in which jobs run.").tag(config=True)
+    kubeconfig = Unicode(
+        "",
+        help="How to reach the cluster. Default: the service account of the pod that the server runs in, else "
+        "KUBECONFIG, else ~/.kube/config.",
+    ).tag(config=True)
+    context = Unicode("", help="Context of the kubeconfig. Default: its current one.").tag(config=True)
+    installation = Unicode(
+        "default", help="Tells this installation's jobs from those of others in the same namespace."
+    ).tag(config=True)
+    images = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="Image by language: {'python': 'registry.example.org/trainjob/python:1.0', 'r': …, 'scala': …}.",
+    ).tag(config=True)
+    allowed_images = List(
+        Unicode(), help="Patterns of further images that jobs may choose, such as registry.example.org/course/*."
+    ).tag(config=True)
+    digests = Dict(value_trait=Unicode(), key_trait=Unicode(), help="Image → sha256:…: jobs run exactly this one.").tag(
+        config=True
+    )
+    sidecar_image = Unicode("", help="Image of the container that fetches and ships. Default: Python's.").tag(
+        config=True
+    )
+    pull_policy = CaselessStrEnum(
+        ("Always", "IfNotPresent", "Never"), "IfNotPresent", help="When nodes pull images."
+    ).tag(config=True)
+    pull_secrets = List(Unicode(), help="Secrets of the namespace with which nodes pull images.").tag(config=True)
+    node_selector = Dict(value_trait=Unicode(), key_trait=Unicode(), help="Labels of the nodes that jobs run on.").tag(
+        config=True
+    )
+    tolerations = List(Dict(), help="Taints that jobs put up with: {'key', 'operator', 'value', 'effect'}.").tag(
+        config=True
+    )
+    runtime_class = Unicode("", help="RuntimeClass of jobs, such as gvisor.").tag(config=True)
+    priority_class = Unicode("", help="PriorityClass of jobs.").tag(config=True)
+    service_account = Unicode("", help="ServiceAccount of jobs; they get no token of it.").tag(config=True)
+    dns_policy = CaselessStrEnum(
+        ("ClusterFirst", "Default", "None"), "ClusterFirst", help="How pods look up names."
+    ).tag(config=True)
+    host_users = Bool(
+        None, allow_none=True, help="False: a user namespace for each pod, where nodes have that. Default: not said."
+    ).tag(config=True)
+    user_ids = Tuple(
+        Integer(), Integer(), default_value=(1000, 1000), help="First and last user id of jobs; each has one of them."
+    ).tag(config=True)
+    gpu_resources = List(
+        Unicode(), ["nvidia.com/gpu", "amd.com/gpu"], help="What counts as a GPU of a node; the first is asked for."
+    ).tag(config=True)
+    scratch = CaselessStrEnum(
+        ("memory", "disk"),
+        "memory",
+        help="Where jobs write. memory: what they write counts as their memory. disk: of the node.",
+    ).tag(config=True)
+    reserve = Unicode("64Mi", help="Memory of a job's container beside the job's own.").tag(config=True)
+    sidecar = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="What the container that fetches and ships may use: {'cpu', 'cpu_limit', 'memory', 'buffer'}.",
+    ).tag(config=True)
+    startup_seconds = Integer(600, min=1, help="How long a job may take until its code begins.").tag(config=True)
+    termination_seconds = Integer(
+        90, min=1, help="How long a pod that is told to end may take: ten seconds for the code, the rest to ship."
+    ).tag(config=True)
+    ttl_seconds = Integer(
+        24 * 3600, min=1, help="How long the cluster keeps a finished job that nobody of ours came for."
+    ).tag(config=True)
+    unreachable_seconds = Integer(300, min=0, help="How long a job waits for a node that does not answer.").tag(
+        config=True
+    )
+    network_policies = List(
+        Unicode(),
+        ["trainjob-deny-all", "trainjob-store"],
+        help="NetworkPolicies that must be there: without them jobs reach what the cluster reaches.",
+    ).tag(config=True)
+    store_endpoint = Unicode(
+        "", help="URL of the object store as pods see it. Default: as ObjectStoreSettings says."
+    ).tag(config=True)
+    store_ca_file = Unicode(
+        "", help="PEM file of the authority by which pods know that store. Default: those that images trust."
+    ).tag(config=True)
+
+    def make(self, name: str, options: dict[str, Any]) -> Backend:
+        """The backend called ``name``; ``options`` replace traits for this one. Raises :class:`TraitError`."""
+        known = self.trait_names(config=True)
+        for option, value in options.items():
+            if option not in known:
+                raise TraitError(
+                    f"TrainJobExtension.backends: {name!r} has the unknown option {option!r}; "
+                    f"known: {', '.join(sorted(known))}"
+                )
+            setattr(self, option, value)
+        try:
+            settings = self.settings()
+        except (SettingsError, ValidationError, TypeError, OSError) as error:
+            raise TraitError(f"TrainJobExtension.backends: {name!r}: {error}") from error
+        try:
+            import kubernetes.aio  # noqa: F401 - a server that can't use it is to say so when it is configured
+        except ImportError as error:
+            raise TraitError(
+                f"TrainJobExtension.backends: {name!r} is of type kubernetes, which needs the extra of that name: "
+                f"pip install 'jupyter_trainjob[kubernetes]' ({error})."
+            ) from error
+        from .backend import KubernetesBackend
+
+        return KubernetesBackend(name=name, settings=settings)
+
+    def settings(self) -> KubernetesSettings:
+        """Raises :class:`SettingsError`, ``ValidationError``, ``TypeError`` and ``OSError``."""
+        there = {field.name for field in fields(KubernetesSettings)} & set(self.trait_names(config=True))
+        given = {key: getattr(self, key) for key in there}
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+        given["tolerations"] = tuple(Toleration.model_validate(item) for item in self.tolerations)
+        given["sidecar"] = Sidecar(**self.sidecar)
+        given["store_ca"] = Path(self.store_ca_file).read_text("utf-8") if self.store_ca_file else ""
+        return KubernetesSettings(**given)
