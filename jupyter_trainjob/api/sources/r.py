@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from .findings import Complaint, ParameterInfo, shorten
-from .language import MAX_CODE_CHARACTERS, Language, Uses, without_own_magic
+from .language import without_own_magic
+from .lexed import Assigned, Lexed
 from .lexing import (
     MAX_DEPTH,
     MAX_INTEGER_BITS,
@@ -19,7 +20,6 @@ from .lexing import (
     source,
     split,
     unescape,
-    words,
 )
 from .rparser import RParser
 
@@ -69,11 +69,13 @@ _CONSTANTS: dict[str, Any] = {
 }
 
 
-class R(Language):
+class R(Lexed):
     """R cells."""
 
     name = "r"
     title = "R"
+
+    token = _TOKEN
 
     def __init__(self, parser: RParser) -> None:
         self._parser = parser
@@ -82,30 +84,25 @@ class R(Language):
         """What R's parser says of each cell; nothing where there is no R."""
         return self._parser.complaints([without_own_magic(text).replace("\r\n", "\n") for text in texts])
 
-    def declared(self, code: str) -> list[ParameterInfo] | None:
-        """What plain assignments at the top of the cell set."""
-        if len(code) > MAX_CODE_CHARACTERS:
-            return None
-        code = without_own_magic(code)
-        tokens = Tokens(code, _TOKEN)
-        found: dict[str, ParameterInfo] = {}
-        for statement in tokens.statements(_goes_on):
-            for name, value in _assigned(statement):
-                help_ = tokens.comments.help(statement[0].line, statement[-1].last_line)
-                if name not in found:
-                    found[name] = _parameter(name, value, code, help_)
-        return list(found.values())
+    def goes_on(self, before: Sequence[Token], following: Token) -> bool:
+        """After an operator, and after the head of a loop or a function."""
+        return _goes_on(before, following)
 
-    def uses(self, code: str, wanted: Collection[str]) -> Uses | None:
-        """The names it uses, those in strings too: ``glue`` and others read them there."""
-        if len(code) > MAX_CODE_CHARACTERS:
-            return None
-        code = without_own_magic(code)
-        tokens = Tokens(code, _TOKEN)
-        used = {word for token in tokens.all for word in words(token)}
-        if used & _DYNAMIC:
-            return None
-        return Uses(frozenset(used), sorted(_loose(tokens)), dict(_overwritten(code, tokens, set(wanted) & used)))
+    def assigned(self, statement: Sequence[Token]) -> Iterator[Assigned]:
+        """A plain assignment."""
+        return _assigned(statement)
+
+    def parameter(self, name: str, type_: str, value: Sequence[Token], code: str, help_: str) -> ParameterInfo:
+        """Its type is that of its value."""
+        return _parameter(name, value, code, help_)
+
+    def loose(self, tokens: Tokens) -> set[str]:
+        """But for those behind ``$``, ``@`` and ``::``."""
+        return _loose(tokens)
+
+    def is_opaque(self, code: str, used: Collection[str]) -> bool:
+        """``eval`` and its like read what they want."""
+        return not _DYNAMIC.isdisjoint(used)
 
 
 def _goes_on(before: Sequence[Token], following: Token) -> bool:
@@ -124,7 +121,7 @@ def _goes_on(before: Sequence[Token], following: Token) -> bool:
     return False
 
 
-def _assigned(statement: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]]]:
+def _assigned(statement: Sequence[Token]) -> Iterator[Assigned]:
     """The name that a plain assignment sets, and the tokens of its value. ``a <- b <- 1`` sets two."""
     while len(statement) > 2 and statement[1].kind == "op" and statement[1].text in _SETS:
         name = _name(statement[0])
@@ -134,10 +131,10 @@ def _assigned(statement: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]
         chained = rest
         while len(chained) > 2 and chained[1].text in _SETS:
             chained = chained[2:]
-        yield name, chained
+        yield name, (), chained
         statement = rest
     if len(statement) > 2 and statement[-2].text in ("->", "->>") and (name := _name(statement[-1])):
-        yield name, statement[:-2]
+        yield name, (), statement[:-2]
 
 
 def _name(token: Token) -> str:
@@ -156,17 +153,6 @@ def _loose(tokens: Tokens) -> set[str]:
         if token.kind == "name" and before not in ("$", "@", "::", ":::") and after not in ("(", "::", ":::"):
             found.add(token.text)
     return found - _KEYWORDS
-
-
-def _overwritten(code: str, tokens: Tokens, wanted: set[str]) -> Iterator[tuple[str, tuple[int, str]]]:
-    for statement in tokens.statements(_goes_on):
-        if not wanted:
-            return
-        here = wanted & {word for token in statement for word in words(token)}
-        wanted -= here
-        for name, value in _assigned(statement) if here else ():
-            if name in here and not any(name in words(token) for token in value):
-                yield name, (statement[0].line, shorten(source(code, statement))[:80])
 
 
 # Parameters

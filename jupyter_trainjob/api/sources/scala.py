@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from .findings import Complaint, ParameterInfo, shorten
-from .language import MAX_CODE_CHARACTERS, Language, Uses, without_own_magic
+from .language import without_own_magic
+from .lexed import Assigned, Lexed
 from .lexing import (
     MAX_DEPTH,
     NotLiteral,
@@ -51,11 +52,13 @@ MAX_DIGITS = 1000
 _LISTS = frozenset({"List", "Seq", "Vector", "Array", "IndexedSeq", "Set"})
 
 
-class Scala(Language):
+class Scala(Lexed):
     """Scala cells."""
 
     name = "scala"
     title = "Scala"
+
+    token = _TOKEN
 
     def __init__(self, parser: ScalaParser) -> None:
         self._parser = parser
@@ -64,30 +67,29 @@ class Scala(Language):
         """What the compiler's parser says of each cell; nothing where there is none, or where it isn't ready soon."""
         return self._parser.complaints([without_own_magic(text) for text in texts])
 
-    def declared(self, code: str) -> list[ParameterInfo] | None:
-        """What ``val`` and ``var`` at the top of the cell set."""
-        if len(code) > MAX_CODE_CHARACTERS:
-            return None
-        code = without_own_magic(code)
-        tokens = Tokens(code, _TOKEN)
-        found: dict[str, ParameterInfo] = {}
-        for statement in tokens.statements(_goes_on):
-            help_ = tokens.comments.help(statement[0].line, statement[-1].last_line)
-            for name, type_, value in _assigned(statement):
-                if name not in found:
-                    found[name] = _parameter(name, source(code, type_), value, code, help_)
-        return list(found.values())
+    def goes_on(self, before: Sequence[Token], following: Token) -> bool:
+        """As Scala's rules for newlines have it, near enough."""
+        return _goes_on(before, following)
 
-    def uses(self, code: str, wanted: Collection[str]) -> Uses | None:
-        """The names it uses, those in strings too: interpolated ones read them there."""
-        if len(code) > MAX_CODE_CHARACTERS:
-            return None
-        code = without_own_magic(code)
-        if code.lstrip().startswith("%%"):
-            return None  # a magic gets the text
-        tokens = Tokens(code, _TOKEN)
-        used = {part for token in tokens.all for word in words(token) for part in word.split(".")}
-        return Uses(frozenset(used), sorted(_loose(tokens)), dict(_overwritten(code, tokens, set(wanted) & used)))
+    def assigned(self, statement: Sequence[Token]) -> Iterator[Assigned]:
+        """``val`` and ``var``."""
+        return _assigned(statement)
+
+    def parameter(self, name: str, type_: str, value: Sequence[Token], code: str, help_: str) -> ParameterInfo:
+        """Its type is the one that is written, else that of its value."""
+        return _parameter(name, type_, value, code, help_)
+
+    def loose(self, tokens: Tokens) -> set[str]:
+        """Types are none."""
+        return _loose(tokens)
+
+    def names(self, token: Token) -> list[str]:
+        """Of ``a.b`` in a string both."""
+        return [part for word in words(token) for part in word.split(".")]
+
+    def is_opaque(self, code: str, used: Collection[str]) -> bool:
+        """A magic gets the text."""
+        return code.lstrip().startswith("%%")
 
     def close(self) -> None:
         """End the compiler."""
@@ -105,7 +107,7 @@ def _goes_on(before: Sequence[Token], following: Token) -> bool:
     )
 
 
-def _assigned(statement: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token], Sequence[Token]]]:
+def _assigned(statement: Sequence[Token]) -> Iterator[Assigned]:
     """Name, type and value of what ``val`` or ``var`` sets; of a pattern only the names."""
     begin = 0
     while begin < len(statement) and statement[begin].text in _MODIFIERS:
@@ -145,17 +147,6 @@ def _loose(tokens: Tokens) -> set[str]:
         if plain and before not in (".", "import", "def") and after not in ("(", "=>", '"'):
             found.add(token.text)
     return found - _KEYWORDS
-
-
-def _overwritten(code: str, tokens: Tokens, wanted: set[str]) -> Iterator[tuple[str, tuple[int, str]]]:
-    for statement in tokens.statements(_goes_on):
-        if not wanted:
-            return
-        here = wanted & {part for token in statement for word in words(token) for part in word.split(".")}
-        wanted -= here
-        for name, _, value in _assigned(statement) if here else ():
-            if name in here and not any(name in words(token) for token in value):
-                yield name, (statement[0].line, shorten(source(code, statement))[:80])
 
 
 # Parameters
