@@ -9,7 +9,6 @@ it, or keep it from ending the job.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import signal
@@ -17,7 +16,8 @@ import sys
 import time
 
 from . import processes
-from .files import JOB, LOG, PROTOCOL, Places, dump, load, now_text, replace
+from .begin import READY_SECONDS, Refused, Stopped, await_ready
+from .files import JOB, LOG, PROTOCOL, Places, dump, now_text, replace
 from .ring import RingWriter
 from .told import NAME as TOLD
 from .told import Told
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 RUNNER_PROTOCOL = 1
-READY_SECONDS = 0.02
 TICK_SECONDS = 0.05
 FREE_SECONDS = 0.1
 READ_BYTES = 128 * 1024
@@ -49,18 +48,6 @@ INPUTS_FAILED, TERMINATED, ACCIDENT = 64, 143, 70
 _OURS = ("IN", "OUT", "WORK", "ORDERS", "BUFFER", "TERMINATION", "CGROUP", "RUNNER", "PYTHON")
 
 
-class Stopped(Exception):
-    """SIGTERM came before the runner was started."""
-
-
-class Refused(Exception):
-    """The sidecar could not bring what the job needs: ``limit`` and a message."""
-
-    def __init__(self, limit: str, message: str) -> None:
-        super().__init__(message)
-        self.limit = limit
-
-
 def main() -> int:
     """Run the job; the container's exit status."""
     places = Places(os.environ)
@@ -75,37 +62,6 @@ def main() -> int:
         return Life(places, orders).run()
     finally:
         processes.kill_all()
-
-
-def await_ready(places: Places) -> dict[str, Any]:
-    """Wait for the sidecar, then hold the lock that tells it that we live; our orders. Raises :class:`Refused`."""
-    held = False
-    while True:
-        if processes.asked_to_stop():
-            raise Stopped
-        if not held:
-            held = _take_life(places)
-        if (failed := load(f"{places.inside}/failed")) is not None:
-            raise Refused(str(failed.get("limit")), str(failed.get("message")))
-        if held and (orders := load(f"{places.inside}/ready")) is not None:
-            if orders.get("protocol") != PROTOCOL:
-                raise Refused(
-                    "BackendError",
-                    f"The sidecar speaks protocol {orders.get('protocol')!r}, the job's image speaks {PROTOCOL}: they "
-                    "must come from the same version of jupyter_trainjob.",
-                )
-            return orders
-        time.sleep(READY_SECONDS)
-
-
-def _take_life(places: Places) -> bool:
-    """Take the lock, for ever. The job's code can't take it: that begins later, and our descriptors are ours alone."""
-    try:
-        descriptor = os.open(places.life, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # the sidecar tries it for an instant now and then
-    return True
 
 
 def _end(places: Places, known: dict[str, Any], status: int) -> int:
@@ -146,7 +102,7 @@ class Life:
         self._terminated = False
         self._started: float | None = None
         self._kill_at: float | None = None
-        self._next_free = self._next_usage = self._next_reap = 0.0
+        self._next_free = self._next_usage = self._next_reap = self._next_tell = 0.0
         self._status: int | None = None
         os.set_blocking(1, False)
         self._make_reserve()
@@ -337,9 +293,10 @@ class Life:
     # What is told
 
     def _tell(self, now: float) -> None:
-        news = self._told.news()
-        if news is not None and not self._write(TOLD, news):
-            self._told.again()
+        if now >= self._next_tell and (news := self._told.news()) is not None:
+            self._next_tell = now + TICK_SECONDS
+            if not self._write(TOLD, news):
+                self._told.again()
         if now >= self._next_usage:
             self._next_usage = now + TELL_SECONDS
             self._write("usage.json", self._vitals.to_json(self._began_text))

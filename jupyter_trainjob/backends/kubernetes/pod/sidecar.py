@@ -2,7 +2,8 @@
 
 It has the attempt's credentials, which the job has not, and believes nothing that it finds in the job's folders. It may
 be killed at any time and goes on where it was: what it did is in its own volume and in ``in``. Its exit status: 0 when
-all is delivered, 3 when not (the termination message says what), 2 where its orders can't be followed.
+all is delivered, 3 when not (the termination message says what), 2 where its orders can't be followed, 1 where it is to
+be started again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LAST_SECONDS = 5.0
 """How long the very last word may take beyond the time for shipping."""
 HARD_SECONDS = 8.0
 """How long after the time for shipping it leaves, whatever it waits for."""
-DELIVERED, CANT, UNDELIVERED = 0, 2, 3
+DELIVERED, ACCIDENT, CANT, UNDELIVERED = 0, 1, 2, 3
 
 
 class Over(Exception):
@@ -80,6 +81,7 @@ class Watch:
 def main() -> int:
     """All of it; the exit status."""
     places = Places(os.environ)
+    threading.excepthook = _accident
     os.makedirs(places.buffer, exist_ok=True)
     finished = load(f"{places.buffer}/finished")
     if finished is not None:  # the kubelet started us again before it saw that main is gone
@@ -92,6 +94,13 @@ def main() -> int:
         replace(f"{places.inside}/failed", dump({"limit": "BackendError", "message": str(error)}))
         return CANT
     return Sidecar(places, orders).run()
+
+
+def _accident(what: threading.ExceptHookArgs) -> None:
+    """A thread died, of a full disk for example: leave, so that the kubelet starts us again, and go on then."""
+    sys.__excepthook__(what.exc_type, what.exc_value or what.exc_type(), what.exc_traceback)
+    sys.stderr.flush()
+    os._exit(ACCIDENT)
 
 
 class Sidecar:

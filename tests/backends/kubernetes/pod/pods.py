@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_trainjob.backends.kubernetes import pod as pod_package
-from jupyter_trainjob.storage.base import KeyMissing, ObjectStore, StoreError
+from jupyter_trainjob.storage.base import ObjectStore, StoreError
 from jupyter_trainjob.storage.logjoin import join_segments
 from jupyter_trainjob.storage.loglayout import LogRecord, record_key
 from jupyter_trainjob.storage.logreader import LogReader
@@ -182,7 +182,7 @@ class Pod:
             try:
                 if found := what():
                     return found
-            except (KeyMissing, StoreError, FileNotFoundError):
-                pass
+            except (LookupError, StoreError, FileNotFoundError):
+                pass  # not there yet
             assert time.monotonic() < deadline, self.words()
             time.sleep(0.02)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -273,3 +274,47 @@ def test_too_many_processes_are_ended_by_name(first: Pod) -> None:
     main = first.state["main"]
     assert main["limit"] == "ProcessLimit" and "more than its 32 processes" in main["message"]
     assert main["peakTasks"] == 500
+
+
+# What the sidecar may write
+
+
+class ReadOnly(Pod):
+    """Its sidecar sees the job's volumes, and its main the inputs, as a cluster shows them: read-only."""
+
+    def _start(self, part: str) -> subprocess.Popen[bytes]:
+        names = ("out", "work") if part == "sidecar" else ("in",)
+        mounts = "".join(f"mount -o bind,ro {self.root / name} {self.root / name}\n" for name in names)
+        log = (self.root / f"{part}.log").open("ab")
+        command = ["unshare", "--mount", "sh", "-ec", mounts + 'exec "$@"', "sh"]
+        process = subprocess.Popen(
+            [*command, sys.executable, "-I", CODE, part],
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self.started.append(process)
+        return process
+
+
+def test_the_jobs_volumes_are_read_only_to_the_sidecar_and_its_own_to_the_job(tmp_path: Path) -> None:
+    tried = subprocess.run(
+        ["unshare", "--mount", "mount", "-o", "bind,ro", str(tmp_path), str(tmp_path)], capture_output=True, check=False
+    )
+    if tried.returncode:
+        pytest.skip(f"this machine lets nobody mount: {tried.stderr!r}")
+    pod = ReadOnly(tmp_path / "pod", FilesystemStore(tmp_path / "store"))
+    code = (
+        "told = []\n"
+        f"for name in ('ready', 'taken', 'life', 'new'):\n    try:\n        open(f'{pod.root}/in/{{name}}', 'w')\n"
+        "    except OSError as error:\n        told.append(error.strerror)\n"
+        "print(set(told), len(told))\nos.mkdir('closed'); open('closed/x', 'w').write('1'); os.chmod('closed', 0)"
+    )
+    try:
+        state = ends_well(pod, code)
+        assert pod.log() == b"{'Read-only file system'} 4\n"
+        assert state["filesTotal"] == 1 and state["conditions"] == []
+    finally:
+        pod.clear()

@@ -171,6 +171,19 @@ def test_a_sidecar_that_is_killed_goes_on_where_it_was(pod: Pod, kills: int) -> 
     assert pod.state["log"]["missing"] == 0 and stored_digest(pod) == printed(pod)
 
 
+def test_a_sidecar_whose_own_disk_fails_leaves_to_be_started_again(pod: Pod) -> None:
+    pod.orders("import time\nfor n in range(30):\n    print(n, flush=True)\n    time.sleep(0.1)")
+    pod.start()
+    pod.until(lambda: pod.log().startswith(b"0\n"))
+    (pod.root / "buffer" / "log.json.new").mkdir()
+    assert pod.sidecar is not None and pod.sidecar.wait(20) == 1
+    assert "IsADirectoryError" in (pod.root / "sidecar.log").read_text()
+    (pod.root / "buffer" / "log.json.new").rmdir()
+    pod.start_sidecar()
+    assert pod.wait(30) == (0, 0), pod.words()
+    assert pod.log() == b"".join(b"%d\n" % n for n in range(30)) and pod.state["restarts"] == 1
+
+
 def test_a_sidecar_that_is_started_once_more_after_all_is_done_leaves_at_once(pod: Pod) -> None:
     assert pod.run("print('x')") == (0, 0)
     last = pod.termination
