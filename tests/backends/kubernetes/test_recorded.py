@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
 
 from jupyter_trainjob.backends.base import AttemptRef, Observation
 from jupyter_trainjob.backends.kubernetes.evidence import Sight, look, settle
@@ -130,6 +134,29 @@ def test_the_volumes_of_a_real_pod_are_as_they_are_meant() -> None:
     assert sight.evidence["exitCode"] == 0 and sight.termination == "all is well"
     assert sight.started is not None and sight.ended is not None and sight.started <= sight.ended
     assert sight.image_id.startswith("sha256:"), "an image that came without a registry has no other digest"
+
+
+def prune(value: Any, chance: random.Random) -> Any:
+    """``value`` without some of its parts, as an older or a newer cluster might tell it."""
+    if isinstance(value, dict):
+        kept = {key: prune(item, chance) for key, item in value.items() if chance.random() > 0.08}
+        return None if chance.random() < 0.02 else kept
+    if isinstance(value, list):
+        return [found for item in value if (found := prune(item, chance)) is not None]
+    return value
+
+
+@rules(max_examples=300, deadline=None)
+@given(st.integers(0, 10**9))
+def test_what_is_missing_from_a_cluster_s_words_is_no_accident(seed: int) -> None:
+    chance = random.Random(seed)
+    found = recorded(chance.choice(sorted(path.stem for path in FOLDER.glob("*.json"))))
+    job, pod = prune(found["job"], chance) or {}, prune(found["pod"], chance)
+    sight = look(job, pod, prune(found["events"], chance), now=at("2026-11-23T00:00:00Z"), startup_seconds=600)
+    assert sight.state in ("starting", "running", "ended")
+    if sight.state == "ended":
+        how = told(sight, None)
+        assert how.phase in (Phase.FAILED, Phase.CANCELLED) and how.message
 
 
 def test_every_recording_is_looked_at() -> None:
