@@ -35,7 +35,7 @@ RECIPE = (
 """What Debian leaves out of its own slim image."""
 ARGUMENTS = {"scala": {"KERNEL": "toree"}}
 PARTS = {
-    "pod": ["__init__.py", "runner", "storage", "backends"],
+    "pod": ["__init__.py", "runner", "storage", "resources", "backends"],
     "service": [""],
 }
 """What the Dockerfiles copy of our package."""

@@ -59,7 +59,7 @@ class Box:
     ) -> list[str]:
         """``words`` in the image. ``folder`` holds what is mounted at ``/work``, ``/trainjob`` and ``places``."""
         argv = ["bwrap", "--bind" if writable else "--ro-bind", str(self.root), "/", "--dev", "/dev", "--proc", "/proc"]
-        argv += ["--perms", "1777", "--tmpfs", "/tmp"]
+        argv += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"]
         for place in ("/work", "/trainjob", *places):
             there = folder / place[1:]
             there.mkdir(exist_ok=True)

@@ -116,10 +116,37 @@ def test_the_build_leaves_nothing_of_itself(kernel: Box) -> None:
 def test_it_has_the_part_of_us_that_a_pod_needs_and_no_more(kernel: Box, tmp_path: Path) -> None:
     ours = kernel.root / "opt" / "trainjob" / "jupyter_trainjob"
     there = {path.name for path in ours.iterdir()} - {"__pycache__"}
-    assert there == {"__init__.py", "_version.py", "runner", "storage", "backends"}
+    assert there == {"__init__.py", "_version.py", "runner", "storage", "resources", "backends"}
     for path in (TOP / "jupyter_trainjob" / "runner").rglob("*.py"):
         assert (ours / path.relative_to(TOP / "jupyter_trainjob")).exists(), path
     done = kernel.run(tmp_path, "python", "-c", "import jupyter_trainjob")
     assert b"No module named 'jupyter_trainjob'" in done.stderr, (
         "code of a job has the module of jobs, and only in a job"
     )
+
+
+def test_both_containers_of_a_pod_start_from_it(kernel: Box, tmp_path: Path) -> None:
+    """With the standard library alone."""
+    modules = sorted(
+        path.stem
+        for path in (kernel.root / "opt/trainjob/jupyter_trainjob/backends/kubernetes/pod").glob("*.py")
+        if path.stem != "__main__"
+    )
+    code = "import importlib, sys; sys.path.insert(0, '/opt/trainjob'); [*map(importlib.import_module, sys.argv[1:])]"
+    names = [f"jupyter_trainjob.backends.kubernetes.pod.{name}" for name in modules if name != "__init__"]
+    assert {"main", "sidecar"} <= set(modules)
+    done = kernel.run(tmp_path, "/usr/bin/python3", "-I", "-c", code, *names)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_python_has_what_courses_import(kernel: Box, tmp_path: Path) -> None:
+    if kernel.name != "python":
+        return
+    ended = kernel.job(
+        tmp_path,
+        "import numpy, pandas, scipy.stats, sklearn.datasets, sklearn.linear_model, matplotlib, numpy.testing\n"
+        "data = sklearn.datasets.load_iris(as_frame=True).frame\n"
+        "model = sklearn.linear_model.LogisticRegression(max_iter=500).fit(data[data.columns[:4]], data.target)\n"
+        "print(model.coef_.shape)",
+    )
+    assert ended.log == b"(3, 4)\n", (ended.log, ended.stderr)

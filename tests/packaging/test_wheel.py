@@ -52,6 +52,8 @@ def test_it_holds_all_parts(wheel: zipfile.ZipFile) -> None:
         "jupyter_trainjob/api/openapi.yaml",
         "jupyter_trainjob/py.typed",
         "jupyter_trainjob/_version.py",
+        "jupyter_trainjob/_data/kernels/python/Dockerfile",
+        "jupyter_trainjob/_data/kernels/mirrors",
     } <= names
     ours = subprocess.run(["git", "ls-files", "jupyter_trainjob"], cwd=TOP, capture_output=True, text=True, check=True)
     committed = {name for name in ours.stdout.split() if name.endswith(".py") and (TOP / name).exists()}
