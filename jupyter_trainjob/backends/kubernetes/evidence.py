@@ -160,7 +160,8 @@ def _ended(sight: Sight, told: _Told) -> Sight:
     if told.cancelled is not None:
         facts["cancelled"] = told.cancelled
     found = ends.cause(told.job, pod, cancelled=told.cancelled is not None)
-    if told.gave_up and not main.get("startedAt"):
+    by_us = found is None or found.limit == "DeletedExternally"  # giving up suspends the Job, which deletes its pod
+    if told.gave_up and (not main.get("startedAt") or (by_us and code != 0)):
         found = ends.Cause(str(told.gave_up.get("limit")), str(told.gave_up.get("message")))
     if found is not None:
         facts["limit"] = found.limit

@@ -300,6 +300,14 @@ def test_what_was_given_up_ends_so_whatever_becomes_of_its_pod() -> None:
         assert look(stopped, seen, **LATE).sidecar_over
 
 
+def test_a_container_that_waited_for_inputs_in_vain_is_no_deletion_by_hand() -> None:
+    stopped = job(annotations=gave_up("BackendError", "What brings the inputs fails."), suspend=True)
+    waited = pod("Failed", main=ended(143, at=T3), sidecar=ended(2), meta=deletion(T2), deleted=True)
+    how = told(look(stopped, waited))
+    assert how.reason is Reason.BACKEND_ERROR and how.message == "What brings the inputs fails."
+    assert look(stopped, pod(main=RUNNING, sidecar=RUNNING, meta=deletion(T2))).state == "running", "it still ends"
+
+
 def test_a_suspended_job_of_another_queue_just_waits() -> None:
     sight = look(job(suspend=True), None, **LATE)
     assert (sight.state, sight.stuck, sight.give_up) == ("starting", False, None)
