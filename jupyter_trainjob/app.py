@@ -30,6 +30,7 @@ from .api.sources import Inspector
 from .api.submission import Submission
 from .api.verbs import Verbs
 from .backends.base import Backend
+from .backends.kubernetes.configured import KubernetesBackendSettings
 from .config import LocalBackendSettings, ObjectStoreSettings
 from .controllers.bootstrap import ensure_defaults
 from .controllers.manager import ControllerManager, utc_now
@@ -53,7 +54,7 @@ class TrainJobExtension(ExtensionApp):
     load_other_extensions = True
     default_url = "/lab"
     subcommands: dict[str, Any] = {}  # noqa: RUF012 - traitlets declares it so; jupyter_server's are not ours
-    classes = [ObjectStoreSettings, LocalBackendSettings]  # noqa: RUF012 - traitlets declares it so
+    classes = [ObjectStoreSettings, LocalBackendSettings, KubernetesBackendSettings]  # noqa: RUF012 - as declared
 
     data_dir = Unicode(
         help="Folder of the record, the logs and outputs, and the running jobs. On a local disk. "
@@ -77,7 +78,8 @@ class TrainJobExtension(ExtensionApp):
     )
     backends = Dict(
         default_value={"local": {"type": "local"}},
-        help="The places where jobs run, by name: {'local': {'type': 'local', …options of LocalBackendSettings…}}. "
+        help="The places where jobs run, by name: {'local': {'type': 'local', …options of LocalBackendSettings…}, "
+        "'cluster': {'type': 'kubernetes', …options of KubernetesBackendSettings…}}. "
         f"Other types come from the entry-point group {BACKENDS_GROUP}. A queue names one of them.",
     ).tag(config=True)
     remote_url = Unicode(
@@ -257,9 +259,12 @@ class TrainJobExtension(ExtensionApp):
                 settings = LocalBackendSettings(parent=self)
                 made[name] = settings.make(name, Path(self.data_dir), rest, fetching)
                 continue
+            if kind == "kubernetes":
+                made[name] = KubernetesBackendSettings(parent=self).make(name, rest)
+                continue
             found = {point.name: point for point in entry_points(group=BACKENDS_GROUP)}
             if kind not in found:
-                known = ", ".join(["local", *sorted(found)])
+                known = ", ".join(["kubernetes", "local", *sorted(found)])
                 raise ValueError(f"TrainJobExtension.backends: {name!r} has the unknown type {kind!r}; known: {known}")
             made[name] = found[kind].load()(name=name, parent=self, **rest)
         return made

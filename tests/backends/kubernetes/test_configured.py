@@ -1,0 +1,60 @@
+"""What an operator writes becomes the backend's settings, or an error that says what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from traitlets import TraitError
+from traitlets.config import Config
+
+from jupyter_trainjob.backends.kubernetes.configured import KubernetesBackendSettings
+from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, Sidecar
+
+IMAGES = {"python": "registry.example.org/trainjob/python:1.0"}
+INSIDE_IMAGES = {"home", "python", "package", "injected_python"}
+"""Where things lie in our images is not the operator's."""
+
+
+def test_every_setting_is_a_trait_with_the_same_default() -> None:
+    made = KubernetesBackendSettings(images=IMAGES).settings()
+    assert made == KubernetesSettings(images=IMAGES)
+    traits = set(KubernetesBackendSettings().trait_names(config=True))
+    there = {field.name for field in fields(KubernetesSettings)} - INSIDE_IMAGES
+    assert there - traits == {"store_ca"} and traits - there == {"store_ca_file"}
+
+
+def test_what_is_written_of_one_backend_goes_over_what_is_written_of_all(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("a certificate")
+    config = Config({"KubernetesBackendSettings": {"images": IMAGES, "namespace": "all", "scratch": "disk"}})
+    configured = KubernetesBackendSettings(config=config)
+    options = {
+        "namespace": "one",
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "sidecar": {"memory": "256Mi"},
+        "store_ca_file": str(tmp_path / "ca.pem"),
+    }
+    assert configured.make("cluster", options).name == "cluster"
+    made = configured.settings()
+    assert (made.namespace, made.scratch, made.images) == ("one", "disk", IMAGES)
+    assert made.tolerations[0].key == "gpu" and made.sidecar == Sidecar(memory="256Mi")
+    assert made.store_ca == "a certificate"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name_space": "x"}, r"'cluster' has the unknown option 'name_space'; known: allowed_images, "),
+        ({"images": {}}, r"'cluster': .*images names none for python"),
+        ({"namespace": "Not A Name"}, r"namespace 'Not A Name' is no name; write lower-case"),
+        ({"sidecar": {"ram": "1Gi"}}, r"'cluster': .*ram"),
+        ({"tolerations": [{"operator": "Sometimes"}]}, r"(?s)'cluster': .*operator"),
+        ({"store_ca_file": "/nope/ca.pem"}, r"'cluster': .*/nope/ca\.pem"),
+        ({"scratch": "tape"}, r"scratch"),
+    ],
+)
+def test_what_can_not_work_is_told_when_the_server_starts(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TraitError, match=message):
+        KubernetesBackendSettings(images=IMAGES).make("cluster", options)
