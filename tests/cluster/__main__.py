@@ -67,9 +67,11 @@ def hold() -> int:
 def the_run() -> Path:
     """The state folder of the one cluster that runs."""
     alive, _ = runs(programs()[0].parent)
-    if len(alive) != 1:
+    if not alive:
+        raise ClusterError("no test cluster runs here; `python -m tests.cluster` starts one")
+    if len(alive) > 1:
         told = "; ".join((state / "run.json").read_text() for state in alive)
-        raise ClusterError(f"{len(alive)} test clusters run here, where one is needed: {told}")
+        raise ClusterError(f"{len(alive)} test clusters run here, so it is not known which is meant: {told}")
     return alive[0]
 
 

@@ -229,10 +229,10 @@ def test_a_cluster_whose_owner_is_killed_ends_and_leaves_nothing_that_runs(clust
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline().startswith("Ready after")
-        [second] = set(runs(cluster.bin.parent)[0]) - {cluster.state}
-        first_process = json.loads((second / "run.json").read_text())["pid"]
+        told = {state: json.loads((state / "run.json").read_text()) for state in runs(cluster.bin.parent)[0]}
+        [second] = [state for state, run in told.items() if run["by"] == owner.pid]
         owner.kill()
-    eventually(lambda: not Path(f"/proc/{first_process}").exists(), 10)
+    eventually(lambda: not Path("/proc", str(told[second]["pid"])).exists(), 10)
     remove_runs(cluster.bin.parent)
     assert not second.exists() and not list(CGROUPS.glob(f"*/trainjob-{second.name}"))
     assert cluster.status()["kubelet"] is None, "the first one is as it was"
