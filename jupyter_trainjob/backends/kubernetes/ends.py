@@ -102,7 +102,9 @@ def _of_pod(pod: Object) -> Cause | None:
     if why == "EvictionByEvictionAPI":
         return Cause("Evicted", "Its node was emptied, for maintenance for example.")
     if why in _LOST or reason == "NodeLost":
-        return Cause("NodeLost", f"The node {_node(pod)} did not answer any more, or was removed. {text}".strip())
+        return Cause(
+            "NodeLost", f"The node {_node(pod)} did not answer any more, or was taken out of use. {text}".strip()
+        )
     if why == "TerminationByKubelet":
         return _evicted(text or short(disruption.get("message")))
     if reason.startswith("OutOf"):

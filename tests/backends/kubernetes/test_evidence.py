@@ -552,7 +552,7 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         None,
         Phase.FAILED,
         Reason.NODE_LOST,
-        "The node node1 did not answer any more, or was removed.",
+        "The node node1 did not answer any more, or was taken out of use.",
     ),
     (
         "its lost node came back and killed it",

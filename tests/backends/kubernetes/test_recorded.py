@@ -67,7 +67,7 @@ ENDS = [
     ),
     ("drained", None, Phase.FAILED, Reason.EVICTED, "Its node was emptied"),
     ("preempted", None, Phase.FAILED, Reason.PREEMPTED, "A more important pod took its place"),
-    ("tainted", None, Phase.FAILED, Reason.NODE_LOST, "did not answer any more, or was removed"),
+    ("tainted", None, Phase.FAILED, Reason.NODE_LOST, "did not answer any more, or was taken out of use"),
     ("deleted-pod", INTERRUPTED, Phase.FAILED, Reason.DELETED_EXTERNALLY, "Somebody deleted its pod in the cluster"),
     (
         "deleted-pod",
