@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -39,7 +38,8 @@ PARTS = {
     "service": [""],
 }
 """What the Dockerfiles copy of our package."""
-OLD_SECONDS = 5 * 86400.0
+KEPT = 3
+"""So many archives of an image stay: other clones may be using theirs."""
 
 
 def why_not() -> str:
@@ -125,15 +125,10 @@ def _build(name: str, file: Path) -> None:
         command += ["--build-arg", f"{key}={value}"]
     _run(command, f"build-{name}.log")
     (made / f"{name}.tar").rename(file)
-    for other in place().glob(f"{name}-*.tar"):
-        if time.time() - other.stat().st_mtime > OLD_SECONDS:
-            other.unlink()
-            subprocess.run(
-                ["buildah", "rmi", f"{PREFIX}/{other.stem.replace('-', ':', 1)}"],
-                env=environment(),
-                capture_output=True,
-                check=False,
-            )
+    for other in sorted(place().glob(f"{name}-*.tar"), key=lambda path: -path.stat().st_mtime)[KEPT:]:
+        other.unlink()
+        gone = ["buildah", "rmi", f"{PREFIX}/{other.stem.replace('-', ':', 1)}"]
+        subprocess.run(gone, env=environment(), capture_output=True, check=False)  # may be gone, or in use
 
 
 def _base() -> str:
