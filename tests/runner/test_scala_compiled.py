@@ -48,6 +48,7 @@ def put_ready(place: Path, command: list[str], environment: dict[str, str]) -> P
     assert kernel is not None
     folder = place / kernel.key()
     folder.mkdir(parents=True)
+    (folder / toree.AGENT).write_text("a jar")
     (folder / toree.READY).write_text('{"interpreters": ["Scala:ours", "SQL:theirs"]}')
     return folder
 
@@ -100,6 +101,11 @@ def test_no_other_kernel_gets_it(tmp_path: Path, environment: dict[str, str]) ->
 
 def test_what_is_half_made_is_not_used(tmp_path: Path, command: list[str], environment: dict[str, str]) -> None:
     (put_ready(tmp_path / "place", command, environment) / toree.READY).write_text("")
+    assert toree.variables(command, environment, str(tmp_path / "place")) == {}
+
+
+def test_a_jar_that_is_gone_is_not_used(tmp_path: Path, command: list[str], environment: dict[str, str]) -> None:
+    (put_ready(tmp_path / "place", command, environment) / toree.AGENT).unlink()
     assert toree.variables(command, environment, str(tmp_path / "place")) == {}
 
 

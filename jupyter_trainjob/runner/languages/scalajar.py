@@ -90,16 +90,20 @@ def _make(place: Path, name: str, spec: Found, kernel: Toree) -> str:
     folder.chmod(0o755)
     with tempfile.TemporaryDirectory(prefix="making-", dir=place) as draft:
         _compile(kernel, Path(draft), folder / AGENT)
-        ready = json.dumps({"interpreters": _interpreters(kernel.assembly), "kernel": spec.folder})
-        (folder / READY).write_text(ready)
+        ready = {"interpreters": _interpreters(kernel.assembly), "kernel": spec.folder}
+        # No job uses it before one did without trouble; it lies where it will, for the JVM remembers the jar's path.
+        trial = Path(draft, "compiled")
+        (trial / folder.name).mkdir(parents=True)
+        (trial / folder.name / READY).write_text(json.dumps({**ready, "folder": str(folder)}))
         try:
-            _run(Path(draft), name, place, folder / CLASSES)
-        except (NotMade, OSError, subprocess.SubprocessError):
-            (folder / READY).unlink()
-            raise
-    for file in folder.iterdir():
-        file.chmod(0o644)
-    return "made" if (folder / CLASSES).exists() else "made, without the classes that the JVM has read: see its log"
+            _run(Path(draft, "first"), name, trial, folder / CLASSES)
+        except NotMade:  # a JVM ends where it can't write down its classes: with files in Spark's conf, for example
+            _run(Path(draft, "second"), name, trial, None)
+        (folder / AGENT).chmod(0o644)
+        (Path(draft) / READY).write_text(json.dumps(ready))
+        (Path(draft) / READY).chmod(0o644)
+        (Path(draft) / READY).replace(folder / READY)
+    return "made" if (folder / CLASSES).exists() else "made, but Java can't write down the classes of this kernel"
 
 
 def _interpreters(assembly: Path) -> list[str]:
@@ -135,12 +139,12 @@ def _compile(kernel: Toree, draft: Path, jar: Path) -> None:
     part.replace(jar)
 
 
-def _run(draft: Path, name: str, place: Path, classes: Path) -> None:
-    """Run a job in the kernel, as the runner does, which ends by writing down its classes."""
+def _run(draft: Path, name: str, place: Path, classes: Path | None) -> None:
+    """Run a job in the kernel, as the runner does, which ends by writing its classes into a file ``classes``."""
     for folder in ("work", "out", "tmp"):
-        (draft / folder).mkdir()
+        (draft / folder).mkdir(parents=True)
     part = draft / CLASSES
-    cells = [*_CELLS, _WRITES.replace("FILE", quoted(str(part)))]
+    cells = [*_CELLS, *([_WRITES.replace("FILE", quoted(str(part)))] if classes is not None else [])]
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": list(map(_cell, range(len(cells)), cells))}
     value = draft / "value.json"
     value.write_text('{"a": [1, 2]}')
@@ -155,7 +159,7 @@ def _run(draft: Path, name: str, place: Path, classes: Path) -> None:
         "parameters": {"rate": 0.1},
         "variables": [{"file": str(value), "names": ["value"], "format": "json"}],
         "results": ["value", "numbers"],
-        "environment": {"SPARK_SUBMIT_OPTS": _RECORDS},
+        "environment": {"SPARK_SUBMIT_OPTS": _RECORDS} if classes is not None else {},
         "memoryBytes": 2**31,
         "seed": 1,
         "compiled": str(place),
@@ -165,7 +169,8 @@ def _run(draft: Path, name: str, place: Path, classes: Path) -> None:
     log, end = _led(draft)
     if end.get("outcome") != "ok" or any(one["error"] for one in end["results"]):
         raise NotMade(f"a job with it fails: {json.dumps(end)[:2000]} {log[-1000:]}")
-    if part.exists():
+    if classes is not None and part.exists():
+        part.chmod(0o644)
         part.replace(classes)
 
 

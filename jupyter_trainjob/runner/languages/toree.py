@@ -71,7 +71,12 @@ def variables(command: Sequence[str], environment: Mapping[str, str], place: str
         ready = json.loads((folder / READY).read_bytes()) if folder is not None else {}
     except (OSError, ValueError):
         return {}
-    return brought(kernel, folder, ready["interpreters"], environment) if kernel and folder and ready else {}
+    if kernel is None or folder is None or not ready:
+        return {}
+    folder = Path(ready.get("folder") or folder)
+    if not os.access(folder / AGENT, os.R_OK):
+        return {}
+    return brought(kernel, folder, ready["interpreters"], environment)
 
 
 def brought(kernel: Toree, folder: Path, interpreters: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
