@@ -35,6 +35,8 @@ class LogReader:
     def __init__(self, store: ObjectStore, prefix: str) -> None:
         self._store, self._prefix = store, base(prefix)
         self._here: tuple[int, int] | None = None  # (start, size) of the segment read last
+        self._known: LogRecord | None = None
+        self._looked = False
 
     def read(self, offset: int, limit: int = READ_BYTES, wait_seconds: float = 0.0) -> LogChunk:
         """Up to ``limit`` bytes from ``offset`` on.
@@ -53,15 +55,18 @@ class LogReader:
             time.sleep(min(self._store.poll_seconds, left))
 
     def _look(self, offset: int, limit: int) -> LogChunk:
+        """The record is read once at first, and then only where there are no bytes: each look at it is a request."""
+        if not self._looked:
+            self._known, self._looked = record(self._store, self._prefix), True
         while True:
-            known = record(self._store, self._prefix)
+            known = self._known
             if known is not None and known.complete:
                 return self._joined(known, offset, limit)
             chunk = self._growing(known or LogRecord(), offset, limit)
             if chunk.data:
                 return chunk
-            again = record(self._store, self._prefix)
-            if again == known:
+            self._known = record(self._store, self._prefix)
+            if self._known == known:
                 return chunk
 
     def _joined(self, known: LogRecord, offset: int, limit: int) -> LogChunk:
