@@ -134,7 +134,8 @@ def _too_large(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(data: dict[str, Any]) -> str:
-    text = data.get("text/plain")
-    if text is None:
-        return f"<{', '.join(data)}>"
-    return text if isinstance(text, str) else "".join(text)
+    """For the log; of a picture where it is."""
+    text = data.get("text/plain", f"<{', '.join(data)}>")
+    shown = text if isinstance(text, str) else "".join(text)
+    picture = any(kind.startswith("image/") for kind in data)
+    return f"{shown} [in the executed notebook]" if picture else shown

@@ -186,7 +186,8 @@ def test_r_plots_are_kept_between_what_is_printed(tmp_path):
     assert len(images) == 2
     assert all(len(one.data["image/png"]) > 1000 for one in images)
     assert "trainjob_mark" not in str(outputs)
-    assert ended.log == b"before\nafter\nplot without title\nplot without title\n"  # IRkernel sends the last at the end
+    told = b"plot without title [in the executed notebook]\n"
+    assert ended.log == b"before\nafter\n" + 2 * told  # IRkernel sends the last at the end
 
 
 @needs_r

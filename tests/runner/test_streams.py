@@ -159,7 +159,7 @@ for _ in range(3):
     outputs = ended.notebook.cells[0].outputs
     assert outputs[0].data["image/png"].strip() == "aGVsbG8="
     assert "too large to be saved" in outputs[-1].data["text/plain"]
-    assert ended.log.startswith(b"<image/png>\n")
+    assert ended.log.startswith(b"<image/png> [in the executed notebook]\n")
 
 
 def test_the_code_tells_its_own_progress(tmp_path):

@@ -211,7 +211,7 @@ def _too_much(path: str, where: str) -> FieldError:
         where,
         f"the notebook {path!r} takes too long or too much memory to read",
         None,
-        "Clear its outputs, save it and send it again.",
+        "Send it again in a moment; if it is refused again, clear its outputs and save it first.",
     )
 
 
