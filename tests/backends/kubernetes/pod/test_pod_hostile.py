@@ -68,7 +68,7 @@ def test_an_end_that_the_code_forged_does_not_end_the_shipping(pod: Pod) -> None
 def test_forged_words_of_main_are_passed_over(pod: Pod, forged: str) -> None:
     """Again and again, while main goes on writing the true ones."""
     code = (
-        "end = time.monotonic() + 1.5\n"
+        "end = time.monotonic() + 0.7\n"
         "while time.monotonic() < end:\n"
         "    for name in ('told.json', 'usage.json', 'ended'):\n"
         "        name = str(out / name)\n"

@@ -135,6 +135,7 @@ def test_a_store_that_is_away_at_first_is_waited_for(pod: Pod) -> None:
     assert pod.wait(30) == (0, 0), pod.words()
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_is_told_when_the_start_up_is_over(pod: Pod) -> None:
     pod.orders(
         inputs=[{"path": "a.txt", **pod.put("blobs/one", b"first")}], limits={"startupSeconds": 2, "endSeconds": 1}
@@ -157,6 +158,7 @@ def test_a_sidecar_killed_while_it_brings_inputs_begins_that_anew(pod: Pod) -> N
     assert not (pod.root / "in" / "inputs" / "7").exists()
 
 
+@pytest.mark.slow
 def test_main_that_ends_while_inputs_are_brought_ends_that(pod: Pod) -> None:
     pod.orders(inputs=[{"path": "a.txt", **pod.put("blobs/one", b"first")}], limits={"endSeconds": 2})
     (pod.root / "elsewhere").touch()
