@@ -107,6 +107,9 @@ class Connection:
     async def close(self) -> None:
         """Close all connections."""
         for client in (*self._old, self._client):
+            session = client.rest_client.pool_manager
+            if session is not None and session.connector is not None:
+                await session.connector.close(abort_ssl=True)  # no farewells: the loop may end before they are said
             await client.close()
 
     async def request(
@@ -167,6 +170,8 @@ class Connection:
                 _keep_alive(response)
                 yield _lines(response.content)
             finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # a stream has no end that one could wait for
                 response.close()
         except failures() as error:
             raise unreachable(error, self.address) from error

@@ -1,0 +1,130 @@
+"""What the cluster's backend survives: parts that are killed, hands that interfere, steps that were left half done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from jupyter_trainjob.backends.base import BackendError
+from jupyter_trainjob.backends.kubernetes import objects
+from tests.backends.place import a_request
+
+from .backends import ClusterPlace, bring_image, open_store, settings
+from .cluster import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: Cluster) -> None:
+    bring_image(cluster)
+
+
+@pytest_asyncio.fixture
+async def place(cluster: Cluster, namespace: str, python_image: None, tmp_path: Path) -> AsyncIterator[ClusterPlace]:
+    store = open_store(cluster, tmp_path, namespace)
+    made = ClusterPlace(store, name="cluster", settings=settings(cluster, namespace))
+    await made.start()
+    yield made
+    await made.clear()
+
+
+LINES = "import time\nfor i in range(60):\n    print('line', i, flush=True)\n    time.sleep(0.1)"
+ALL = b"".join(b"line %d\n" % i for i in range(60))
+
+
+@pytest.mark.asyncio
+async def test_an_api_server_that_is_killed_while_a_job_runs_costs_nothing(cluster: Cluster, place: Any) -> None:
+    ref = await place.begin(LINES)
+    await place.log_holds(ref, b"line 1\n")
+    await asyncio.to_thread(cluster.kill, "kube-apiserver")
+    await asyncio.sleep(3)
+    assert (await place.backend.observe(ref)).state == "running", "what is known stays known"
+    await asyncio.to_thread(cluster.revive, "kube-apiserver")
+    seen = await place.until(ref, "ended")
+    assert seen.claims["end"]["outcome"] == "ok" and seen.evidence["exitCode"] == 0
+    assert await place.log(ref) == ALL and seen.log_complete
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_is_away_for_a_while_costs_no_byte(cluster: Cluster, place: Any) -> None:
+    ref = await place.begin(LINES)
+    await place.log_holds(ref, b"line 1\n")
+    await asyncio.to_thread(cluster.kill, "minio")
+    await asyncio.sleep(8)  # the code ends meanwhile
+    assert (await place.backend.observe(ref)).state == "running"
+    await asyncio.to_thread(cluster.revive, "minio")
+    seen = await place.until(ref, "ended")
+    assert seen.claims["end"]["outcome"] == "ok" and seen.log_complete and seen.log_missing == 0, seen
+    assert await place.log(ref) == ALL
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_somebody_deletes_by_hand_is_gone(cluster: Cluster, namespace: str, place: Any) -> None:
+    ref = await place.begin("print('up')\nimport time\ntime.sleep(60)")
+    await place.log_holds(ref, b"up")
+    await asyncio.to_thread(cluster.kubectl, "-n", namespace, "delete", "job", ref.name, "--wait=false")
+    began = time.monotonic()
+    await place.until(ref, "gone")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_server_left_half_made_is_taken_up_or_found(
+    cluster: Cluster, namespace: str, place: Any
+) -> None:
+    half, lost = a_request("half", "print('whole')"), a_request("lost", "print('never')")
+    for request in (half, lost):
+        labels = objects.labels(request, place.options["settings"])
+        secret = objects.secret(request.ref, place.options["settings"], labels, {"orders.json": b"{}"})
+        await asyncio.to_thread(cluster.apply, secret)
+    await place.stop()
+    again = ClusterPlace(place.store, **place.options)
+    await again.start()
+    try:
+        assert {ref.uid for ref in await again.backend.attempts()} == {"half", "lost"}
+        await again.backend.create(half)
+        await again.until(half.ref, "ended")
+        assert await again.log(half.ref) == b"whole\n"
+        await again.backend.delete(lost.ref)
+        assert await again.backend.attempts() == [half.ref]
+        left = await asyncio.to_thread(cluster.kubectl, "-n", namespace, "get", "secrets", "-o", "name")
+        assert "tj-lost-1" not in left and "tj-half-1" in left
+        await again.backend.delete(half.ref)
+        deadline = time.monotonic() + 30
+        while "tj-half-1" in await asyncio.to_thread(cluster.kubectl, "-n", namespace, "get", "secrets", "-o", "name"):
+            assert time.monotonic() < deadline, "the Secret goes with its Job"
+            await asyncio.sleep(0.2)
+    finally:
+        await again.stop()
+
+
+@pytest.mark.asyncio
+async def test_cancelling_before_there_is_a_pod_ends_it(cluster: Cluster, namespace: str, place: Any) -> None:
+    request = a_request("early", "print(1)", resources={"cpu": "500"})  # no node is that large
+    await place.backend.create(request)
+    await place.backend.cancel(request.ref, "never mind")
+    seen = await place.until(request.ref, "ended")
+    assert seen.evidence["cancelled"] == "never mind" and seen.started is None
+
+
+@pytest.mark.asyncio
+async def test_a_namespace_that_is_not_there_is_told_at_the_start(cluster: Cluster, place: Any) -> None:
+    wrong = ClusterPlace(place.store, name="cluster", settings=settings(cluster, "nowhere"))
+    with pytest.raises(BackendError, match=r"has no namespace 'nowhere'.*jupyter trainjob deploy"):
+        await wrong.start()
+
+
+@pytest.mark.asyncio
+async def test_a_jobs_life_is_few_requests(place: Any) -> None:
+    before = place.backend.describe()["requests"]
+    ref = await place.begin("print(1)")
+    await place.until(ref, "ended")
+    await place.backend.delete(ref)
+    assert place.backend.describe()["requests"] - before <= 5
