@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import secrets
 import socket
 import sys
 from collections.abc import Callable, Collection
@@ -34,6 +33,7 @@ from .environments.builds import Builds
 from .environments.cache import Environments, Keeping
 from .fetch import FetchRules
 from .folder import Folder
+from .pokes import Pokes
 from .prepare import Settings
 from .preparing import Preparations
 from .runtime import inspect
@@ -121,7 +121,7 @@ class LocalBackend(Backend):
         sandboxed = self._settings.offer.bwrap is not None
         self._kernels = kernels.Kernels(partial(kernels.look, self._settings.runtime, sandboxed))
         self._preparations = Preparations(self.name, self._prepared)
-        self._listen()
+        self._pokes = Pokes(self._run, lambda ref: self._changed(ref))
         await self._look_at_all()
         self._poller = asyncio.create_task(self._poll(), name=f"backend-{self.name}-poll")
 
@@ -189,13 +189,12 @@ class LocalBackend(Backend):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
+        self._pokes.close()
         for descriptor in self._watched.values():
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         self._watched.clear()
-        await self._in_thread(_unlink, self._socket_path)
+        await self._in_thread(self._pokes.remove)
         self._pool.shutdown(wait=False)
         self._slow_pool.shutdown(wait=False)
 
@@ -337,25 +336,6 @@ class LocalBackend(Backend):
             del self._works[ref]
         self._changed(ref)
 
-    def _listen(self) -> None:
-        self._socket_path = os.path.join(self._run, f"{os.getpid()}-{secrets.token_hex(4)}.sock")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        directory = os.open(self._run, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            self._socket.bind(f"/proc/self/fd/{directory}/{os.path.basename(self._socket_path)}")
-        finally:
-            os.close(directory)
-        self._loop.add_reader(self._socket, self._poked)
-
-    def _poked(self) -> None:
-        for _ in range(1000):
-            try:
-                match = _POKE.fullmatch(self._socket.recv(4096))
-            except BlockingIOError:
-                return
-            if match:
-                self._changed(AttemptRef(match[1].decode(), int(match[2])))
-
     async def _poll(self) -> None:
         """For pokes that got lost, and attempts that another server started."""
         while True:
@@ -433,9 +413,6 @@ class LocalBackend(Backend):
             os.close(descriptor)
 
 
-_POKE = re.compile(rb'\{"uid": "([^"\\]{1,200})", "attempt": ([0-9]{1,9})\}')
-
-
 def _warn(what: str, error: Exception) -> None:
     """Of something that is tried again every few seconds, for each attempt: a full disk must not flood the log."""
     if mishaps.is_disk_full(error):
@@ -443,10 +420,3 @@ def _warn(what: str, error: Exception) -> None:
     else:
         expected = isinstance(error, (BackendError, StoreError, OSError))
         log.warning("%s, and will be tried again: %s", what, error, exc_info=not expected)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
