@@ -267,11 +267,19 @@ class Cluster:
         """Give the node an image (an OCI or docker archive); pods name it with ``imagePullPolicy: Never``."""
         self.run([*self._ctr, "images", "import", "--local", archive.resolve()])
 
-    def add_fake_nodes(self, count: int) -> None:
-        """Nodes of kwok, named ``fake-0``…: each has 64 CPUs and 200 pods; pods of Jobs there succeed at once."""
+    @contextlib.contextmanager
+    def fake_nodes(self, count: int) -> Iterator[list[str]]:
+        """The names of ``count`` nodes of kwok: each has 64 CPUs and 200 pods; pods of Jobs there succeed at once."""
         if "kwok" not in self.status():
             self.add("kwok", components.kwok())
-        self.apply(*(components.fake_node(number) for number in range(count)))
+        nodes = [components.fake_node(number) for number in range(count)]
+        names = [f"fake-{number}" for number in range(count)]
+        self.apply(*nodes)
+        try:
+            self.kubectl("wait", "--for=condition=Ready", "node", *names, "--timeout=60s")
+            yield names
+        finally:
+            self.kubectl("delete", "node", *names, "--wait=false")
 
     def status(self) -> dict[str, int | None]:
         """The exit code of each component; None while it runs."""

@@ -168,7 +168,14 @@ def test_a_pod_survives_the_api_server_and_kubelet(cluster: Cluster, namespace: 
     for component in ("kube-apiserver", "containerd", "kubelet"):
         cluster.revive(component)
     assert get(cluster, namespace, "pod", "survivor")["status"]["containerStatuses"] == before
-    assert cluster.kubectl("-n", namespace, "exec", "survivor", "--", "echo", "here") == "here\n"
+
+    def answers() -> bool:
+        try:
+            return cluster.kubectl("-n", namespace, "exec", "survivor", "--", "echo", "here") == "here\n"
+        except ClusterError:  # kubelet looks for the pods that it had first
+            return False
+
+    eventually(answers)
 
 
 def test_a_component_that_hangs_and_one_that_is_not_there(cluster: Cluster) -> None:
@@ -181,14 +188,13 @@ def test_a_component_that_hangs_and_one_that_is_not_there(cluster: Cluster) -> N
 
 @pytest.mark.slow
 def test_fake_nodes_run_many_jobs(cluster: Cluster, namespace: str) -> None:
-    cluster.add_fake_nodes(2)
-    cluster.kubectl("wait", "--for=condition=Ready", "node/fake-0", "node/fake-1", "--timeout=30s")
     fake = spec(cluster, "true") | {
         "nodeSelector": {"type": "kwok"},
         "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
     }
-    put(cluster, namespace, *(objects.job(f"job-{number}", fake) for number in range(20)))
-    cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=60s")
+    with cluster.fake_nodes(2):
+        put(cluster, namespace, *(objects.job(f"job-{number}", fake) for number in range(20)))
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=60s")
 
 
 @pytest.mark.slow
