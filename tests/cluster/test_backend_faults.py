@@ -42,11 +42,14 @@ ALL = b"".join(b"line %d\n" % i for i in range(60))
 @pytest.mark.asyncio
 async def test_an_api_server_that_is_killed_while_a_job_runs_costs_nothing(cluster: Cluster, place: Any) -> None:
     ref = await place.begin(LINES)
-    await place.log_holds(ref, b"line 1\n")
+    await place.until(ref, "running")
     await asyncio.to_thread(cluster.kill, "kube-apiserver")
-    await asyncio.sleep(3)
-    assert (await place.backend.observe(ref)).state == "running", "what is known stays known"
-    await asyncio.to_thread(cluster.revive, "kube-apiserver")
+    try:
+        await asyncio.sleep(3)
+        assert (await place.backend.observe(ref)).state == "running", "what is known stays known"
+    finally:
+        await asyncio.to_thread(cluster.revive, "kube-apiserver")
+        await asyncio.to_thread(cluster.wait_for, "kube-apiserver")
     seen = await place.until(ref, "ended")
     assert seen.claims["end"]["outcome"] == "ok" and seen.evidence["exitCode"] == 0
     assert await place.log(ref) == ALL and seen.log_complete
@@ -55,11 +58,13 @@ async def test_an_api_server_that_is_killed_while_a_job_runs_costs_nothing(clust
 @pytest.mark.asyncio
 async def test_a_store_that_is_away_for_a_while_costs_no_byte(cluster: Cluster, place: Any) -> None:
     ref = await place.begin(LINES)
-    await place.log_holds(ref, b"line 1\n")
+    await place.until(ref, "running")
     await asyncio.to_thread(cluster.kill, "minio")
-    await asyncio.sleep(8)  # the code ends meanwhile
-    assert (await place.backend.observe(ref)).state == "running"
-    await asyncio.to_thread(cluster.revive, "minio")
+    try:
+        await asyncio.sleep(8)  # the code ends meanwhile
+        assert (await place.backend.observe(ref)).state == "running"
+    finally:
+        await asyncio.to_thread(cluster.revive, "minio")
     seen = await place.until(ref, "ended")
     assert seen.claims["end"]["outcome"] == "ok" and seen.log_complete and seen.log_missing == 0, seen
     assert await place.log(ref) == ALL
