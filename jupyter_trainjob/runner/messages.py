@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from .printed import Printed
 from .stream import Log
 from .told import Points
 
+_JSON = re.compile(r"application/(.*\+)?json\Z")
 PROGRESS_TYPE = "application/vnd.trainjob.progress+json"
 _SHOWN = frozenset(
     [
@@ -85,6 +87,8 @@ class Messages(NotebookClient):
             if self._is_progress(content):
                 return
             self.printed.begin_line()
+            content = {**content, "data": _valid(content["data"])}
+            message = {**message, "content": content}
             if not outputs.rich(_size(content)):
                 content = {**content, "data": _too_large(content["data"])}
                 message = {**message, "content": content}
@@ -122,6 +126,15 @@ def _mark(message: dict[str, Any]) -> Any:
     if isinstance(shown, dict) and "trainjob_mark" in shown:
         return shown.pop("trainjob_mark")
     return message["metadata"].get("trainjob_mark")
+
+
+def _valid(data: dict[str, Any]) -> dict[str, Any]:
+    """As a notebook may have it: displayed with ``raw=True``, a text may be anything that JSON has."""
+    return {kind: value if _JSON.match(kind) or _is_text(value) else json.dumps(value) for kind, value in data.items()}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
 
 
 def _size(content: dict[str, Any]) -> int:

@@ -144,6 +144,19 @@ def test_printing_faster_than_anyone_reads_waits_and_loses_nothing(tmp_path):
     assert ended.log == b"".join(b"%d\n" % i for i in range(300_000)) + b"'shown'\n"
 
 
+def test_a_displayed_text_may_be_anything(tmp_path):
+    code = """
+for text in (None, 5, ["a", "b"], ["c", None]):
+    display({"text/plain": text, "application/json": text}, raw=True)
+print("after")
+"""
+    ended = run(tmp_path, notebook(code, "print('next')"))
+    assert ended.outcome == "ok"
+    assert ended.log.decode().splitlines() == ["null", "5", "ab", '["c", null]', "after", "next"]
+    outputs = ended.notebook.cells[0].outputs
+    assert [one.data["application/json"] for one in outputs[:4]] == [None, 5, ["a", "b"], ["c", None]]
+
+
 def test_many_displays_are_not_dropped(tmp_path):
     ended = run(tmp_path, notebook("for i in range(5000):\n    display(i)"))
     assert ended.log == b"".join(b"%d\n" % i for i in range(5000))
