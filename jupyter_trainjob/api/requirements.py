@@ -39,13 +39,16 @@ def language_errors(job: TrainJob) -> list[FieldError]:
 
 
 async def backend_errors(
-    objects: ObjectStore, backends: Backends, backend: str, job: TrainJob, profile: Profile
+    objects: ObjectStore, backends: Backends, backend: str, job: TrainJob, profile: Profile, everybodys: bool
 ) -> list[FieldError]:
-    """A list that the queue's backend never makes an environment of. One that isn't there is told by others."""
+    """A list that the queue's backend never makes an environment of. One that isn't there is told by others.
+
+    The message may quote it: another's list is read only where it is ``everybodys``, see :func:`is_profiles`.
+    """
     asked = job.spec.environment.requirements
     if asked is None:
         return []
-    text = await asyncio.to_thread(_text, objects, job.metadata.owner, asked)
+    text = await asyncio.to_thread(_text, objects, job.metadata.owner, asked, everybodys)
     if text is None or check_requirements(asked.format, text):
         return []
     try:
@@ -112,8 +115,9 @@ def _look(objects: ObjectStore, owner: str, requirements: Requirements) -> list[
     ]
 
 
-def _text(objects: ObjectStore, owner: str, requirements: Requirements) -> str | None:
-    for key in (requirements_key(requirements.digest), blob_key(owner, requirements.digest)):
+def _text(objects: ObjectStore, owner: str, requirements: Requirements, everybodys: bool) -> str | None:
+    shared = [requirements_key(requirements.digest)] if everybodys else []
+    for key in (blob_key(owner, requirements.digest), *shared):
         try:
             if objects.stat(key).size <= MAX_BYTES:
                 return objects.get(key).decode("utf-8", "replace")

@@ -158,9 +158,9 @@ class Submission:
         found, findings, errors = seen.found, seen.findings, seen.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
-        errors += requirements.language_errors(draft) or await requirements.backend_errors(
-            self._objects, self._backends, queue.spec.backend, draft, profile
-        )
+        errors += requirements.language_errors(draft)
+        if not errors:  # one may be that the list is another's, which nothing may be told about
+            errors += await self._requirements_errors(draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)
         refused = refusals(draft.spec, profile, queue, seen.nodes)
         errors += [refusal.error() for refusal in refused]
@@ -173,6 +173,15 @@ class Submission:
         if dry_run:
             return await self._explained(draft)
         return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+
+    async def _requirements_errors(self, draft: TrainJob, profile: Profile, queue: Queue) -> list[FieldError]:
+        asked = draft.spec.environment.requirements
+        if asked is None:
+            return []
+        everybodys = await self._store.aread(lambda reader: requirements.is_profiles(reader, asked.digest))
+        return await requirements.backend_errors(
+            self._objects, self._backends, queue.spec.backend, draft, profile, everybodys
+        )
 
     def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
         self._check_room(writer, identity, draft)

@@ -108,46 +108,49 @@ def _lines(text: str) -> list[tuple[int, str]]:
     return found
 
 
+def shown(line: str, most: int = 80) -> str:
+    """The beginning of a line, for messages: what an address says of a user and a password is left out."""
+    return re.sub(r"://[^/\s]*@", "://…@", line)[:most]
+
+
 def _check_pip(line: str) -> str:
-    shown = repr(line[:80])
+    told = repr(shown(line))
     if line.startswith("-"):
-        return _check_pip_option(line, shown)
+        return _check_pip_option(line, told)
     if "${" in line:
-        return f"{shown} wants a variable of the server's; write the value itself"
+        return f"{told} wants a variable of the server's; write the value itself"
     rest = _HASH.sub(" ", line).strip()
     if re.search(r"\s--?[A-Za-z]", rest):
-        return f"{shown} gives options to one package; only --hash=sha256:… is taken"
+        return f"{told} gives options to one package; only --hash=sha256:… is taken"
     if rest.startswith((".", "/", "~", "file:")) or (rest.endswith((".whl", ".tar.gz", ".zip")) and "://" not in rest):
-        return f"{shown} is a file of some machine, which the build does not see; name a package of the index"
+        return f"{told} is a file of some machine, which the build does not see; name a package of the index"
     if re.match(r"(git|hg|svn|bzr)\+|https?://", rest):
-        return f"{shown} has no name in front; write NAME @ {rest[:60]}"
+        return f"{told} has no name in front; write NAME @ {shown(rest, 60)}"
     named = _NAMED.match(rest)
     if named is None:
-        return f"{shown} is no requirement; write for example numpy==2.1.0"
+        return f"{told} is no requirement; write for example numpy==2.1.0"
     url = _URL.match(named["rest"])
     if url is not None:
         if not re.match(r"(git\+)?https://", url["url"]):
-            return (
-                f"{shown} is fetched from {url['url'].split(':')[0][:20]!r}; only https:// and git+https:// are taken"
-            )
+            return f"{told} is fetched from {url['url'].split(':')[0][:20]!r}; only https:// and git+https:// are taken"
         return ""
     if not _SPECIFIERS.match(named["rest"]):
-        return f"{shown} is no requirement; write for example numpy==2.1.0"
+        return f"{told} is no requirement; write for example numpy==2.1.0"
     return ""
 
 
-def _check_pip_option(line: str, shown: str) -> str:
+def _check_pip_option(line: str, told: str) -> str:
     option = re.split(r"[=\s]", line, maxsplit=1)[0]
     if line in _OPTIONS or (option in _OPTIONS_WITH_VALUE and re.fullmatch(r"\S+[=\s]\s*[\w,.:-]+", line)):
         return ""
     if option in _INDEXES or line.startswith(("-i", "-f")):
-        return f"{shown}: which index is asked is the operator's to say; leave the line out"
+        return f"{told}: which index is asked is the operator's to say; leave the line out"
     if option in ("--editable",) or line.startswith("-e"):
-        return f"{shown}: an editable install needs files that the build does not see; name a package of the index"
+        return f"{told}: an editable install needs files that the build does not see; name a package of the index"
     if option in ("--requirement", "--constraint") or line.startswith(("-r", "-c")):
-        return f"{shown}: other files are not sent along; copy its lines into this one"
+        return f"{told}: other files are not sent along; copy its lines into this one"
     taken = ", ".join([*_OPTIONS, *_OPTIONS_WITH_VALUE])
-    return f"{shown}: the option {option[:40]} is not taken; there are {taken}"
+    return f"{told}: the option {option[:40]} is not taken; there are {taken}"
 
 
 def _check_ivy(line: str) -> str:
@@ -177,7 +180,7 @@ def _check_renv(text: str) -> list[str]:
         else:
             return ["its list of repositories can't be read; send the file that renv::snapshot() writes"]
     problems = [
-        f"the repository {str(name)[:40]!r} has the address {str(url)[:80]!r}; it must begin with https://"
+        f"the repository {str(name)[:40]!r} has the address {shown(str(url))!r}; it must begin with https://"
         for name, url in urls.items()
         if not isinstance(url, str) or not re.match(r"https://[^\s'\"]+\Z", url)
     ]
@@ -185,13 +188,13 @@ def _check_renv(text: str) -> list[str]:
 
 
 def _check_r_package(name: str, entry: Any) -> str:
-    shown = repr(name[:60])
+    called = repr(name[:60])
     version = entry.get("Version") if isinstance(entry, dict) else None
     if not _R_NAME.match(name) or not isinstance(version, str) or not _R_VERSION.match(version):
-        return f"the package {shown} has no name and version that R knows; write the file with renv::snapshot()"
+        return f"the package {called} has no name and version that R knows; write the file with renv::snapshot()"
     source = entry.get("Source", "Repository")
     if source not in ("Repository", "Bioconductor"):
-        return f"the package {shown} comes from {str(source)[:40]!r}; only packages of a repository can be installed"
+        return f"the package {called} comes from {str(source)[:40]!r}; only packages of a repository can be installed"
     return ""
 
 

@@ -53,6 +53,16 @@ async def test_anothers_list_is_missing(alice: Caller, bob: Caller) -> None:
     assert "alice has uploaded nothing" in found["spec.environment.requirements.digest"]["message"]
 
 
+async def test_nothing_is_told_of_anothers_list(alice: Caller, bob: Caller, operator: Caller) -> None:
+    """Not even whether the backend would take it: what it says may quote the list."""
+    await operator("POST", "/queues", expect=201, json={"metadata": {"name": "far"}, "spec": {"backend": "other"}})
+    digest = await upload(bob, LOCK)
+    job = asks(digest, "renv.lock", language="r")
+    elsewhere = {**job, "spec": {**job["spec"], "queue": "far"}}
+    await bob("POST", "/namespaces/bob/trainjobs", expect=201, json=elsewhere)  # now it is among those that are built
+    assert set(await fields(alice, job)) == {"spec.environment.requirements.digest"}
+
+
 async def test_a_list_for_another_language(alice: Caller) -> None:
     found = await fields(alice, asks(await upload(alice, LOCK), "renv.lock"))
     finding = found["spec.environment.requirements.format"]

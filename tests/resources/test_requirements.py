@@ -12,6 +12,7 @@ from jupyter_trainjob.resources.requirements import (
     has_hashes,
     normalised,
     renv_packages,
+    shown,
 )
 
 DIGEST = "0" * 64
@@ -69,6 +70,23 @@ def test_what_pip_may_be_asked_for(line: str) -> None:
 def test_what_it_may_not(line: str, words: str) -> None:
     (problem,) = check_requirements("requirements.txt", f"numpy\n\n{line}\n")
     assert problem.startswith("line 3: ") and words in problem, problem
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("six @ https://ada:secret@files.example/six.zip", "'six @ https://…@files.example/six.zip'"),
+        ("git+https://secret@git.example/six@v1", "'git+https://…@git.example/six@v1'"),
+        ("https://git.example/six@v1", "'https://git.example/six@v1'"),
+    ],
+)
+def test_what_is_secret_in_an_address_is_not_quoted(line: str, told: str) -> None:
+    assert repr(shown(line)) == told
+    wrong = f"-f {line}\n{line} --x=y\n{line.partition('@ ')[2] or line}"
+    for problem in check_requirements("requirements.txt", wrong):
+        assert "secret" not in problem
+    lock = {"R": {"Repositories": [{"Name": "x", "URL": "http://ada:secret@r.example"}]}, "Packages": {"a": {}}}
+    assert "secret" not in "".join(check_requirements("renv.lock", json.dumps(lock)))
 
 
 def test_continued_lines_are_one() -> None:

@@ -20,7 +20,7 @@ import sys
 from functools import cached_property
 from typing import Any
 
-from ....resources.requirements import beyond_wheels, has_hashes
+from ....resources.requirements import beyond_wheels, has_hashes, shown
 from ..runtime import Runtime, inspect
 from .box import Box, BuildFailed, NeverBuilt
 from .recipes import Found, Recipe, Site, existing_paths, proxy_environment, read_inside
@@ -128,7 +128,7 @@ class PythonRecipe(Recipe):
             return
         if beyond := beyond_wheels(text):
             raise NeverBuilt(
-                f"this server installs wheels of its index only, and {beyond[:80]!r} asks for more", "leave it out"
+                f"this server installs wheels of its index only, and {shown(beyond)!r} asks for more", "leave it out"
             )
         if not forbids_processes:
             raise NeverBuilt(
