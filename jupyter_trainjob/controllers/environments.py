@@ -22,8 +22,6 @@ from .snapshot import BUILDING
 
 LOOK_SECONDS = 10.0
 """How often the words of a waiting job are renewed; the end of a build is told at once."""
-READY = "EnvironmentReady"
-"""A condition of a job that waits for its environment: Unknown, with the reason Building or Waiting."""
 KEPT_LISTS = "environments/requirements/"
 
 
@@ -38,6 +36,8 @@ class EnvironmentController:
     async def wait(self, job: TrainJob) -> float | None:
         """One step for a queued job that waits for its environment. Returns after how many seconds to come back."""
         if job.spec.scheduling_gates:
+            if job.status.reason == BUILDING:
+                await self._store.awrite(lambda writer: _pause(writer, job.metadata.uid))
             return None  # it may never be released, and builds have little room: those that could run go first
         backend = await self._store.aread(lambda reader: self._backend(reader, job))
         if backend is None:
@@ -128,17 +128,28 @@ def _take(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> N
     if job.status.phase.final:
         return
     job.status.environment_lock = state.lock
-    if job.status.reason == BUILDING:
-        job.status.reason = job.status.message = ""
-    _remark(job, None)
+    _unsay(job)
     writer.update(job, check=False)
+
+
+def _pause(writer: Writer, uid: str) -> None:
+    """A gate holds it now, not its environment."""
+    job = _queued(writer, uid)
+    if job is not None and job.spec.scheduling_gates and _unsay(job):
+        writer.update(job, check=False)
+
+
+def _unsay(job: TrainJob) -> bool:
+    told = job.status.reason == BUILDING
+    if told:
+        job.status.reason = job.status.message = ""
+    return report.remark_environment(job, None) or told
 
 
 def _fail(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> None:
     job = _queued(writer, uid)
     if job is not None:
         report.end(job, Phase.FAILED, Reason.ENVIRONMENT_ERROR, state.message, now)
-        _remark(job, None)
         writer.update(job, check=False)
 
 
@@ -151,13 +162,12 @@ def _tell(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> N
     if job is None or (job.status.reason, job.status.message) == told:
         return  # nothing is written while nothing happens: every write wakes all who watch
     job.status.reason, job.status.message = told
-    reason = "Waiting" if state.since is None else "Building"
-    _remark(job, Condition(type=READY, status="Unknown", reason=reason, message=state.message), state.since or now)
+    condition = Condition(
+        type=report.ENVIRONMENT_READY,
+        status="Unknown",
+        reason="Waiting" if state.since is None else "Building",
+        message=state.message,
+        last_transition_time=state.since or now,
+    )
+    report.remark_environment(job, condition)
     writer.update(job, check=False)
-
-
-def _remark(job: TrainJob, condition: Condition | None, since: datetime | None = None) -> None:
-    """Say how far it is and since when, for those who show it; nothing once that is over."""
-    job.status.conditions = [one for one in job.status.conditions if one.type != READY]
-    if condition is not None:
-        job.status.conditions.append(condition.model_copy(update={"last_transition_time": since}))

@@ -25,12 +25,24 @@ from ..resources.trainjob import (
 from .ending import Ending
 
 MAX_LISTED = 1000
+ENVIRONMENT_READY = "EnvironmentReady"
+"""A condition of a job that waits for its environment: Unknown, with the reason Building or Waiting."""
 
 
 def end(job: TrainJob, phase: Phase, reason: Reason, message: str, now: datetime) -> None:
     """A final phase for a job that has no attempt under way."""
     status = job.status
     status.phase, status.reason, status.message, status.finished = phase, reason.value, message, now
+    remark_environment(job, None)
+
+
+def remark_environment(job: TrainJob, condition: Condition | None) -> bool:
+    """Say how far its environment is, for those who show it; nothing once it waits no more. True where that changes."""
+    before = job.status.conditions
+    job.status.conditions = [one for one in before if one.type != ENVIRONMENT_READY]
+    if condition is not None:
+        job.status.conditions.append(condition)
+    return job.status.conditions != before
 
 
 def delete(job: TrainJob, message: str, now: datetime) -> None:

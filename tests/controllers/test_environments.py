@@ -134,6 +134,28 @@ async def test_a_waiting_job_can_be_cancelled(store: Store, objects: FilesystemS
         store.write(lambda writer: writer.update(job, check=False))
         done = await until_phase(store, uid, Phase.CANCELLED)
     assert done.status.reason == "CancelledByUser"
+    assert "EnvironmentReady" not in {one.type for one in done.status.conditions}, "nobody builds it for this job now"
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_is_held_waits_for_its_environment_no_more(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = BuildingBackend()
+    backend.state = BUILDING
+    async with running(store, objects, backend) as manager:
+        uid = submit(environment=environment()).metadata.uid
+        await until(lambda: bool(job_of(store, uid).status.conditions))
+        job = job_of(store, uid)
+        job.spec.scheduling_gates = [Gate(type="hold")]
+        store.write(lambda writer: writer.update(job, check=False))
+        await until(lambda: not job_of(store, uid).status.conditions)
+        held = job_of(store, uid)
+        assert (held.status.phase, held.status.reason, held.status.message) == (Phase.QUEUED, "", "")
+        assert (await manager.ranking.explain(held)).waiting_for == "It is on hold; release it to let it queue."
+        held.spec.scheduling_gates = []
+        store.write(lambda writer: writer.update(held, check=False))
+        await until(lambda: job_of(store, uid).status.reason == "EnvironmentBuilding")
 
 
 @pytest.mark.asyncio

@@ -128,10 +128,11 @@ export function hasNotebook(job: ITrainJob): boolean {
   return isFinal(job) ? !!outputs?.notebook : phase === 'Running' && (progress?.cellsDone ?? 0) > 0;
 }
 
-/** How far the environment of a queued job is, and since when: its reason is Building or Waiting. */
+/** How far the environment is that a queued job waits for, and since when: its reason is Building or Waiting. */
 export function environment(job: ITrainJob): ICondition | undefined {
   const told = (job.status.conditions ?? []).find(condition => condition.type === 'EnvironmentReady');
-  return job.status.phase === 'Queued' && told?.status === 'Unknown' ? told : undefined;
+  const waits = job.status.phase === 'Queued' && !job.spec.cancel;
+  return waits && told?.status === 'Unknown' ? told : undefined;
 }
 
 export function latestAttempt(job: ITrainJob): IAttempt | undefined {

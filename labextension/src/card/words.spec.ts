@@ -29,6 +29,9 @@ describe('the state of a job in words', () => {
     expect(elapsedSeconds(job, nowMs)).toBeNull();
     job.spec.cancel = {};
     expect(stateLine(job, trans)).toBe('Cancelling');
+    expect(note(job, trans)).toBe('… since 11:02 UTC.');
+    job.status.conditions = [building];
+    expect(elapsedSeconds(job, nowMs)).toBeNull();
     job.status = { phase: 'Failed', reason: 'EnvironmentError', conditions: [building] };
     expect(stateLine(job, trans)).toBe('Failed: its environment could not be built');
     expect(elapsedSeconds(job, nowMs)).toBeNull();
