@@ -255,6 +255,15 @@ def test_a_very_deep_folder_is_left_and_told(work: Path, store: FilesystemStore)
     assert found.total == 0 and "folders deep" in found.skipped[0]
 
 
+def test_nobody_looks_around_for_files_that_nobody_asked_for(work: Path, store: FilesystemStore) -> None:
+    deep = work
+    for _ in range(collect.MAX_DEPTH + 2):
+        deep = deep / "d"
+        deep.mkdir()
+    found = collect.files(store, "p/", str(work), [], [])
+    assert (found.total, found.skipped) == (0, [])
+
+
 def test_one_file_is_never_reached_through_a_link(work: Path, tmp_path: Path, store: FilesystemStore) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "r").write_text("secret")
@@ -264,7 +273,9 @@ def test_one_file_is_never_reached_through_a_link(work: Path, tmp_path: Path, st
     assert collect.one_file(store, "k2", str(work), "notebook.ipynb", maximum=10**6) is None
     assert collect.one_file(store, "k3", str(work), "missing", maximum=10**6) is None
     (work / "large").write_text("12345")
-    assert collect.one_file(store, "k4", str(work), "large", maximum=4) is None
+    found = collect.Collected()
+    assert collect.one_file(store, "k4", str(work), "large", maximum=4, found=found) is None
+    assert found.skipped == ["'large' is larger than 4 bytes"]
     assert collect.one_file(store, "k4", str(work), "large", maximum=5) == 5
     assert [info.key for info in store.list("")] == ["k4"]
 

@@ -75,6 +75,8 @@ def files(
     file has none of them until it is copied. Raises ``StoreError``.
     """
     found = Collected() if found is None else found
+    if not keep:
+        return found  # nothing to walk a tree for that may have millions of files
     deadline = time.monotonic() + MAX_SECONDS
     wanted = [Glob(pattern) for pattern in keep]
     try:
@@ -234,7 +236,10 @@ def one_file(
             os.close(current)
             current = following
         with _regular(current, steps[-1], relative, found) as opened:
-            if opened is None or opened[1] > maximum:
+            if opened is None:
+                return None
+            if opened[1] > maximum:
+                found.skip(relative, f"is larger than {maximum} bytes")
                 return None
             with os.fdopen(os.dup(opened[0]), "rb") as stream:
                 store.put(key, cast(IO[bytes], _Exactly(stream, opened[1])))
