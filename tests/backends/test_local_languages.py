@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.paths import jupyter_path
-
-from jupyter_trainjob.backends.local.compiled import Compiled
-from jupyter_trainjob.backends.local.runtime import inspect
 
 from .conftest import MakePlace
 
@@ -62,19 +58,6 @@ async def test_a_scala_cell_runs_in_the_sandbox(make_place: MakePlace) -> None:
     (kept,) = ended.claims["end"]["results"]
     assert (kept["format"], kept["error"]) == ("json", ""), ended
     assert place.store.get(f"jobs/{ref.uid}/1/results/kept").strip() == b"5"
-
-
-def test_what_is_compiled_for_scala_is_made_beside_the_jobs_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    compiled = Compiled(str(tmp_path / "compiled"), inspect(sys.executable, [str(tmp_path)]))
-    assert compiled.place("python") == ""
-    assert not (tmp_path / "compiled").exists()
-    begin = time.monotonic()
-    assert compiled.place("scala") == str(tmp_path / "compiled")
-    assert time.monotonic() - begin < 0.2
-    while not (tmp_path / "compiled" / "lock").exists():
-        assert time.monotonic() - begin < 60
-        time.sleep(0.05)
-    compiled.stop()
 
 
 @needs_scala

@@ -184,7 +184,7 @@ class LocalBackend(Backend):
         if self._kernels is not None:
             await self._kernels.stop()
         if self._settings is not None and self._settings.compiled is not None:
-            self._settings.compiled.stop()
+            await self._in_thread(self._settings.compiled.stop)
         tasks = [self._poller, *self._works.values()]
         for task in tasks:
             task.cancel()

@@ -20,6 +20,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 if not __package__:
@@ -34,6 +35,10 @@ COMPILE_SECONDS = 300.0
 RUN_SECONDS = 300.0
 OLD_SECONDS = 7 * 86400.0
 """What was made for other kernels, or by other versions of us, is kept so long: another server may be using it."""
+FAILED = "failed.txt"
+"""In the folder of a kernel that nothing can be made for: why. It is not tried again for :data:`FAILED_SECONDS`."""
+FAILED_SECONDS = 86400.0
+_MAKING = "making-"
 _RUNNER = Path(__file__).resolve().parents[1]
 _HEAD = "package jupyter_trainjob; import Here.kernel; "
 """Of what is else compiled in a kernel, where ``kernel`` is a name."""
@@ -64,10 +69,7 @@ def make(place: Path) -> list[tuple[str, str]]:
         for name, spec in sorted(installed().items()):
             kernel = toree(spec.argv, {**os.environ, **spec.env}) if spec.language.lower() == "scala" else None
             if kernel is not None:
-                try:
-                    told.append((name, _make(place, name, spec, kernel)))
-                except (NotMade, OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-                    told.append((name, f"can't be made: {error}"))
+                told.append((name, _tried(place, name, spec, kernel)))
         _tidy(place)
     return told
 
@@ -77,7 +79,24 @@ def _alone(place: Path) -> Iterator[None]:
     """One at a time: the next one finds what this one made."""
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in place.glob(f"{_MAKING}*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         yield
+
+
+def _tried(place: Path, name: str, spec: Found, kernel: Toree) -> str:
+    """What became of it. What fails once, fails again: it is tried once a day, not with every few jobs."""
+    try:
+        failed = place / kernel.key() / FAILED
+        if failed.exists() and time.time() - failed.stat().st_mtime < FAILED_SECONDS:
+            return f"can't be made, and is not tried again today unless you remove {failed}: {failed.read_text()}"
+        try:
+            return _make(place, name, spec, kernel)
+        except (NotMade, subprocess.SubprocessError, ValueError, KeyError) as error:
+            failed.write_text(str(error))
+            return f"can't be made: {error}"
+    except OSError as error:
+        return f"can't be made: {error}"
 
 
 def _make(place: Path, name: str, spec: Found, kernel: Toree) -> str:
@@ -88,7 +107,7 @@ def _make(place: Path, name: str, spec: Found, kernel: Toree) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     folder.chmod(0o755)
-    with tempfile.TemporaryDirectory(prefix="making-", dir=place) as draft:
+    with tempfile.TemporaryDirectory(prefix=_MAKING, dir=place) as draft:
         _compile(kernel, Path(draft), folder / AGENT)
         ready = {"interpreters": _interpreters(kernel.assembly), "kernel": spec.folder}
         # No job uses it before one did without trouble; it lies where it will, for the JVM remembers the jar's path.
@@ -97,7 +116,8 @@ def _make(place: Path, name: str, spec: Found, kernel: Toree) -> str:
         (trial / folder.name / READY).write_text(json.dumps({**ready, "folder": str(folder)}))
         try:
             _run(Path(draft, "first"), name, trial, folder / CLASSES)
-        except NotMade:  # a JVM ends where it can't write down its classes: with files in Spark's conf, for example
+        except (NotMade, subprocess.TimeoutExpired, ValueError):
+            # A JVM ends where it can't write down its classes: with files in Spark's conf, for example.
             _run(Path(draft, "second"), name, trial, None)
         (folder / AGENT).chmod(0o644)
         (Path(draft) / READY).write_text(json.dumps(ready))
@@ -182,7 +202,9 @@ def _cell(number: int, code: str) -> dict[str, Any]:
 
 def _led(draft: Path) -> tuple[str, dict[str, Any]]:
     """What the runner printed, and its last event."""
-    code = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+    # A subreaper (36): what the runner starts stays below it, even if what was between ends.
+    code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.dup2(int(sys.argv[1]), 3); "
+    code += "os.execv(sys.argv[2], sys.argv[2:])"
     with (draft / "events").open("w+b") as events, (draft / "log").open("w+b") as log:
         number = str(events.fileno())
         runner = [sys.executable, "-I", str(_RUNNER), str(draft / "job.json")]
@@ -198,13 +220,41 @@ def _led(draft: Path) -> tuple[str, dict[str, Any]]:
         try:
             process.wait(RUN_SECONDS)
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)  # it ends its kernel
-                process.wait(30)
+            _end(process)
         events.seek(0)
         log.seek(0)
         last = events.read().splitlines()[-1:] or [b'{"message": "it told nothing"}']
         return log.read().decode("utf-8", "replace"), json.loads(last[0])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Nothing of it outlives this, the kernel in a session of its own as little."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGSTOP)  # it starts nothing more
+    while left := _below(process.pid):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+
+
+def _below(root: int) -> set[int]:
+    """All living processes that descend from ``root``."""
+    parents = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_bytes().rpartition(b") ")[2].split()
+        except OSError:
+            continue
+        if fields[0] not in (b"Z", b"X"):
+            parents[int(process.name)] = int(fields[1])
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
 
 
 def _tidy(place: Path) -> None:
@@ -213,12 +263,18 @@ def _tidy(place: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    """What it has started ends, too, and nothing disturbs that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main(arguments: Sequence[str]) -> int:
     """The command."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.stderr.write("usage: python -m jupyter_trainjob.runner.languages.scalajar DIR\n")
         return 2
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what it has started ends, too
+    signal.signal(signal.SIGTERM, _leave)
     told = make(Path(arguments[0]).absolute())
     for name, text in told or [("", "There is no kernel of Toree here.")]:
         sys.stdout.write(f"{name}: {text}\n" if name else f"{text}\n")
