@@ -15,12 +15,14 @@ import pytest
 from jupyter_trainjob.runner.languages import toree
 
 MAKES = [sys.executable, "-m", "jupyter_trainjob.runner.languages.scalajar"]
+MAKES_SECONDS = 900
+"""It has bounds of its own, which together are longer than anything here may take."""
 
 
 @pytest.fixture(scope="session")
 def scala_compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("compiled")
-    made = subprocess.run([*MAKES, str(place)], stdout=subprocess.PIPE, text=True, check=False)
+    made = subprocess.run([*MAKES, str(place)], stdout=subprocess.PIPE, text=True, check=False, timeout=MAKES_SECONDS)
     assert made.returncode == 0 and ": made\n" in made.stdout, made.stdout
     return place
 
