@@ -103,6 +103,8 @@ def test_a_kernel_that_hangs_is_killed_tried_without_the_archive_and_then_left_a
     assert kernel.living() == []
     with_archive, without = kernel.options.read_text().splitlines()
     assert "RecordDynamicDumpInfo" in with_archive and "RecordDynamicDumpInfo" not in without
+    for options in (with_archive, without):
+        assert "-Dspark.ui.enabled=false" in options and "-Dspark.authenticate=true" in options
     again = kernel.make(place, 2.5)
     (failed,) = place.glob(f"*/{scalajar.FAILED}")
     assert f"is not tried again today unless you remove {failed}" in again and "timed out" in again

@@ -42,6 +42,10 @@ _MAKING = "making-"
 _RUNNER = Path(__file__).resolve().parents[1]
 _HEAD = "package jupyter_trainjob; import Here.kernel; "
 """Of what is else compiled in a kernel, where ``kernel`` is a name."""
+_ALONE = "-Dspark.ui.enabled=false -Dspark.authenticate=true"
+"""Of Spark in the kernel that is run: no page of its own, and whoever comes to its ports needs the secret that it makes
+up. They are the machine's, and jobs without a network of their own could come.
+"""
 _RECORDS = "-XX:+RecordDynamicDumpInfo"
 _CELLS = (
     'val numbers = (1 to 10).map(_ * 2)\nprintln(numbers.sum)\nlog_metric("loss", 0.5, 1)\nprogress(0.5, "half")',
@@ -179,7 +183,7 @@ def _run(draft: Path, name: str, place: Path, classes: Path | None) -> None:
         "parameters": {"rate": 0.1},
         "variables": [{"file": str(value), "names": ["value"], "format": "json"}],
         "results": ["value", "numbers"],
-        "environment": {"SPARK_SUBMIT_OPTS": _RECORDS} if classes is not None else {},
+        "environment": {"SPARK_SUBMIT_OPTS": f"{_ALONE} {_RECORDS}" if classes is not None else _ALONE},
         "memoryBytes": 2**31,
         "seed": 1,
         "compiled": str(place),
