@@ -130,12 +130,14 @@ def test_no_colour_and_no_cut_when_piped(trainjob: Trainjob, client: Client) -> 
 
 def test_on_a_terminal_the_table_fits_and_has_colours(served: Served, client: Client) -> None:
     job = client.submit_cell("print(1)", name="n" * 57, hold=True)
-    # The terminal gets its size when the child runs already, so that it has to wait for a word.
+    # The terminal gets its size when the child runs already, so that it has to wait for a word. What the tests run in
+    # may tell a width of its own.
+    environment = {key: value for key, value in served.environment.items() if key != "COLUMNS"}
     code = "import os, sys; input(); os.execv(sys.executable, [sys.executable, '-m', 'jupyter_trainjob.cli', 'list'])"
     child = pexpect.spawn(
         sys.executable,
         ["-c", code],
-        env={**served.environment, "TERM": "xterm"},
+        env={**environment, "TERM": "xterm"},
         dimensions=(24, 60),
         echo=False,
         encoding="utf-8",
