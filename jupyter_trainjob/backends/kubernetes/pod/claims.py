@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 from ...local.events import check
@@ -83,7 +82,8 @@ def usage(out: str) -> tuple[dict[str, float], bytes] | None:
 
 
 def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 2e18
+    """Compared, never converted: a whole number of JSON may be larger than any float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2e18
 
 
 def _count(value: Any) -> int:
