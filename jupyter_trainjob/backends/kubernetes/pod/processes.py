@@ -8,6 +8,7 @@ import time
 
 from ...local.process import children, tree
 
+SI_USER = 0
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 _TAKEN_BACK = (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM, signal.SIGXFSZ)
 GONE_SECONDS = 2.0
@@ -33,7 +34,9 @@ def asked_to_stop() -> bool:
     """Whether a SIGTERM came. As a container's first process only from outside of it: the job's code may say what it
     likes. Never waits."""
     while (found := signal.sigtimedwait([signal.SIGTERM], 0)) is not None:
-        if os.getpid() != 1 or found.si_pid == 0:  # the kernel shows no pid for senders of another namespace
+        # The kernel shows no pid for senders of another namespace. Who queues a signal may write any pid into it, but
+        # not that it came by kill().
+        if os.getpid() != 1 or (found.si_pid == 0 and found.si_code == SI_USER):
             return True
     return False
 
