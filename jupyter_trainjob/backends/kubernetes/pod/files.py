@@ -15,6 +15,7 @@ PROTOCOL = 1
 LOG = "log"
 JOB = "job"
 """Below ``out``: the runner's own folder, with the notebook, ``results/`` and the points."""
+_NEW = ".new"
 _HOSTILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -42,19 +43,45 @@ class Places:
 
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write a file whole: readers see the old one or the new one. Raises ``OSError``."""
-    temporary = f"{path}.new"
-    if os.path.lexists(temporary):  # of a life that was killed, or the job's
-        os.unlink(temporary)
+    """Write a file whole: readers see the old one or the new one. Raises ``OSError``, and leaves nothing then.
+
+    The folder may be the job's to spoil: nobody knows the name that it is written under first, and a folder in the
+    file's place is moved aside.
+    """
+    mark = os.urandom(8).hex()
+    temporary = f"{path}.{mark}{_NEW}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        os.fchmod(descriptor, mode)  # whatever the umask says
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
-    os.replace(temporary, path)
+        try:
+            os.fchmod(descriptor, mode)  # whatever the umask says
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+        try:
+            os.replace(temporary, path)
+        except IsADirectoryError:
+            os.rename(path, f"{path}.{mark}.not-ours")
+            os.replace(temporary, path)
+    except OSError:
+        discard(temporary)
+        raise
+
+
+def sweep(folder: str) -> None:
+    """Remove what a life that was killed had begun to write. Only where nobody else writes."""
+    for name in os.listdir(folder):
+        if name.endswith(_NEW):
+            discard(os.path.join(folder, name))
+
+
+def discard(path: str) -> None:
+    """Remove a file, if it is there and can be removed."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def dump(data: Any) -> bytes:

@@ -17,7 +17,7 @@ import time
 
 from . import processes
 from .begin import READY_SECONDS, Refused, Stopped, await_ready
-from .files import JOB, LOG, PROTOCOL, Places, dump, now_text, replace
+from .files import JOB, LOG, PROTOCOL, Places, discard, dump, now_text, replace
 from .ring import RingWriter
 from .told import NAME as TOLD
 from .told import Told
@@ -85,6 +85,7 @@ def _end(places: Places, known: dict[str, Any], status: int) -> int:
         replace(f"{places.out}/ended", dump(told))
     except OSError as error:  # the exit status tells, and the kubelet
         sys.stderr.write(f"The end can't be written down: {error}\n")
+        discard(f"{places.out}/ended")  # better none than one that the job left
     return status
 
 
@@ -318,10 +319,7 @@ class Life:
         replace(f"{self._places.out}/reserve", b"\1" * RESERVE_BYTES)
 
     def _release_reserve(self) -> None:
-        try:
-            os.unlink(f"{self._places.out}/reserve")
-        except OSError:
-            return
+        discard(f"{self._places.out}/reserve")
 
     # The end
 

@@ -39,6 +39,8 @@ class RingWriter:
         """How many bytes were written in all."""
         self.lost = 0
         """How many of them went nowhere, because somebody removed the folder, for example."""
+        self.spoilt = 0
+        """How many files could not be removed: the job closed the folder, or put something else in their place."""
 
     @property
     def room(self) -> int:
@@ -68,7 +70,10 @@ class RingWriter:
         """The sidecar has all before ``position``: remove what is not needed any more."""
         self._freed = max(self._freed, min(position, self.end))
         while len(self._files) > 1 and self._files[1] <= self._freed:
-            self._remove(self._files.popleft())
+            try:
+                self._remove(self._files.popleft())
+            except OSError:
+                self.spoilt += 1
 
     def _roll(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -17,7 +17,7 @@ from collections import deque
 
 from ....storage.base import StoreError
 from ....storage.loglayout import Hole, LogRecord, base, merge, record_key, segment_key
-from .files import dump, load, replace
+from .files import dump, load, replace, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Spool:
     def __init__(self, folder: str, maximum_bytes: int) -> None:
         self._folder, self._maximum = folder, maximum_bytes
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        sweep(folder)
         names = sorted(name for name in os.listdir(folder) if name.isdigit())
         self._files: deque[Hole] = deque()
         for name in names:

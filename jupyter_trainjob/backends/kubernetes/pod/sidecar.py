@@ -19,7 +19,7 @@ from ....storage.base import StoreError
 from . import claims
 from .courier import Courier
 from .ending import NOTEBOOK_BYTES, Collection, termination
-from .files import JOB, LOG, PROTOCOL, Places, dump, load, now_text, replace
+from .files import JOB, LOG, PROTOCOL, Places, dump, load, now_text, replace, sweep
 from .inputs import Inputs, InputsError
 from .main import OVERSHOOT_BYTES, READ_BYTES
 from .orders import Credentials, LiveStore, Orders, OrdersError
@@ -83,6 +83,8 @@ def main() -> int:
     places = Places(os.environ)
     threading.excepthook = _accident
     os.makedirs(places.buffer, exist_ok=True)
+    sweep(places.buffer)
+    sweep(places.inside)
     finished = load(f"{places.buffer}/finished")
     if finished is not None:  # the kubelet started us again before it saw that main is gone
         termination(places.termination, finished["state"], finished["problem"])

@@ -175,10 +175,10 @@ def test_a_sidecar_whose_own_disk_fails_leaves_to_be_started_again(pod: Pod) -> 
     pod.orders("import time\nfor n in range(30):\n    print(n, flush=True)\n    time.sleep(0.1)")
     pod.start()
     pod.until(lambda: pod.log().startswith(b"0\n"))
-    (pod.root / "buffer" / "log.json.new").mkdir()
+    (pod.root / "buffer").rename(pod.root / "unplugged")
     assert pod.sidecar is not None and pod.sidecar.wait(20) == 1
-    assert "IsADirectoryError" in (pod.root / "sidecar.log").read_text()
-    (pod.root / "buffer" / "log.json.new").rmdir()
+    assert "FileNotFoundError" in (pod.root / "sidecar.log").read_text()
+    (pod.root / "unplugged").rename(pod.root / "buffer")
     pod.start_sidecar()
     assert pod.wait(30) == (0, 0), pod.words()
     assert pod.log() == b"".join(b"%d\n" % n for n in range(30)) and pod.state["restarts"] == 1

@@ -67,6 +67,18 @@ def test_a_folder_that_is_gone_costs_the_bytes_and_no_error(folder: Path) -> Non
     assert writer.room == 70, "lost bytes hold up nobody"
 
 
+def test_files_that_can_not_be_removed_are_counted_and_no_error(folder: Path) -> None:
+    writer = RingWriter(str(folder), 80)
+    writer.write(b"x" * 40)
+    for start in (0, 10):
+        os.unlink(folder / f"{start:020d}")
+        (folder / f"{start:020d}").mkdir()
+        (folder / f"not-ours-{start}").touch()  # so that the folder can't be moved aside either
+    writer.free(30)
+    assert writer.spoilt == 2 and writer.room == 70
+    assert not (folder / f"{20:020d}").exists(), "what comes behind is removed all the same"
+
+
 def test_a_writer_and_a_reader_at_once_lose_nothing(folder: Path) -> None:
     writer, reader = RingWriter(str(folder), 4096), RingReader(str(folder), 8192)
     chance, wanted = random.Random(5), bytes(random.Random(7).randbytes(400_000))
