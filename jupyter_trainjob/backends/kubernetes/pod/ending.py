@@ -36,26 +36,31 @@ class Once(ObjectStore):
         self.refused: dict[str, str] = {}
         """Keys of objects that the store won't have, or for which no time was left, and why."""
         self.deadline = float("inf")
-        self._last = ""
+        self.current = ""
+        """The key of what is being put, or was when it failed."""
 
     def put(self, key: str, data: bytes | IO[bytes], *, if_absent: bool = False, durable: bool = True) -> ObjectInfo:
         """As the store does, unless it was done."""
+        self.current = ""
         if key in self._sizes:
             return ObjectInfo(key, self._sizes[key])
         if time.monotonic() > self.deadline:
             self.refused.setdefault(key, NO_TIME)
         if key in self.refused:
             return ObjectInfo(key, 0)
-        self._last = key
+        self.current = key
         info = self._store.put(key, data, if_absent=if_absent, durable=durable)
         self._sizes[key] = info.size
+        self.current = ""
         return info
 
     def failed(self, problem: str) -> bool:
-        """The last put failed; whether it failed too often."""
-        count = self._failures[self._last] = self._failures.get(self._last, 0) + 1
+        """What was being put failed, if anything was; whether that failed too often."""
+        if not self.current:
+            return False
+        count = self._failures[self.current] = self._failures.get(self.current, 0) + 1
         if count >= REFUSALS:
-            self.refused[self._last] = problem
+            self.refused[self.current] = problem
         return count >= REFUSALS
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Any:
@@ -96,11 +101,14 @@ class Collection:
         wait, problem = FIRST_RETRY_SECONDS, ""
         self._store.deadline = deadline
         while True:
+            self._store.current = ""
             try:
                 self._collect()
                 break
-            except (StoreError, OSError) as error:
+            except (StoreError, OSError) as error:  # the latter of a file that can't be read, or of ours
                 problem = str(error)
+                if isinstance(error, OSError) and time.monotonic() > deadline:
+                    return f"Not all of the outputs could be read in time: {problem}"
             if self._answers() and self._store.failed(problem):
                 continue  # the store is well and won't have this one: leave it, and go on
             time.sleep(max(0.0, min(wait, deadline - time.monotonic())) + 0.01)
@@ -121,6 +129,7 @@ class Collection:
     def _collect(self) -> None:
         orders, places = self._orders, self._places
         found, prefix = collect.Collected(), orders.prefix
+        self.found = found
         size = collect.one_file(
             self._store,
             f"{prefix}notebook.ipynb",
@@ -137,17 +146,16 @@ class Collection:
         most = orders.limits["diskBytes"]
         collect.files(self._store, prefix, places.work, orders.keep, self._inputs, found, most)
         self._leave_out_refused(found)
-        self.found, self.notebook = found, size is not None and f"{prefix}notebook.ipynb" not in self._store.refused
+        self.notebook = size is not None and f"{prefix}notebook.ipynb" not in self._store.refused
 
     def _leave_out_refused(self, found: collect.Collected) -> None:
         before = f"{self._orders.prefix}files/"
-        for key, why in self._store.refused.items():
-            path = key.removeprefix(before)
-            found.skip(path, f"was refused by the object store ({why[:200]})")
-            if key.startswith(before):
-                size = next((one["size"] for one in found.files if one["path"] == path), 0)
-                found.files = [one for one in found.files if one["path"] != path]
-                found.total, found.bytes = found.total - 1, found.bytes - size
+        refused = self._store.refused
+        for key, why in refused.items():
+            found.skip(key.removeprefix(before), f"was refused by the object store ({why[:200]})")
+            found.total -= key.startswith(before)
+        found.bytes -= sum(one["size"] for one in found.files if before + one["path"] in refused)
+        found.files = [one for one in found.files if before + one["path"] not in refused]
 
 
 def termination(path: str, state: dict[str, Any], problem: str) -> None:
