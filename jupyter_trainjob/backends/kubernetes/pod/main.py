@@ -285,10 +285,10 @@ class Life:
             self._limit, self._message = limit, message
 
     def _ask_to_end(self, grace_seconds: float, *, ask: bool = True) -> None:
-        """SIGTERM to the runner, and the end of everything after the grace."""
+        """SIGTERM to the runner, if it is there to hear it, and the end of everything after the grace."""
         until = time.monotonic() + grace_seconds
         self._kill_at = until if self._kill_at is None else min(self._kill_at, until)
-        if ask:
+        if ask and self._status is None:  # what it said last is read when it is gone
             os.kill(self._runner, signal.SIGTERM)
 
     # What is told
@@ -370,7 +370,7 @@ class Life:
             "peakTasks": self._vitals.peak_tasks,
             "lastWords": bytes(self._stderr).decode("utf-8", "replace"),
             "terminated": self._terminated,
-            "logBytes": self._ring.end,
+            "logBytes": self._ring.end + self._lost,
             "lostBytes": self._lost + self._ring.lost,
         }
         if self._status is not None:

@@ -43,6 +43,8 @@ LOOK_SECONDS = 0.025
 COALESCE_SECONDS = 0.005
 PATIENCE_SECONDS = 1.5
 """How long a store may fail, or say nothing, until the job's bytes go to the spool."""
+LOST_BYTES = 2**40
+"""More than this nobody may claim to have lost."""
 GONE_SECONDS = 2.0
 """How long bytes may fail to come, where later ones are there, until they count as lost. Then it looks less often."""
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 5.0
@@ -127,6 +129,9 @@ class Shipper:
         self._lost: list[Hole] = [(start, end) for start, end in known.get("lost", [])]
         self._tail: deque[Hole] = deque((start, end) for start, end in known.get("tail", []))
         self._gap_end: int = known.get("gapEnd", 0)
+        self.gone: int = known.get("gone", 0)
+        """How many of the missing bytes never came from the source, whatever the store did."""
+        self._printed = 0
         self._told: list[Hole] | None = None
         if spool is not None:
             spool.drop(self._stored)
@@ -184,11 +189,13 @@ class Shipper:
             if self._source.waiting(max(self._taken, self._stored)) < self._spool_from or not self._secure(STEP_BYTES):
                 return
 
-    def end(self, deadline: float, *, more_bytes: int) -> None:
+    def end(self, deadline: float, *, more_bytes: int, printed: int = 0) -> None:
         """Nothing more is printed: what is there is shipped until ``deadline`` (monotonic), then the log is closed.
 
-        ``more_bytes``: how much of it there can be; more was never printed.
+        ``more_bytes``: how much of it there can be; more was never printed. ``printed``: how much there was in all, as
+        the source claims; what does not come of it is told as missing.
         """
+        self._printed = printed
         self._deadline = deadline
         self._ceiling = max(self._taken, self._stored) + more_bytes
         self._ending.set()
@@ -280,6 +287,7 @@ class Shipper:
             data = data[: self._half - offset]
         with self._lock:
             if offset > max(self._stored, self._taken):
+                self.gone += offset - max(self._stored, self._taken)
                 self._lose(max(self._stored, self._taken), offset)
             holes = [hole for hole in self._lost if hole[1] <= offset]
             told = self._record()
@@ -307,7 +315,12 @@ class Shipper:
 
     def _close(self) -> None:
         with self._lock:
-            self._stored = max(self._stored, self._taken)
+            reached = max(self._stored, self._taken)
+            rest = min(max(0, self._printed - reached), LOST_BYTES)
+            if rest:
+                self.gone += rest
+                self._lose(reached, reached + rest)
+            self._stored = self._taken = reached + rest
             told = self._record()
         self._tell(told)
         with self._lock:
@@ -340,7 +353,7 @@ class Shipper:
         there = self._source.waiting(reached)
         if self._ceiling is not None:
             there = min(there, self._ceiling - reached)
-        self._taken = reached + max(0, there)
+        self._taken = reached + max(0, there, min(self._printed - reached, LOST_BYTES))
         if self._taken > self._stored:
             self._lost = [hole for hole in self._lost if hole[0] < self._stored]
             self._lose(self._stored, self._taken)
@@ -363,6 +376,7 @@ class Shipper:
             "lost": self._lost,
             "tail": list(self._tail),
             "gapEnd": self._gap_end,
+            "gone": self.gone,
         }
         replace(self._path, dump(known), 0o600)
         self._tell_taken(self._taken)

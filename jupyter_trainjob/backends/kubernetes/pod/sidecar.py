@@ -261,11 +261,12 @@ class Sidecar:
     def _finish(self) -> int:
         """Nothing of the job's runs any more: ship the rest, collect, say so, leave."""
         places, deadline = self._places, time.monotonic() + float(self._orders.limits["endSeconds"])
-        self._log.end(deadline, more_bytes=self._window + OVERSHOOT_BYTES + READ_BYTES)
+        self._state["main"] = main = claims.ended(places.out)
+        printed = main["logBytes"] if main else 0
+        self._log.end(deadline, more_bytes=self._window + OVERSHOOT_BYTES + READ_BYTES, printed=printed)
         if has_points := self._points.started or bool(claims.mark(f"{places.out}/{JOB}/metrics.tsv")):
             self._points.end(deadline, more_bytes=CAP_BYTES)
         self._look()
-        self._state["main"] = claims.ended(places.out)
         self._update()
         last_call = threading.Timer(deadline + HARD_SECONDS - time.monotonic(), self._leave_now)
         last_call.daemon = True
@@ -278,10 +279,11 @@ class Sidecar:
         self._courier.stop()
         self._update()
         problem = problem or _not_shipped(self._log, "log") or (_not_shipped(self._points, "points") * has_points)
-        self._condition(_away(self._log, self._state["log"]))
+        self._condition(_missing(self._log, self._state["log"]))
         self._state["state"] = "ended"
         last = self._last_word(max(deadline, time.monotonic() + LAST_SECONDS))
         problem = problem or last
+        last_call.cancel()  # it would write over the last words
         status = UNDELIVERED if problem else DELIVERED
         termination(places.termination, self._state, problem)
         replace(f"{places.buffer}/finished", dump({"status": status, "problem": problem, "state": self._state}))
@@ -330,9 +332,15 @@ def _capped(log: dict[str, Any], cap: int) -> dict[str, str] | None:
     return {"type": "LogComplete", "status": "False", "reason": "Capped", "message": message}
 
 
-def _away(shipper: Shipper, log: dict[str, Any]) -> dict[str, str] | None:
+def _missing(shipper: Shipper, log: dict[str, Any]) -> dict[str, str] | None:
     if not log["missing"]:
         return None
+    if shipper.gone >= log["missing"]:
+        message = (
+            f"{log['missing']} bytes of the log are missing: the job's container could not hand them on. Its volume "
+            "for the log was full, or the code touched what lies there."
+        )
+        return {"type": "LogComplete", "status": "False", "reason": "NotHandedOn", "message": message}
     said = f" It said: {shipper.error}" if shipper.error else ""
     message = f"{log['missing']} bytes of the log are missing: the store was away too long.{said}"
     return {"type": "LogComplete", "status": "False", "reason": "StoreAway", "message": message}

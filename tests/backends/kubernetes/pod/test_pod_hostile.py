@@ -126,6 +126,21 @@ def test_a_spoilt_log_harms_that_log_only(pod: Pod, spoil: str) -> None:
     assert state["filesTotal"] == 1 or state["main"]["limit"] == "TimeLimit"
 
 
+def test_bytes_that_main_could_not_hand_on_are_told_as_missing(pod: Pod) -> None:
+    code = (
+        "import shutil\nprint('before', flush=True); time.sleep(0.5)\nshutil.rmtree(out / 'log')\n"
+        "print('x' * 99999, flush=True)"
+    )
+    state = ends_well(pod, code, limits={"windowBytes": 2**16})
+    log, lost = state["log"], state["main"]["lostBytes"]
+    assert 90_000 < lost < 100_000 and state["main"]["logBytes"] == log["size"] == 100_007
+    assert log["missing"] == lost and log["complete"] and pod.log() == b"before\n" + b"x" * (100_000 - lost)
+    record = pod.joined()
+    assert record.missing == lost and record.size == 100_007 and not record.truncated
+    told = next(one for one in state["conditions"] if one["type"] == "LogComplete")
+    assert told["status"] == "False" and told["reason"] == "NotHandedOn" and f"{lost} bytes" in told["message"]
+
+
 def test_a_full_volume_does_not_swallow_the_end(pod: Pod) -> None:
     """On a volume of its own that has a size."""
     size = "3m"
