@@ -19,7 +19,9 @@ from jupyter_trainjob.storage.filesystem import FilesystemStore
 from .pods import CODE, PREFIX, Pod
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-NOBODY = ["setpriv", "--reuid=60077", "--regid=60077", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+USER = 60100 + os.getpid() % 4000
+"""A user id of this test process alone."""
+NOBODY = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
 OUT = "import os, json, pathlib, time\nout = pathlib.Path(job['out']).parent\n"
 """``job`` is the plain runner's; its parent is the shared volume."""
 
@@ -214,7 +216,7 @@ class Nobody(Pod):
     def start_main(self) -> None:
         self.root.chmod(0o755)
         for name in ("out", "work", "tmp"):
-            os.chown(self.root / name, 60077, 60077)
+            os.chown(self.root / name, USER, USER)
         log = (self.root / "main.log").open("ab")
         own = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         python = [SYSTEM_PYTHON, "-I", CODE, "main"]
@@ -238,7 +240,7 @@ def test_nothing_that_the_code_does_ends_or_stops_the_first_process(first: Pod) 
     )
     state = ends_well(first, code)
     told = json.loads(first.log())
-    assert told.pop("pid1") == "ain\0" and told.pop("uid") == 60077
+    assert told.pop("pid1") == "ain\0" and told.pop("uid") == USER
     assert set(told.values()) == {"Permission denied"}, told
     assert state["claims"]["end"]["outcome"] == "ok" and not state["main"]["terminated"]
 
@@ -278,7 +280,7 @@ def test_a_code_that_forks_and_hides_is_gone_when_the_first_process_ends(first: 
     )
     state = ends_well(first, code)
     assert first.log() == b"left\n" and state["claims"]["end"]["outcome"] == "ok"
-    owned = [pid for pid in os.listdir("/proc") if pid.isdigit() and _owner(pid) == 60077]
+    owned = [pid for pid in os.listdir("/proc") if pid.isdigit() and _owner(pid) == USER]
     assert owned == []
 
 
