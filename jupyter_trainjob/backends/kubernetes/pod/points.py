@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 
-from ...local.points import CAP_BYTES, INTERVAL_SECONDS, NAME
+from ...local.points import INTERVAL_SECONDS, NAME
 from .files import JOB, open_claim
 
 __all__ = ["CAP_BYTES", "INTERVAL_SECONDS", "PointsFile"]
+
+CAP_BYTES = 32 * 2**20
+"""Some six hundred thousand points, half of the volume that their file is on; beyond, the first and the last half are
+kept."""
 
 
 class PointsFile:

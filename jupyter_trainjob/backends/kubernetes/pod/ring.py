@@ -64,6 +64,8 @@ class RingWriter:
             if error.errno not in _FULL:
                 self.end, self.lost = self.end + len(view), self.lost + len(view)
                 return len(data)
+            if self._shed():
+                return len(data) - len(view) + self.write(bytes(view))
         return len(data) - len(view)
 
     def free(self, position: int) -> None:
@@ -74,6 +76,21 @@ class RingWriter:
                 self._remove(self._files.popleft())
             except OSError:
                 self.spoilt += 1
+
+    def _shed(self) -> bool:
+        """Make room on a full volume: the sidecar may have all of the file that is being written. Whether there is."""
+        if self._freed < self.end or not self._files or self._files[-1] == self.end:
+            return False
+        try:
+            os.ftruncate(self._current, 0)  # the sidecar has it open, which keeps its blocks
+            self._remove(self._files[-1])
+            os.close(self._current)
+            self._files.pop()
+            self._current = -1
+            self._roll()
+        except OSError:
+            return False
+        return True
 
     def _roll(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -99,10 +116,10 @@ class RingWriter:
 
 
 class RingReader:
-    """The sidecar's end. For several threads."""
+    """The sidecar's end, of a ring of the same ``window``. For several threads."""
 
-    def __init__(self, folder: str, reach: int) -> None:
-        self._path, self._reach = folder, reach
+    def __init__(self, folder: str, window: int) -> None:
+        self._path, self._reach, self._part = folder, 2 * window, max(1, window // PARTS)
         self._lock = threading.Lock()
         self._folder = self._current = -1
         self._start = 0
@@ -110,14 +127,13 @@ class RingReader:
     def read(self, offset: int, limit: int, *, jump: bool = False) -> tuple[int, bytes]:
         """At most ``limit`` bytes from ``offset`` on, and the offset of the first; none where there are none yet.
 
-        With ``jump``, where the bytes at ``offset`` are gone for good and later ones are there (at most ``reach`` bytes
-        on), those.
+        With ``jump``, where the bytes at ``offset`` are gone for good and later ones are there (at most two windows
+        on), those. A file that is larger than any that main writes has none: it may be a terabyte of holes.
         """
         with self._lock:
             if self._at(offset):
                 while True:
-                    data = os.pread(self._current, limit, offset - self._start)
-                    if data:
+                    if data := self._pread(offset, limit):
                         return offset, data
                     if not self._follow(offset):
                         break
@@ -128,16 +144,26 @@ class RingReader:
         with self._lock:
             if not self._at(offset):
                 return 0
-            count = max(0, self._start + os.fstat(self._current).st_size - offset)
+            count = max(0, self._start + self._size(os.fstat(self._current)) - offset)
             if not self._is_there(offset + count):
                 return count
             for start in self._starts():
                 if start > self._start:
                     try:
-                        count += os.stat(name_of(start), dir_fd=self._folder, follow_symlinks=False).st_size
+                        count += self._size(os.stat(name_of(start), dir_fd=self._folder, follow_symlinks=False))
                     except OSError:
                         continue
             return count
+
+    def _size(self, info: os.stat_result) -> int:
+        return info.st_size if info.st_size <= self._part else 0
+
+    def _pread(self, offset: int, limit: int) -> bytes:
+        """Of the file at hand."""
+        left = min(limit, self._start + self._part - offset)
+        if left <= 0 or not self._size(os.fstat(self._current)):
+            return b""
+        return os.pread(self._current, left, offset - self._start)
 
     def _is_there(self, start: int) -> bool:
         try:
@@ -165,7 +191,7 @@ class RingReader:
         following = open_claim(self._folder, name_of(offset))
         if following is None:
             return False
-        if os.fstat(self._current).st_size > offset - self._start:  # it grew while we looked
+        if self._size(os.fstat(self._current)) > offset - self._start:  # it grew while we looked
             os.close(following)
             return True
         os.close(self._current)
@@ -177,11 +203,11 @@ class RingReader:
         if self._current >= 0 and self._start <= offset:
             if offset in starts[starts.index(self._start) + 1 if self._start in starts else 0 :]:
                 return offset, b""  # it came while we looked
-            if data := os.pread(self._current, limit, offset - self._start):
+            if data := self._pread(offset, limit):
                 return offset, data
-        later = [start for start in starts if offset < start <= offset + self._reach]
-        if later and self._open(min(later)):
-            return self._start, os.pread(self._current, limit, 0)
+        for start in starts:
+            if offset < start <= offset + self._reach and self._open(start) and (data := self._pread(start, limit)):
+                return start, data
         return offset, b""
 
     def _open(self, start: int) -> bool:

@@ -43,6 +43,9 @@ LOOK_SECONDS = 0.025
 COALESCE_SECONDS = 0.005
 PATIENCE_SECONDS = 1.5
 """How long a store may fail, or say nothing, until the job's bytes go to the spool."""
+FLOOD_BYTES, FLOOD_BYTES_PER_SECOND = 32 * 2**20, 2**20
+"""How much may come at once behind what is to stay stored, and how fast it goes on then, holding the job back: what
+leaves the tail stays in the store until the server has removed it."""
 LOST_BYTES = 2**40
 """More than this nobody may claim to have lost."""
 GONE_SECONDS = 2.0
@@ -118,6 +121,7 @@ class Shipper:
         spool_from_bytes: int = STEP_BYTES,
         taken: Callable[[int], None] = lambda position: None,
         look_seconds: float = LOOK_SECONDS,
+        flood_bytes: int = FLOOD_BYTES,
     ) -> None:
         self._store, self._prefix, self._source, self._path = store, base(prefix), source, state
         self._half, self._look = max(1, cap_bytes // 2), look_seconds
@@ -141,7 +145,10 @@ class Shipper:
         self._ceiling: int | None = None
         self._deadline = float("inf")
         self._last_put = 0.0
+        self._allowance, self._counted = float(flood_bytes if self._stored <= cap_bytes else 0), time.monotonic()
+        self._flood = flood_bytes
         self._silent_since: float | None = None
+        self._stuck_since: float | None = None
         self._next_jump = 0.0
         self._in_flight: float | None = None
         self._error: StoreError | None = None
@@ -239,7 +246,9 @@ class Shipper:
     def _turn(self) -> float:
         """Put a segment, if it is time; how long to wait for the next look."""
         ending, now = self._ending.is_set(), time.monotonic()
-        jump = ending
+        jump, waiting = ending, 0
+        if not ending and (pause := self._flooded(now)) > 0:
+            return pause
         if not ending and self._taken <= self._stored:
             waiting = self._source.waiting(self._stored)
             if not waiting:
@@ -249,6 +258,8 @@ class Shipper:
                 if now < self._next_jump:
                     return self._look * (2 if now - self._silent_since > GONE_SECONDS else 1)
                 jump, self._next_jump = True, now + GONE_SECONDS
+            elif self._stuck_since is not None:  # something is there, but not what comes next
+                jump = now >= self._stuck_since + GONE_SECONDS
             pause = self._last_put + self._store.ship_seconds - now
             if waiting < URGENT_BYTES and pause > 0 and self._error is None:
                 return min(pause, self._look)
@@ -256,12 +267,23 @@ class Shipper:
                 time.sleep(COALESCE_SECONDS)
         offset, data = self._next(jump=jump)
         if data:
-            self._silent_since = None
+            self._silent_since = self._stuck_since = None
             self._put(offset, data)
             return 0.0
         if ending:
             self._close()
+        elif waiting and self._stuck_since is None:
+            self._stuck_since = now
         return self._look
+
+    def _flooded(self, now: float) -> float:
+        """Seconds until more may be put behind what is to stay."""
+        if self._stored <= 2 * self._half:
+            self._counted = now
+            return 0.0
+        self._allowance += (now - self._counted) * FLOOD_BYTES_PER_SECOND
+        self._allowance, self._counted = min(self._allowance, self._flood), now
+        return -self._allowance / FLOOD_BYTES_PER_SECOND
 
     def _next(self, *, jump: bool) -> tuple[int, bytes]:
         """The next bytes to put: the spool's, else the source's."""
@@ -299,6 +321,8 @@ class Shipper:
         self._error = None
         with self._lock:
             self._stored = offset + len(data)
+            if self._stored > 2 * self._half:
+                self._allowance -= len(data)
             self._taken = max(self._taken, self._stored)
             if offset >= self._half:
                 self._tail.append((offset, self._stored))

@@ -118,7 +118,7 @@ class Sidecar:
         self._log = Shipper(
             self._store,
             orders.prefix,
-            RingReader(f"{places.out}/{LOG}", 2 * self._window),
+            RingReader(f"{places.out}/{LOG}", self._window),
             f"{places.buffer}/log.json",
             cap_bytes=limits["logBytes"],
             spool=Spool(f"{places.buffer}/spool", limits["spoolBytes"]),
@@ -229,7 +229,8 @@ class Sidecar:
 
     def _update(self) -> None:
         self._state["log"], self._state["metrics"] = self._log.state(), self._points.state()
-        self._condition(_capped(self._state["log"], self._orders.limits["logBytes"]))
+        self._condition(_capped("log", self._state["log"], self._orders.limits["logBytes"]))
+        self._condition(_capped("metrics", self._state["metrics"], CAP_BYTES))
         if self._state != self._sent:
             self._courier.want("state")
 
@@ -265,7 +266,7 @@ class Sidecar:
         printed = main["logBytes"] if main else 0
         self._log.end(deadline, more_bytes=self._window + OVERSHOOT_BYTES + READ_BYTES, printed=printed)
         if has_points := self._points.started or bool(claims.mark(f"{places.out}/{JOB}/metrics.tsv")):
-            self._points.end(deadline, more_bytes=CAP_BYTES)
+            self._points.end(deadline, more_bytes=2 * CAP_BYTES)
         self._look()
         self._update()
         last_call = threading.Timer(deadline + HARD_SECONDS - time.monotonic(), self._leave_now)
@@ -324,12 +325,13 @@ class Sidecar:
                 time.sleep(STATE_SECONDS)
 
 
-def _capped(log: dict[str, Any], cap: int) -> dict[str, str] | None:
+def _capped(what: str, log: dict[str, Any], cap: int) -> dict[str, str] | None:
     if not log["gap"]:
         return None
     start, end = log["gap"]
-    message = f"The log was longer than the {cap} bytes kept: bytes {start} to {end} are left out."
-    return {"type": "LogComplete", "status": "False", "reason": "Capped", "message": message}
+    kind, name = {"log": ("LogComplete", "log"), "metrics": ("MetricsComplete", "file of logged points")}[what]
+    message = f"The {name} was longer than the {cap} bytes kept: bytes {start} to {end} are left out."
+    return {"type": kind, "status": "False", "reason": "Capped", "message": message}
 
 
 def _missing(shipper: Shipper, log: dict[str, Any]) -> dict[str, str] | None:

@@ -122,14 +122,27 @@ def test_points_come_home_while_it_runs_and_to_the_end(pod: Pod) -> None:
         "import os, time\n"
         "file = open(os.environ['TRAINJOB_METRICS'], 'a')\n"
         "for step in range(1000):\n    file.write(f'loss\\t{step}\\t0.5\\t1.0\\n')\n"
-        "file.flush(); time.sleep(3)\nfile.write('loss\\t1000\\t0.5\\t1.0\\n')"
+        "file.flush()\nwhile not os.path.exists('seen'):\n    time.sleep(0.02)\n"
+        "file.write('loss\\t1000\\t0.5\\t1.0\\n')"
     )
     pod.orders(code)
     pod.start()
     pod.until(lambda: pod.log(f"{PREFIX}metrics/").count(b"\n") == 1000)
     assert pod.main is not None and pod.main.poll() is None
+    (pod.root / "work" / "seen").touch()
     assert pod.wait() == (0, 0)
     assert pod.log(f"{PREFIX}metrics/").count(b"\n") == 1001 and pod.state["metrics"]["complete"]
+
+
+def test_more_points_than_are_kept_are_told(pod: Pod) -> None:
+    code = (
+        "import os\nwith open(os.environ['TRAINJOB_METRICS'], 'w') as file:\n"
+        "    for n in range(40):\n        file.write('loss\\t1\\t0.5\\t1.00\\n' * (2**20 // 16))\n"
+    )
+    assert pod.run(code) == (0, 0), pod.words()
+    assert pod.state["metrics"]["size"] == 40 * 2**20 and pod.state["metrics"]["gap"] is not None
+    told = next(one for one in pod.state["conditions"] if one["type"] == "MetricsComplete")
+    assert told["status"] == "False" and told["reason"] == "Capped" and f"{32 * 2**20} bytes" in told["message"]
 
 
 def test_the_notebook_is_there_after_each_save(real: Pod) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from jupyter_trainjob.backends.kubernetes.pod.ring import RingReader, RingWriter
 
+from .test_files import no_file_larger_than
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -26,7 +28,7 @@ def read_all(reader: RingReader, offset: int = 0) -> bytes:
 
 
 def test_what_is_written_is_read_and_freed(folder: Path) -> None:
-    writer, reader = RingWriter(str(folder), 80), RingReader(str(folder), 160)
+    writer, reader = RingWriter(str(folder), 80), RingReader(str(folder), 80)
     assert reader.read(0, 10) == (0, b"") and reader.waiting(0) == 0
     for number in range(7):
         assert writer.write(b"%09d\n" % number) == 10
@@ -40,21 +42,21 @@ def test_what_is_written_is_read_and_freed(folder: Path) -> None:
 def test_a_reader_begins_anywhere(folder: Path) -> None:
     writer = RingWriter(str(folder), 80)
     writer.write(bytes(range(64)))
-    assert RingReader(str(folder), 160).read(33, 3) == (33, bytes([33, 34, 35]))
+    assert RingReader(str(folder), 80).read(33, 3) == (33, bytes([33, 34, 35]))
 
 
 def test_bytes_that_are_gone_are_jumped_over_when_asked_to_and_within_reach_only(folder: Path) -> None:
-    writer, reader = RingWriter(str(folder), 80), RingReader(str(folder), 60)
+    writer, reader = RingWriter(str(folder), 80), RingReader(str(folder), 80)
     writer.write(b"x" * 45)
     assert len(read_all(reader)) == 45
     writer.write(b"y" * 35)
     for start in (40, 50):
         os.unlink(folder / f"{start:020d}")
-    reader = RingReader(str(folder), 60)
+    reader = RingReader(str(folder), 80)
     reader.read(30, 10)
     assert reader.read(40, 10) == (40, b"") and reader.read(40, 10, jump=True) == (60, b"y" * 10)
     (folder / ("9" * 20)).touch()
-    assert RingReader(str(folder), 60).read(80, 10, jump=True) == (80, b"")
+    assert RingReader(str(folder), 80).read(80, 10, jump=True) == (80, b"")
 
 
 def test_a_folder_that_is_gone_costs_the_bytes_and_no_error(folder: Path) -> None:
@@ -65,6 +67,25 @@ def test_a_folder_that_is_gone_costs_the_bytes_and_no_error(folder: Path) -> Non
     folder.rmdir()
     assert writer.write(b"y" * 30) == 30 and writer.lost == 30 and writer.end == 40
     assert writer.room == 70, "lost bytes hold up nobody"
+
+
+def test_a_file_that_is_larger_than_main_makes_them_is_passed_over(folder: Path) -> None:
+    writer, reader = RingWriter(str(folder), 80), RingReader(str(folder), 80)
+    writer.write(b"x" * 45)
+    for start in (20, 30):
+        os.truncate(folder / f"{start:020d}", 2**40)
+    assert read_all(reader) == b"x" * 20 and reader.waiting(20) < 80
+    assert reader.read(20, 10**6) == (20, b"") and reader.read(20, 10**6, jump=True) == (40, b"x" * 5)
+
+
+def test_a_full_volume_is_written_on_once_the_sidecar_has_all(folder: Path) -> None:
+    writer, reader = RingWriter(str(folder), 80), RingReader(str(folder), 80)
+    with no_file_larger_than(6):
+        assert writer.write(b"0123456789") == 6, "it is full"
+        assert reader.read(0, 10) == (0, b"012345") and writer.write(b"6789") == 0
+        writer.free(6)
+        assert writer.write(b"6789") == 4
+    assert reader.read(6, 10) == (6, b"6789") and os.listdir(folder) == [f"{6:020d}"]
 
 
 def test_files_that_can_not_be_removed_are_counted_and_no_error(folder: Path) -> None:
@@ -80,7 +101,7 @@ def test_files_that_can_not_be_removed_are_counted_and_no_error(folder: Path) ->
 
 
 def test_a_writer_and_a_reader_at_once_lose_nothing(folder: Path) -> None:
-    writer, reader = RingWriter(str(folder), 4096), RingReader(str(folder), 8192)
+    writer, reader = RingWriter(str(folder), 4096), RingReader(str(folder), 4096)
     chance, wanted = random.Random(5), bytes(random.Random(7).randbytes(400_000))
     place = [0]
 
