@@ -71,7 +71,7 @@ class LogRecord:
                 holes=[(int(a), int(b)) for a, b in found.get("holes", [])],
                 truncated=bool(found.get("truncated", False)),
             )
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"this is no log record: {error!r}") from error
 
     def position(self, offset: int) -> tuple[int, int, int]:

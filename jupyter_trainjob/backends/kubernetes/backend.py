@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -24,6 +24,7 @@ from ..base import (
 )
 from . import capacity, delivery, evidence, objects, report
 from .connect import MERGE_PATCH, Access, Connection, Refused, Reply
+from .errands import Errands
 from .following import Following
 from .handover import Handover
 from .settings import KubernetesSettings
@@ -68,7 +69,7 @@ class KubernetesBackend(Backend):
             own_user=last > first or settings.host_users is False,
         )
         self._known: dict[AttemptRef, _Attempt] = {}
-        self._works: dict[tuple[AttemptRef, str], asyncio.Task[None]] = {}
+        self._errands = Errands(lambda ref: self._changed(ref), name)
         self._orphans: set[AttemptRef] = set()
         self._connection: Connection | None = None
         self._following: Following | None = None
@@ -138,10 +139,10 @@ class KubernetesBackend(Backend):
         """Stop looking. Attempts go on."""
         if self._connection is None:
             return
-        tasks = [*self._tasks, *self._works.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._errands.stop()
         for watch in self._watches:
             await watch.stop()
         if self._following is not None:
@@ -342,26 +343,10 @@ class KubernetesBackend(Backend):
     def _help(self, ref: AttemptRef, known: _Attempt, sight: evidence.Sight) -> None:
         """What an attempt that does not get on needs: a look at its events, an end."""
         if sight.give_up is not None:
-            self._begin(ref, "give up", self._give_up(ref, sight.give_up))
+            self._errands.begin(ref, "give up", self._give_up(ref, sight.give_up))
         elif sight.stuck and time.monotonic() - known.asked > EVENTS_SECONDS:
             known.asked = time.monotonic()
-            self._begin(ref, "events", self._ask_events(ref, known))
-
-    def _begin(self, ref: AttemptRef, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` behind the scenes, once at a time."""
-        if (ref, what) in self._works:
-            work.close()
-            return
-        self._works[ref, what] = asyncio.create_task(self._work(ref, what, work), name=f"{what} {ref.name}")
-
-    async def _work(self, ref: AttemptRef, what: str, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except (BackendError, StoreError) as error:
-            log.warning("backend %s: %s of %s failed, and will be tried again: %s", self.name, what, ref.name, error)
-        finally:
-            del self._works[ref, what]
-        self._changed(ref)
+            self._errands.begin(ref, "events", self._ask_events(ref, known))
 
     async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
         reply = await self._patch(self._path("jobs", ref.name), objects.give_up_patch(why))
@@ -388,11 +373,17 @@ class KubernetesBackend(Backend):
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             for ref, known in list(self._known.items()):
-                job = self._jobs.objects.get(ref.name)
-                if job is None or not self._follower.wanted(ref) or self._sight(job, known).state == "ended":
-                    continue
-                if self._secrets.is_due(ref, job):
-                    self._begin(ref, "renewing the credentials", self._secrets.renew(ref, job))
+                try:
+                    self._renew_if_due(ref, known)
+                except Exception:  # what one odd pod looks like must not end the renewal of all others'
+                    log.exception("backend %s: the credentials of %s can't be looked after", self.name, ref.name)
+
+    def _renew_if_due(self, ref: AttemptRef, known: _Attempt) -> None:
+        job = self._jobs.objects.get(ref.name)
+        if job is None or not self._follower.wanted(ref) or self._sight(job, known).state == "ended":
+            return
+        if self._secrets.is_due(ref, job):
+            self._errands.begin(ref, "renewing the credentials", self._secrets.renew(ref, job))
 
 
 def _is_final(error: BackendError) -> bool:

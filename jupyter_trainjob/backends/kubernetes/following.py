@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ...storage.base import ObjectStore, StoreError
+from ...storage.base import KeyMissing, ObjectStore, StoreError
 from ...storage.loglayout import LogRecord
 from ..base import AttemptRef
 from .harvest import Harvest, forget, gather, read_state
@@ -32,6 +32,10 @@ WANTED_SECONDS = 20.0
 AT_ONCE = 8
 PATIENCE_SECONDS = 900.0
 """So long the store may be away when an attempt has ended, before it ends without what it left there."""
+AGAIN_SECONDS = 10.0
+"""After a harvest that broke for a reason that nobody thought of."""
+_NOT_NOW = (StoreError, KeyMissing, ValueError)
+"""Away, changed by another server meanwhile, or not what it should be: a further try may find it well."""
 
 
 @dataclass
@@ -43,6 +47,7 @@ class _Known:
     reading: asyncio.Task[None] | None = None
     harvest: Harvest | None = None
     harvesting: asyncio.Task[None] | None = None
+    harvest_after: float = 0.0
     poked: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = ""
 
@@ -101,9 +106,10 @@ class Following:
         ``over`` tells whether its sidecar can say no more, and its termination message.
         """
         known = self._known.setdefault(ref, _Known())
-        if known.harvest is None and known.harvesting is None:
+        if known.harvest is None and known.harvesting is None and known.harvest_after <= time.monotonic():
             name = f"harvest-{ref.name}"
             known.harvesting = asyncio.create_task(self._harvest(ref, known, over), name=name)
+            known.harvesting.add_done_callback(partial(self._harvested, ref, known))
         return known.harvest
 
     async def drop(self, ref: AttemptRef, *, clean: bool) -> None:
@@ -141,7 +147,7 @@ class Following:
     async def _read(self, ref: AttemptRef, known: _Known) -> None:
         try:
             state = await self._in_thread(read_state, self._store, ref)
-        except StoreError as error:
+        except _NOT_NOW as error:
             known.interval = SLOWEST_SECONDS
             self._note(ref, known, error)
         else:
@@ -168,7 +174,7 @@ class Following:
                     known.harvest = await self._in_thread(gather, self._store, ref, termination)
                     known.trouble = ""
                     break
-            except StoreError as error:
+            except _NOT_NOW as error:
                 self._note(ref, known, error)
                 if time.monotonic() > until:
                     known.harvest = Harvest(known.state, LogRecord(truncated=True))
@@ -178,7 +184,17 @@ class Following:
             pause = min(SLOWEST_SECONDS, pause * 1.5)
         self._changed(ref)
 
-    def _note(self, ref: AttemptRef, known: _Known, error: StoreError) -> None:
+    def _harvested(self, ref: AttemptRef, known: _Known, task: asyncio.Task[None]) -> None:
+        """A harvest that broke is begun again when it is asked for after a while: nothing runs for ever for it."""
+        error = None if task.cancelled() else task.exception()
+        if error is None or self._known.get(ref) is not known:
+            return
+        log.error("Reading what %s left broke, and will be tried again", ref.name, exc_info=error)
+        known.trouble = f"What {ref.name} left can't be read: {error!r}."
+        known.harvesting, known.harvest_after = None, time.monotonic() + AGAIN_SECONDS
+        asyncio.get_running_loop().call_later(AGAIN_SECONDS + 0.05, self._changed, ref)
+
+    def _note(self, ref: AttemptRef, known: _Known, error: Exception) -> None:
         if not known.trouble:  # once: a store that is away is so for hundreds of attempts
             log.warning("What %s shipped can't be read now; that will be tried again: %s", ref.name, error)
         known.trouble = str(error)

@@ -1,0 +1,107 @@
+"""What is read of a store while attempts run and when they end: whatever lies there, an attempt comes to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.kubernetes import following as module
+from jupyter_trainjob.backends.kubernetes.following import Following
+from jupyter_trainjob.backends.kubernetes.harvest import Harvest
+from jupyter_trainjob.storage.base import KeyMissing, StoreError
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.storage.loglayout import LogRecord, record_key, segment_key
+
+from .test_harvest import PREFIX, REF, a_state, put_state
+
+pytestmark = pytest.mark.asyncio
+
+
+class Store(FilesystemStore):
+    """Raises what :attr:`raises` holds, one after the other, instead of listing."""
+
+    raises: list[BaseException]
+
+    def list(self, prefix: str, **options: Any) -> Any:
+        if self.raises:
+            raise self.raises.pop(0)
+        return super().list(prefix, **options)
+
+
+class Place:
+    """A store and who follows it; :meth:`ended` asks as the backend does: whenever it is told of a change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+        self.store.raises = []
+        self.changed = asyncio.Event()
+        self.following = Following(self.store, self._changed, "test")
+        self.words = ""
+
+    def _changed(self, ref: AttemptRef) -> None:
+        self.changed.set()
+
+    async def ended(self, seconds: float = 10) -> Harvest:
+        until = time.monotonic() + seconds
+        while (found := self.following.harvest(REF, lambda: (True, self.words))) is None:
+            await asyncio.wait_for(self.changed.wait(), until - time.monotonic())
+            self.changed.clear()
+        return found
+
+    async def until(self, wanted: Callable[[], bool], seconds: float = 10) -> None:
+        until = time.monotonic() + seconds
+        while not wanted():
+            assert time.monotonic() < until
+            await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    await made.following.stop()
+
+
+async def test_a_segment_that_another_server_removed_meanwhile_is_looked_for_again(place: Place) -> None:
+    place.store.put(segment_key(PREFIX, 0), b"0123456789")
+    put_state(place.store)
+    place.store.raises = [KeyMissing(segment_key(PREFIX, 0))]
+    assert (await place.ended()).log.size == 10
+
+
+async def test_a_record_that_makes_no_sense_ends_nothing_for_ever(place: Place) -> None:
+    place.store.put(segment_key(PREFIX, 0), b"0123456789")
+    place.store.put(record_key(PREFIX), b'{"size": "many"')
+    put_state(place.store)
+    with pytest.raises(asyncio.TimeoutError):
+        await place.ended(1.0)
+    assert "this is no log record" in place.following.trouble(REF)
+    place.store.delete(record_key(PREFIX))
+    assert (await place.ended()).log_complete
+
+
+@pytest.mark.parametrize("data", [b'{"size": Infinity}', b"[" * 100_000, b"7", b"\xff"])
+async def test_whatever_is_no_record_is_told_as_such(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"this is no log record"):
+        LogRecord.from_json(data)
+
+
+async def test_what_nobody_thought_of_is_told_and_tried_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.2)
+    put_state(place.store)
+    place.store.raises = [ZeroDivisionError("never seen before")]
+    assert (await place.ended()).log.size == 10
+    assert "Reading what tj-abc-2 left broke" in caplog.text and "never seen before" in caplog.text
+
+
+_ = (json, StoreError, a_state)
