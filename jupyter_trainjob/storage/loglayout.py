@@ -150,5 +150,11 @@ def measured(found: list[tuple[int, int]], told: LogRecord) -> LogRecord:
     if gap is not None:
         gap = (gap[0], min((start for start, _ in found if start >= gap[1]), default=gap[1]))
     holes = holes_between(found, told.size)
-    missing = sum(end - start for start, end in holes) - (gap[1] - gap[0] if gap else 0)
+    swallowed = gap or (0, 0)
+    missing = sum(end - start - _common((start, end), swallowed) for start, end in holes)
     return LogRecord(told.size, told.complete, gap, missing, holes, told.truncated)
+
+
+def _common(one: Hole, other: Hole) -> int:
+    """How many bytes lie in both."""
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]))

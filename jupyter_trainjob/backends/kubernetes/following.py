@@ -17,9 +17,8 @@ from functools import partial
 from typing import Any
 
 from ...storage.base import KeyMissing, ObjectStore, StoreError
-from ...storage.loglayout import LogRecord
 from ..base import AttemptRef
-from .harvest import Harvest, forget, gather, read_state
+from .harvest import Harvest, forget, gather, prune, read_state, unread
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +31,8 @@ WANTED_SECONDS = 20.0
 AT_ONCE = 8
 PATIENCE_SECONDS = 900.0
 """So long the store may be away when an attempt has ended, before it ends without what it left there."""
+PRUNE_BYTES = 64 * 2**20
+"""What a cap leaves out is removed when it has grown by so much: a flood must not fill the store while the job runs."""
 AGAIN_SECONDS = 10.0
 """After a harvest that broke for a reason that nobody thought of."""
 _NOT_NOW = (StoreError, KeyMissing, ValueError)
@@ -48,6 +49,7 @@ class _Known:
     harvest: Harvest | None = None
     harvesting: asyncio.Task[None] | None = None
     harvest_after: float = 0.0
+    pruned: int = 0
     poked: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = ""
 
@@ -153,6 +155,7 @@ class Following:
         else:
             known.trouble = ""
             self._take(ref, known, state)
+            await self._prune(ref, known)
         finally:
             known.reading = None
 
@@ -162,6 +165,18 @@ class Following:
             self._changed(ref)
         else:
             known.interval = min(SLOWEST_SECONDS, known.interval * 1.5)
+
+    async def _prune(self, ref: AttemptRef, known: _Known) -> None:
+        gaps = [known.state.get(name, {}).get("gap") for name in ("log", "metrics")]
+        reached = sum(gap[1] for gap in gaps if gap)
+        if reached - known.pruned < PRUNE_BYTES:
+            return
+        try:
+            await self._in_thread(prune, self._store, ref, known.state)
+        except _NOT_NOW as error:  # the harvest does it again
+            log.info("What the cap of %s left out stays in the store for now: %s", ref.name, error)
+        else:
+            known.pruned = reached
 
     async def _harvest(self, ref: AttemptRef, known: _Known, over: Callable[[], tuple[bool, str]]) -> None:
         until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
@@ -177,7 +192,7 @@ class Following:
             except _NOT_NOW as error:
                 self._note(ref, known, error)
                 if time.monotonic() > until:
-                    known.harvest = Harvest(known.state, LogRecord(truncated=True))
+                    known.harvest = unread(known.state, termination)
                     break
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(known.poked.wait(), pause)

@@ -70,12 +70,7 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "") -> Harves
     when the sidecar can say no more.
     """
     prefix = attempt_prefix(ref.uid, ref.attempt)
-    state = read_state(store, ref)
-    if state.get("state") != "ended" and termination:
-        last = parsed(termination.encode("utf-8", "replace"))
-        claims = {**state.get("claims", {}), **last.get("claims", {})}
-        state = {**state, **{key: last[key] for key in ("log", "metrics", "main", "failed") if last.get(key)}}
-        state["claims"] = claims
+    state = merged(read_state(store, ref), termination)
     log = _join(store, prefix, state.get("log", {}))
     _join(store, f"{prefix}metrics/", state.get("metrics", {}), only_if_any=True)
     store.delete(prefix + SOURCE)
@@ -106,6 +101,31 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "") -> Harves
     )
 
 
+def merged(state: dict[str, Any], termination: str) -> dict[str, Any]:
+    """``state`` with the sidecar's termination message, which counts where its last state is not in the store."""
+    if state.get("state") == "ended" or not termination:
+        return state
+    last = parsed(termination.encode("utf-8", "replace"))
+    told = {key: last[key] for key in ("log", "metrics", "main", "failed") if last.get(key)}
+    return {**state, **told, "claims": {**state.get("claims", {}), **last.get("claims", {})}}
+
+
+def unread(state: dict[str, Any], termination: str) -> Harvest:
+    """What is known of an ended attempt where the store could not be read for too long."""
+    state = merged(state, termination)
+    told = state.get("log", {})
+    log = LogRecord(told.get("size", 0), gap=told.get("gap"), missing=told.get("missing", 0), truncated=True)
+    return Harvest(state, log)
+
+
+def prune(store: ObjectStore, ref: AttemptRef, state: dict[str, Any]) -> None:
+    """Remove what the caps of log and metrics have left out so far. Blocks. Raises ``StoreError``."""
+    prefix = attempt_prefix(ref.uid, ref.attempt)
+    for name, below in (("log", prefix), ("metrics", f"{prefix}metrics/")):
+        if gap := state.get(name, {}).get("gap"):
+            _prune(store, below, gap)
+
+
 def forget(store: ObjectStore, ref: AttemptRef) -> None:
     """Remove what was only for the harvest, once the end is recorded. Blocks. Raises ``StoreError``."""
     prefix = attempt_prefix(ref.uid, ref.attempt)
@@ -120,15 +140,16 @@ def _join(store: ObjectStore, prefix: str, told: dict[str, Any], *, only_if_any:
         return join_segments(store, prefix, known)  # what an earlier try did not remove
     if only_if_any and not told.get("size") and not segments(store, prefix, limit=1):
         return LogRecord()
-    if not told.get("complete"):
-        found = as_found(store, prefix)
-        found.size = max(found.size, int(told.get("size", 0)))
-        return join_segments(store, prefix, found)
-    gap = told.get("gap")
-    closed = known or LogRecord()
-    closed.size, closed.gap, closed.truncated = int(told["size"]), gap, False
+    gap = told.get("gap") or (known.gap if known is not None else None)
     if gap is not None:
         _prune(store, prefix, gap)
+    if not told.get("complete"):
+        found = as_found(store, prefix)
+        if not found.complete:
+            found.size, found.gap = max(found.size, int(told.get("size", 0))), gap
+        return join_segments(store, prefix, found)
+    closed = known or LogRecord()
+    closed.size, closed.gap, closed.truncated = int(told["size"]), told.get("gap"), False
     return join_segments(store, prefix, closed)
 
 

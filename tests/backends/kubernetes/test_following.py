@@ -105,3 +105,28 @@ async def test_what_nobody_thought_of_is_told_and_tried_again(
 
 
 _ = (json, StoreError, a_state)
+
+
+async def test_a_store_that_stays_away_at_the_end_leaves_the_sidecars_last_words(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
+    put_state(place.store, state="running", claims={"progress": {"cellsDone": 1, "cells": 2}})
+    place.store.raises = [StoreError("the store is away")] * 100
+    log = {"size": 90, "complete": True, "gap": [10, 30], "missing": 7}
+    place.words = json.dumps({"protocol": 1, "log": log, "claims": {"end": {"outcome": "ok"}}, "delivered": False})
+    found = await place.ended()
+    assert found.state["claims"]["end"]["outcome"] == "ok" and found.state["claims"]["progress"]["cells"] == 2
+    assert (found.log.size, found.log.gap, found.log.missing) == (90, (10, 30), 7) and not found.log_complete
+
+
+async def test_a_flood_does_not_fill_the_store_while_the_job_runs(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PRUNE_BYTES", 25)
+    for start in (0, 10, 20, 30, 40):
+        place.store.put(segment_key(PREFIX, start), b"x" * 10)
+    put_state(place.store, state="running", log={"size": 50, "complete": False, "gap": [10, 40], "missing": 0})
+    place.following.want(REF)
+    await place.until(lambda: not place.store.exists(segment_key(PREFIX, 30)))
+    assert [place.store.exists(segment_key(PREFIX, start)) for start in (0, 10, 20, 40)] == [True, False, False, True]

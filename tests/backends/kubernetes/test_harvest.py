@@ -11,7 +11,7 @@ import pytest
 from jupyter_trainjob.backends.base import AttemptRef
 from jupyter_trainjob.backends.kubernetes.harvest import forget, gather, parsed, read_state
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.storage.loglayout import segment_key
+from jupyter_trainjob.storage.loglayout import LogRecord, measured, record_key, segment_key
 from jupyter_trainjob.storage.logs import LogReader
 
 REF = AttemptRef("abc", 2)
@@ -91,6 +91,24 @@ def test_a_sidecar_that_was_killed_leaves_what_is_in_the_store(store: Filesystem
     assert found.files == [{"path": "deep/b.bin", "size": 3}] and (found.files_total, found.files_bytes) == (1, 3)
     assert [(item["type"], item["status"]) for item in found.conditions] == [("OutputsComplete", "False")]
     assert not found.notebook
+
+
+@pytest.mark.parametrize("where", ["state", "record"])
+def test_a_capped_log_of_a_killed_sidecar_misses_what_it_misses(store: FilesystemStore, where: str) -> None:
+    for start in (0, 10, 20, 40):
+        store.put(segment_key(PREFIX, start), b"x" * 10)
+    told = {"size": 50, "complete": False, "gap": [10, 30], "missing": 10}
+    put_state(store, state="running", log=told if where == "state" else {**told, "gap": None})
+    if where == "record":
+        store.put(record_key(PREFIX), LogRecord(50, gap=(10, 30)).to_json())
+    found = gather(store, REF)
+    assert (found.log.size, found.log.gap, found.log.missing) == (50, (10, 40), 0)
+    assert store.stat(f"{PREFIX}log.bytes").size == 20 and not found.log_complete
+
+
+def test_a_gap_that_is_not_pruned_yet_makes_nothing_less_than_whole() -> None:
+    stored = [(0, 10), (10, 10), (25, 10), (40, 10)]
+    assert measured(stored, LogRecord(55, gap=(10, 30))).missing == 5
 
 
 def test_last_words_count_where_the_last_state_is_not_in_the_store(store: FilesystemStore) -> None:
