@@ -25,7 +25,7 @@ from ..base import (
 from . import capacity, delivery, evidence, objects, report
 from .connect import MERGE_PATCH, Access, Connection, Refused, Reply
 from .errands import Errands
-from .following import Following
+from .following import Following, Last
 from .handover import Handover
 from .settings import KubernetesSettings
 from .watch import Object, Watch, trimmed
@@ -190,7 +190,7 @@ class KubernetesBackend(Backend):
         sight = self._sight(job, known)
         self._help(ref, known, sight)
         following.want(ref)
-        harvest = following.harvest(ref, lambda: self._is_over(ref)) if sight.state == "ended" else None
+        harvest = following.harvest(ref, lambda: self._last(ref)) if sight.state == "ended" else None
         trouble = following.trouble(ref)
         return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
 
@@ -333,12 +333,12 @@ class KubernetesBackend(Backend):
             job, known.pod, known.events, now=datetime.now(timezone.utc), startup_seconds=self._settings.startup_seconds
         )
 
-    def _is_over(self, ref: AttemptRef) -> tuple[bool, str]:
+    def _last(self, ref: AttemptRef) -> Last:
         job, known = self._jobs.objects.get(ref.name), self._known.get(ref)
         if job is None or known is None:
-            return True, ""
+            return Last(True)
         sight = self._sight(job, known)
-        return sight.sidecar_over, sight.termination
+        return Last(sight.sidecar_over, sight.termination, sight.begun)
 
     def _help(self, ref: AttemptRef, known: _Attempt, sight: evidence.Sight) -> None:
         """What an attempt that does not get on needs: a look at its events, an end."""

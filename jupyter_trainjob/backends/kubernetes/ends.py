@@ -61,6 +61,13 @@ def exit_told_by_job(job: Object) -> int | None:
     return int(match["code"]) if match and match["name"] == MAIN else None
 
 
+def has_begun(job: Object, pod: Object | None) -> bool:
+    """Whether the main container of an ended attempt may have run. A Job that failed had a pod, seen or not."""
+    if pod is None:
+        return bool(_failure(job) or true(job, "Complete"))
+    return _has_run(pod) and part(container(pod, MAIN), "terminated").get("reason") not in _CANT_START
+
+
 def lost_node(pod: Object) -> str:
     """What to say of a node that does not answer while it runs the pod; empty where it does."""
     found = conditions(pod)

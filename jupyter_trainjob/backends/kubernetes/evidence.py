@@ -57,6 +57,8 @@ class Sight:
     started: datetime | None = None
     ended: datetime | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    begun: bool = True
+    """False: it ended, and its main container never ran."""
     sidecar_over: bool = False
     """Whether the sidecar can say no more."""
     stuck: bool = False
@@ -178,6 +180,7 @@ def _ended(sight: Sight, told: _Told) -> Sight:
         started=time(main.get("startedAt")),
         ended=time(at) or time(failed.get("lastTransitionTime")),
         evidence=facts,
+        begun=ends.has_begun(told.job, pod),
         sidecar_over=over or never_began,
         conditions=_node_condition(pod) if not over else [],
     )

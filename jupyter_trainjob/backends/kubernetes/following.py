@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...storage.base import KeyMissing, ObjectStore, StoreError
 from ..base import AttemptRef
@@ -37,6 +37,17 @@ AGAIN_SECONDS = 10.0
 """After a harvest that broke for a reason that nobody thought of."""
 _NOT_NOW = (StoreError, KeyMissing, ValueError)
 """Away, changed by another server meanwhile, or not what it should be: a further try may find it well."""
+
+
+class Last(NamedTuple):
+    """What the cluster tells of the end of an attempt."""
+
+    over: bool
+    """Whether its sidecar can say no more."""
+    termination: str = ""
+    """The sidecar's termination message."""
+    begun: bool = True
+    """Whether its code ever ran."""
 
 
 @dataclass
@@ -102,11 +113,8 @@ class Following:
             known.poked.set()
             known.interval, known.next = FIRST_SECONDS, min(known.next, time.monotonic() + FIRST_SECONDS / 4)
 
-    def harvest(self, ref: AttemptRef, over: Callable[[], tuple[bool, str]]) -> Harvest | None:
-        """What the ended ``ref`` left, or None while that is being read; ``changed`` tells when it is there.
-
-        ``over`` tells whether its sidecar can say no more, and its termination message.
-        """
+    def harvest(self, ref: AttemptRef, over: Callable[[], Last]) -> Harvest | None:
+        """What the ended ``ref`` left, or None while that is being read; ``changed`` tells when it is there."""
         known = self._known.setdefault(ref, _Known())
         if known.harvest is None and known.harvesting is None and known.harvest_after <= time.monotonic():
             name = f"harvest-{ref.name}"
@@ -178,21 +186,22 @@ class Following:
         else:
             known.pruned = reached
 
-    async def _harvest(self, ref: AttemptRef, known: _Known, over: Callable[[], tuple[bool, str]]) -> None:
+    async def _harvest(self, ref: AttemptRef, known: _Known, over: Callable[[], Last]) -> None:
         until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
         while True:
             known.poked.clear()
-            is_over, termination = over()
+            last = over()
             try:
                 known.state = await self._in_thread(read_state, self._store, ref) or known.state
-                if known.state.get("state") == "ended" or is_over:
-                    known.harvest = await self._in_thread(gather, self._store, ref, termination)
+                if known.state.get("state") == "ended" or last.over:
+                    reap = partial(gather, begun=last.begun)
+                    known.harvest = await self._in_thread(reap, self._store, ref, last.termination)
                     known.trouble = ""
                     break
             except _NOT_NOW as error:
                 self._note(ref, known, error)
                 if time.monotonic() > until:
-                    known.harvest = unread(known.state, termination)
+                    known.harvest = unread(known.state, last.termination)
                     break
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(known.poked.wait(), pause)

@@ -63,14 +63,18 @@ def parsed(data: bytes) -> dict[str, Any]:
     return checked(found) if isinstance(found, dict) else {}
 
 
-def gather(store: ObjectStore, ref: AttemptRef, termination: str = "") -> Harvest:
+def gather(store: ObjectStore, ref: AttemptRef, termination: str = "", *, begun: bool = True) -> Harvest:
     """Join, prune, list. Doing it again is harmless. Blocks, as long as the log takes. Raises ``StoreError``.
 
     ``termination``: the sidecar's termination message, which counts where its last state is not in the store. Only
-    when the sidecar can say no more.
+    when the sidecar can say no more. ``begun``: whether the code ever ran, as the cluster tells; where it did not and
+    nothing was shipped, nothing is missing.
     """
     prefix = attempt_prefix(ref.uid, ref.attempt)
     state = merged(read_state(store, ref), termination)
+    if not (begun or state or segments(store, prefix, limit=1)):
+        store.delete(prefix + SOURCE)
+        return Harvest({}, join_segments(store, prefix, record(store, prefix) or LogRecord()))
     log = _join(store, prefix, state.get("log", {}))
     _join(store, f"{prefix}metrics/", state.get("metrics", {}), only_if_any=True)
     store.delete(prefix + SOURCE)

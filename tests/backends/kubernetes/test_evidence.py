@@ -875,6 +875,17 @@ def test_the_sidecar_may_go_on_when_the_code_has_ended() -> None:
     assert gone.sidecar_over and gone.termination == "{}"
 
 
+def test_code_that_never_ran_is_told_from_code_that_did() -> None:
+    cancelled = job(annotations={CANCELLED: "no"}, suspend=True)
+    assert not look(cancelled, None).begun
+    assert not look(cancelled, pod("Pending", main=waiting("ContainerCreating"), deleted=True)).begun
+    assert not look(job(), pod("Failed", main=ended(128, "StartError", started="1970-01-01T00:00:00Z"))).begun
+    assert look(job(), pod("Failed", main=ended(1))).begun
+    assert look(job(), pod(main=RUNNING, deleted=True)).begun
+    failed = "Container main for pod trainjob/tj-x-1-abcde failed with exit code 3 matching FailJob rule at index 1"
+    assert look(job(condition("Failed", reason="PodFailurePolicy", message=failed)), None).begun
+
+
 def test_what_is_not_there_is_gone() -> None:
     assert look(None, None).state == "gone"
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from jupyter_trainjob.backends.base import AttemptRef
 from jupyter_trainjob.backends.kubernetes import following as module
-from jupyter_trainjob.backends.kubernetes.following import Following
+from jupyter_trainjob.backends.kubernetes.following import Following, Last
 from jupyter_trainjob.backends.kubernetes.harvest import Harvest
 from jupyter_trainjob.storage.base import KeyMissing, StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
@@ -44,14 +44,14 @@ class Place:
         self.store.raises = []
         self.changed = asyncio.Event()
         self.following = Following(self.store, self._changed, "test")
-        self.words = ""
+        self.last = Last(True)
 
     def _changed(self, ref: AttemptRef) -> None:
         self.changed.set()
 
     async def ended(self, seconds: float = 10) -> Harvest:
         until = time.monotonic() + seconds
-        while (found := self.following.harvest(REF, lambda: (True, self.words))) is None:
+        while (found := self.following.harvest(REF, lambda: self.last)) is None:
             await asyncio.wait_for(self.changed.wait(), until - time.monotonic())
             self.changed.clear()
         return found
@@ -114,7 +114,8 @@ async def test_a_store_that_stays_away_at_the_end_leaves_the_sidecars_last_words
     put_state(place.store, state="running", claims={"progress": {"cellsDone": 1, "cells": 2}})
     place.store.raises = [StoreError("the store is away")] * 100
     log = {"size": 90, "complete": True, "gap": [10, 30], "missing": 7}
-    place.words = json.dumps({"protocol": 1, "log": log, "claims": {"end": {"outcome": "ok"}}, "delivered": False})
+    words = json.dumps({"protocol": 1, "log": log, "claims": {"end": {"outcome": "ok"}}, "delivered": False})
+    place.last = Last(True, words)
     found = await place.ended()
     assert found.state["claims"]["end"]["outcome"] == "ok" and found.state["claims"]["progress"]["cells"] == 2
     assert (found.log.size, found.log.gap, found.log.missing) == (90, (10, 30), 7) and not found.log_complete
@@ -130,3 +131,12 @@ async def test_a_flood_does_not_fill_the_store_while_the_job_runs(
     place.following.want(REF)
     await place.until(lambda: not place.store.exists(segment_key(PREFIX, 30)))
     assert [place.store.exists(segment_key(PREFIX, start)) for start in (0, 10, 20, 40)] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_only_an_attempt_whose_code_ran_can_have_lost_anything(place: Place, begun: bool) -> None:
+    place.last = Last(True, "", begun)
+    found = await place.ended()
+    assert (found.state, found.log.size, found.log_complete) == ({}, 0, not begun)
+    assert [item["type"] for item in found.conditions] == (["OutputsComplete"] if begun else [])
+    assert place.store.exists(record_key(PREFIX)), "whoever reads the log is told that no more will come"
