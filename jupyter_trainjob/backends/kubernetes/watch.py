@@ -128,6 +128,8 @@ class Watch:
         """Take in the answer to a write of ours: the watch tells of it only later."""
         meta = found.get("metadata", {})
         name = meta.get("name", "")
+        if name not in self.objects and _number(meta.get("resourceVersion")) <= _number(self._version):
+            return  # the watch has told of it already, and that it is gone
         if self._is_newer(found):
             self._put[name] = time.monotonic()
             self._set(name, self._trim(found))

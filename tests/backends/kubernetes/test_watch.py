@@ -224,6 +224,16 @@ async def test_our_own_writes_are_known_at_once_and_are_not_undone_by_older_news
 
 
 @pytest.mark.asyncio
+async def test_an_answer_that_comes_after_the_news_of_the_end_makes_no_ghost(seen: Seen) -> None:
+    await started(seen)
+    made = await seen.make("one")
+    await seen.remove("one")
+    await seen.until(lambda: [what for what, _ in seen.told] == ["added", "gone"])
+    seen.watch.put(made)
+    assert seen.names() == [] and len(seen.told) == 2
+
+
+@pytest.mark.asyncio
 async def test_what_we_removed_stays_away_whatever_is_still_told_of_it(seen: Seen) -> None:
     made = await seen.make("one")
     await started(seen)
