@@ -49,7 +49,7 @@ def cause(job: Object, pod: Object | None, *, cancelled: bool) -> Cause | None:
     found = _of_container(pod) or _of_pod(pod) or _of_deadline(job, pod, cancelled)
     if found is not None or cancelled:
         return found
-    return _by_hand(job, pod)
+    return _by_hand(job, pod) or _unknown(pod)
 
 
 def exit_told_by_job(job: Object) -> int | None:
@@ -118,6 +118,17 @@ def _of_pod(pod: Object) -> Cause | None:
         return Cause("Unschedulable", f"The node {_node(pod)} had no room for it any more: {text or reason}")
     if reason and reason != "DeadlineExceeded" and not part(container(pod, MAIN), "terminated"):
         return Cause("Unschedulable", f"The node {_node(pod)} did not take it: {reason}. {text}".strip())
+    return None
+
+
+def _unknown(pod: Object) -> Cause | None:
+    """A container that the node lost track of: its exit status is made up."""
+    told = part(container(pod, MAIN), "terminated")
+    text = short(told.get("message"))
+    if told.get("reason") == "Unknown":
+        return Cause("HostRestarted", f"The node {_node(pod)} was restarted while it ran. {text}".strip())
+    if told.get("reason") == "ContainerStatusUnknown":
+        return Cause("NodeLost", f"The node {_node(pod)} does not know any more what became of it. {text}".strip())
     return None
 
 

@@ -43,7 +43,7 @@ NEARLY = 0.95
 _OUTCOMES = ("ok", "error", "kernelDied", "interrupted")
 _MAINS = {"TimeLimit", "OutOfMemory", "ProcessLimit", "DiskLimit", "FileSizeLimit", "OpenFilesLimit"}
 _BEFORE_THE_CODE = {"StartupTimeout", "BackendError", "StorageError"}
-_FROM_OUTSIDE = {"DeletedExternally", "Evicted", "NodeLost", "Preempted"}
+_FROM_OUTSIDE = {"DeletedExternally", "Evicted", "HostRestarted", "NodeLost", "Preempted"}
 """What ends code with a signal, so that the runner says ``interrupted`` and nothing else."""
 _ENOSPC = "[Errno 28]"
 
@@ -157,7 +157,7 @@ def _ended(sight: Sight, told: _Told) -> Sight:
     main = part(container(pod, MAIN), "terminated")
     code = main.get("exitCode") if main else ends.exit_told_by_job(told.job)
     facts: dict[str, Any] = {"exitCode": code, "signal": None}
-    if isinstance(code, int) and code > 128:  # a signal, as containers tell it
+    if isinstance(code, int) and 128 < code <= 192:  # a signal, as containers tell it
         facts = {"exitCode": None, "signal": code - 128}
     if told.cancelled is not None:
         facts["cancelled"] = told.cancelled

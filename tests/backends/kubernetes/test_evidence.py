@@ -627,6 +627,24 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         'The image registry.example.org/course/lab:2026 can\'t start our runner: exec: "python3": executable file not',
     ),
     (
+        "its node was restarted, and makes its exit status up",
+        job(FAILED),
+        pod("Failed", main=ended(255, "Unknown"), sidecar=ended(255, "Unknown")),
+        {"usage": {"peakMemoryBytes": 2**40}},
+        Phase.FAILED,
+        Reason.HOST_RESTARTED,
+        "The node node1 was restarted while it ran.",
+    ),
+    (
+        "its node lost track of it",
+        job(FAILED),
+        pod("Failed", main=ended(137, "ContainerStatusUnknown", "The container could not be located"), sidecar=RUNNING),
+        {"usage": {"peakMemoryBytes": 2**40}},
+        Phase.FAILED,
+        Reason.NODE_LOST,
+        "The node node1 does not know any more what became of it. The container could not be located",
+    ),
+    (
         "its pod was deleted by hand",
         job(FAILED),
         pod("Failed", main=ended(143, at=T3), sidecar=ended(0), meta=deletion(T2), deleted=True),
@@ -873,6 +891,14 @@ def test_the_sidecar_may_go_on_when_the_code_has_ended() -> None:
     assert (shipping.state, shipping.sidecar_over, shipping.ended) == ("ended", False, at(T2))
     gone = look(job(), pod(main=ended(0), sidecar=ended(3, message="{}")))
     assert gone.sidecar_over and gone.termination == "{}"
+
+
+@pytest.mark.parametrize(
+    ("code", "facts"), [(128, (128, None)), (139, (None, 11)), (193, (193, None)), (255, (255, None))]
+)
+def test_only_what_can_be_a_signal_is_taken_for_one(code: int, facts: tuple[int | None, int | None]) -> None:
+    found = look(job(FAILED), pod("Failed", main=ended(code), sidecar=ended(0))).evidence
+    assert (found["exitCode"], found["signal"]) == facts
 
 
 def test_code_that_never_ran_is_told_from_code_that_did() -> None:
