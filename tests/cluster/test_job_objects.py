@@ -50,7 +50,7 @@ def settings(cluster: Cluster, namespace: str) -> KubernetesSettings:
         pull_policy=cluster.pull_policy,  # type: ignore[arg-type]
         dns_policy="Default",
         sidecar=Sidecar(cpu="20m", memory="64Mi"),
-        termination_seconds=30,
+        termination_seconds=45,
     )
 
 

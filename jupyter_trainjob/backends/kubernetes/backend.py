@@ -62,12 +62,7 @@ class KubernetesBackend(Backend):
     def __init__(self, *, name: str, settings: KubernetesSettings) -> None:
         self.name = name
         self._settings = settings
-        first, last = settings.user_ids
-        self._terms = delivery.Terms(
-            name,
-            end_seconds=float(max(5, settings.termination_seconds - 20)),
-            own_user=last > first or settings.host_users is False,
-        )
+        self._terms = delivery.terms(name, settings)
         self._known: dict[AttemptRef, _Attempt] = {}
         self._errands = Errands(lambda ref: self._changed(ref), name)
         self._orphans: set[AttemptRef] = set()

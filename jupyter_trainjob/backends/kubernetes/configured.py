@@ -34,7 +34,8 @@ class KubernetesBackendSettings(Configurable):
         help="Image by language: {'python': 'registry.example.org/trainjob/python:1.0', 'r': …, 'scala': …}.",
     ).tag(config=True)
     allowed_images = List(
-        Unicode(), help="Patterns of further images that jobs may choose, such as registry.example.org/course/*."
+        Unicode(),
+        help="Patterns of further images that jobs may choose, such as registry.example.org/course/ (all below it).",
     ).tag(config=True)
     digests = Dict(value_trait=Unicode(), key_trait=Unicode(), help="Image → sha256:…: jobs run exactly this one.").tag(
         config=True
@@ -78,12 +79,14 @@ class KubernetesBackendSettings(Configurable):
         key_trait=Unicode(),
         help="What the container that fetches and ships may use: {'cpu', 'cpu_limit', 'memory', 'buffer'}.",
     ).tag(config=True)
-    startup_seconds = Integer(600, min=1, help="How long a job may take until its code begins.").tag(config=True)
+    startup_seconds = Integer(
+        600, min=10, help="How long a job may take to be placed, then for its inputs, then until its code begins."
+    ).tag(config=True)
     termination_seconds = Integer(
-        90, min=1, help="How long a pod that is told to end may take: ten seconds for the code, the rest to ship."
+        90, min=45, help="How long a pod that is told to end may take: 30 seconds for the code, the rest to ship."
     ).tag(config=True)
     ttl_seconds = Integer(
-        24 * 3600, min=1, help="How long the cluster keeps a finished job that nobody of ours came for."
+        24 * 3600, min=60, help="How long the cluster keeps a finished job that nobody of ours came for."
     ).tag(config=True)
     unreachable_seconds = Integer(300, min=0, help="How long a job waits for a node that does not answer.").tag(
         config=True
@@ -93,11 +96,8 @@ class KubernetesBackendSettings(Configurable):
         ["trainjob-deny-all", "trainjob-store"],
         help="NetworkPolicies that must be there: without them jobs reach what the cluster reaches.",
     ).tag(config=True)
-    store_endpoint = Unicode(
-        "", help="URL of the object store as pods see it. Default: as ObjectStoreSettings says."
-    ).tag(config=True)
     store_ca_file = Unicode(
-        "", help="PEM file of the authority by which pods know that store. Default: those that images trust."
+        "", help="PEM file of the authority by which pods know the object store. Default: those that images trust."
     ).tag(config=True)
 
     def make(self, name: str, options: dict[str, Any]) -> Backend:

@@ -28,6 +28,7 @@ from ..orders import (
     optional_bytes,
     time_limit,
 )
+from .settings import KubernetesSettings
 
 PROTOCOL = 1
 SIGNED_SECONDS = 4 * 3600
@@ -60,11 +61,23 @@ class Terms:
 
     backend: str
     startup_seconds: float = 120.0
+    """How long inputs may take, and then the code until it begins."""
     end_seconds: float = 75.0
     """How long the sidecar may go on shipping when the code has ended."""
     own_user: bool = False
     """Whether each attempt has a user id of its own, so that RLIMIT_NPROC counts this job's processes only."""
     signed_seconds: int = SIGNED_SECONDS
+
+
+def terms(backend: str, settings: KubernetesSettings) -> Terms:
+    """What follows from an operator's ``settings``."""
+    first, last = settings.user_ids
+    return Terms(
+        backend,
+        startup_seconds=float(settings.startup_seconds),
+        end_seconds=float(settings.end_seconds),
+        own_user=last > first or settings.host_users is False,
+    )
 
 
 def orders(request: AttemptRequest, store: ObjectStore, terms: Terms, disk_bytes: int) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURES},
             # Backstops: the limit is held in the pod, and we delete the Job when its result is in.
-            "activeDeadlineSeconds": limit + settings.startup_seconds + settings.termination_seconds,
+            "activeDeadlineSeconds": settings.deadline_seconds(limit),
             "ttlSecondsAfterFinished": settings.ttl_seconds,
             "template": {
                 "metadata": {"labels": found, "annotations": {**annotations, _KEEP_ON_NODE: "false"}},
@@ -258,7 +258,8 @@ def _security(ref: AttemptRef, settings: KubernetesSettings) -> Manifest:
         "runAsNonRoot": True,
         "runAsUser": user,
         "runAsGroup": user,
-        "fsGroup": user,
+        # One for all ids: volumes that jobs share must not change hands with each attempt.
+        "fsGroup": settings.user_ids[0],
         # A course's volume of a million files must not be walked through at each start.
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
-from urllib.parse import urlsplit
 
 from ...resources.images import ImageError, pattern_problem, read_image
 from ...resources.names import is_domain, is_name, label_key_error, label_value_error
@@ -17,6 +16,10 @@ LANGUAGES = ("python", "r", "scala")
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 Scratch = Literal["memory", "disk"]
 DnsPolicy = Literal["ClusterFirst", "Default", "None"]
+
+
+CLOSING_SECONDS = 30
+"""For the code to end when it is told to, and for all to be told of it."""
 
 
 class SettingsError(ValueError):
@@ -91,9 +94,9 @@ class KubernetesSettings:
     sidecar: Sidecar = field(default_factory=Sidecar)
 
     startup_seconds: int = 600
-    """How long an attempt may take until its code begins: to be placed, pull its image, bring its inputs."""
+    """How long an attempt may take to be placed and pull its image, then to bring its inputs, then to begin."""
     termination_seconds: int = 90
-    """The pod's grace: ten seconds are the job's, the rest is for what is still to be shipped."""
+    """The pod's grace: thirty seconds are the code's, the rest is for what is still to be shipped."""
     ttl_seconds: int = 24 * 3600
     """How long the cluster keeps a finished Job that nobody of ours came for."""
     unreachable_seconds: int = 300
@@ -101,10 +104,8 @@ class KubernetesSettings:
 
     network_policies: tuple[str, ...] = ("trainjob-deny-all", "trainjob-store")
     """The NetworkPolicies that must be there: without them jobs reach whatever the cluster reaches."""
-    store_endpoint: str = ""
-    """URL of the object store as pods see it; empty: as the server does."""
     store_ca: str = ""
-    """Certificates (PEM) by which pods know that store, where the image's own are not enough."""
+    """Certificates (PEM) by which pods know the object store, where the image's own are not enough."""
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -120,6 +121,19 @@ class KubernetesSettings:
     def helper_image(self) -> str:
         """The image of the sidecar."""
         return self.sidecar_image or self.images.get("python", "")
+
+    @property
+    def end_seconds(self) -> int:
+        """How long the sidecar may ship when the code has ended; what is left of the grace is the code's own end."""
+        return self.termination_seconds - CLOSING_SECONDS
+
+    def deadline_seconds(self, limit: int) -> int:
+        """After so long the cluster ends an attempt of the time limit ``limit``: later than all who end it better.
+
+        Before the limit runs, the pod may take its time to be placed, the sidecar the same for inputs and the code for
+        its begin; behind it come the pod's grace and ours.
+        """
+        return limit + 3 * self.startup_seconds + self.termination_seconds + CLOSING_SECONDS
 
     def pinned(self, image: str) -> str:
         """``image`` by its digest where that is known."""
@@ -215,7 +229,7 @@ def _quantities(settings: KubernetesSettings) -> Iterator[str]:
 def _seconds(settings: KubernetesSettings) -> Iterator[str]:
     for name, least in (
         ("startup_seconds", 10),
-        ("termination_seconds", 30),
+        ("termination_seconds", 45),
         ("ttl_seconds", 60),
         ("unreachable_seconds", 0),
     ):
@@ -236,7 +250,3 @@ def _places(settings: KubernetesSettings) -> Iterator[str]:
         yield f"package {settings.package!r} does not lie below home, {settings.home!r}"
     if not settings.injected_python:
         yield "injected_python is empty; write python3, or a path"
-    if settings.store_endpoint:
-        split = urlsplit(settings.store_endpoint)
-        if split.scheme not in ("http", "https") or not split.hostname or split.username is not None:
-            yield f"store_endpoint {settings.store_endpoint!r} is no URL such as https://minio.example.org:9000"

@@ -72,7 +72,7 @@ class Case:
             dns_policy="Default",
             sidecar=Sidecar(cpu="20m", cpu_limit="500m", memory="64Mi"),
             reserve="32Mi",
-            termination_seconds=30,
+            termination_seconds=45,
         )
         self.spec: dict[str, Any] = {"resources": {"cpu": "100m", "memory": "128Mi", "disk": "64Mi", "shm": "16Mi"}}
         self.main, self.side = SLEEP, WAIT

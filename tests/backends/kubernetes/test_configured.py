@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from traitlets.config import Config
 
 from jupyter_trainjob.backends.kubernetes.configured import KubernetesBackendSettings
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, Sidecar
+from jupyter_trainjob.resources.images import pattern_problem
 
 IMAGES = {"python": "registry.example.org/trainjob/python:1.0"}
 INSIDE_IMAGES = {"home", "python", "package", "injected_python"}
@@ -41,6 +43,22 @@ def test_what_is_written_of_one_backend_goes_over_what_is_written_of_all(tmp_pat
     assert (made.namespace, made.scratch, made.images) == ("one", "disk", IMAGES)
     assert made.tolerations[0].key == "gpu" and made.sidecar == Sidecar(memory="256Mi")
     assert made.store_ca == "a certificate"
+
+
+def test_the_examples_of_the_help_can_be_written() -> None:
+    told = KubernetesBackendSettings().traits()["allowed_images"].help
+    (example,) = re.findall(r"registry\S+", told)
+    assert pattern_problem(example) == ""
+    assert KubernetesBackendSettings(images=IMAGES, allowed_images=[example]).settings().allowed_images == (example,)
+
+
+@pytest.mark.parametrize("name", ["startup_seconds", "termination_seconds", "ttl_seconds", "unreachable_seconds"])
+def test_what_a_trait_takes_the_settings_take(name: str) -> None:
+    least = KubernetesBackendSettings().traits()[name].min
+    made = KubernetesBackendSettings(images=IMAGES, **{name: least}).settings()
+    assert getattr(made, name) == least
+    with pytest.raises(ValueError, match=name):
+        KubernetesSettings(images=IMAGES, **{name: least - 1})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from jupyter_trainjob.backends.base import BackendError
 from jupyter_trainjob.backends.kubernetes import delivery
+from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from tests.backends.place import a_request
+
+from .attempts import IMAGES
 
 TERMS = delivery.Terms("cluster")
 DISK = 100 * 2**20
@@ -57,6 +61,15 @@ def test_a_cell_is_told_whole(store: SigningFilesystem) -> None:
 def test_processes_are_counted_where_the_attempt_has_a_user_of_its_own(store: SigningFilesystem) -> None:
     told = delivery.orders(a_request("abc", "1"), store, delivery.Terms("cluster", own_user=True), DISK)
     assert told["job"]["rlimits"]["nproc"] == 32
+
+
+def test_whoever_ends_an_attempt_better_than_the_cluster_comes_before_it() -> None:
+    settings = KubernetesSettings(images=IMAGES, startup_seconds=700, termination_seconds=100)
+    terms = delivery.terms("cluster", settings)
+    assert (terms.startup_seconds, terms.end_seconds, terms.own_user) == (700, 70, False)
+    slowest = settings.startup_seconds + 2 * terms.startup_seconds + 60 + settings.termination_seconds
+    assert settings.deadline_seconds(60) == slowest + 30
+    assert delivery.terms("cluster", replace(settings, user_ids=(5, 9))).own_user
 
 
 def test_every_input_is_signed_once_and_nothing_else(store: SigningFilesystem) -> None:

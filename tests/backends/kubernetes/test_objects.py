@@ -163,7 +163,7 @@ def test_the_job_pays_for_its_memory_and_the_sidecar_for_none_of_it(
 
 def test_the_backstops_stand_behind_the_limit() -> None:
     job = objects.job(request(time_limit_seconds=300), SETTINGS)["spec"]
-    assert job["activeDeadlineSeconds"] == 300 + 600 + 90
+    assert job["activeDeadlineSeconds"] == 300 + 3 * 600 + 90 + 30
     assert job["ttlSecondsAfterFinished"] == 24 * 3600
     assert job["backoffLimit"] == 0 and job["podReplacementPolicy"] == "Failed"
     assert job["template"]["spec"]["restartPolicy"] == "Never"
@@ -222,7 +222,8 @@ def test_a_range_of_user_ids_gives_each_attempt_the_same_one_again() -> None:
     ids = {objects.user_id(AttemptRef(UID, number), setup) for number in range(1, 40)}
     assert len(ids) > 30 and all(100_000 <= one <= 165_535 for one in ids)
     found = pod_of(request(), setup)["securityContext"]
-    assert found["runAsUser"] == found["fsGroup"] == objects.user_id(request().ref, setup)
+    assert found["fsGroup"] == setup.user_ids[0], "volumes that jobs share do not change hands"
+    assert found["runAsUser"] == objects.user_id(request().ref, setup)
 
 
 # Images

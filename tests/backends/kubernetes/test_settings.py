@@ -44,12 +44,11 @@ def test_an_image_is_pinned_where_its_digest_is_known() -> None:
         ({"reserve": "lots"}, "reserve: 'lots' is no quantity"),
         ({"reserve": "1Mi"}, "reserve 1Mi is too little; write at least 32Mi"),
         ({"sidecar": Sidecar(cpu="1", cpu_limit="500m")}, "sidecar.cpu 1 is more than sidecar.cpu_limit 500m"),
-        ({"termination_seconds": 5}, "termination_seconds 5 is too little; write at least 30"),
+        ({"termination_seconds": 5}, "termination_seconds 5 is too little; write at least 45"),
         ({"user_ids": (0, 5)}, "no range of user ids above 0"),
         ({"package": "/usr/lib/x"}, "does not lie below home, '/opt/trainjob'"),
         ({"injected_python": ""}, "injected_python is empty"),
         ({"package": "site"}, "package 'site' is no absolute path"),
-        ({"store_endpoint": "minio:9000"}, "no URL such as https://minio.example.org:9000"),
     ],
 )
 def test_what_can_not_work_is_told(changes: dict[str, Any], says: str) -> None:
