@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -20,10 +22,14 @@ from .given import KUBECONFIG, GivenCluster
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what is missing before the first test: from nothing it takes longer than a test may."""
+    """Build what is missing before the first test: from nothing it takes longer than a test may.
+
+    Where that fails, it fails again in :func:`cluster`, for those tests that need one.
+    """
     wanted = any(item.get_closest_marker("cluster") for item in session.items)
     if wanted and KUBECONFIG not in os.environ and not session.config.option.collectonly and why_not() is None:
-        programs()
+        with contextlib.suppress(subprocess.CalledProcessError, OSError):
+            programs()
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .cluster import ClusterError, ObjectStoreAddress
+from .cluster import Cluster, ClusterError, ObjectStoreAddress
 
 KUBECONFIG, STORE, IMAGE = "TRAINJOB_TEST_KUBECONFIG", "TRAINJOB_TEST_S3", "TRAINJOB_TEST_IMAGE"
+
+OWN = {"api_url", "bin", "cgroup", "images", "listeners", "state"}
+"""What :class:`Cluster` has from its start."""
 
 
 class GivenCluster:
@@ -46,6 +49,6 @@ class GivenCluster:
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=documents)
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):
-            raise AttributeError(name)
+        if name.startswith("_") or not (hasattr(Cluster, name) or name in OWN):
+            raise AttributeError(f"a cluster of the tests has no {name!r}", name=name, obj=self)
         pytest.skip(f"{name} is only to be had on the tests' own cluster, and {KUBECONFIG} names another")
