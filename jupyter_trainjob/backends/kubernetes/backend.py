@@ -23,7 +23,7 @@ from ..base import (
     Observation,
 )
 from . import capacity, delivery, evidence, objects, report
-from .connect import MERGE_PATCH, Access, Connection, Refused, Reply
+from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
 from .errands import Errands
 from .following import Following, Last
 from .handover import Handover
@@ -38,6 +38,8 @@ EVENTS_SECONDS = 10.0
 """What holds up a pod is asked for at most this often, and only while something does."""
 RENEW_SECONDS = 60.0
 """Between two looks at whose credentials are to be renewed."""
+ORPHANS_SECONDS = 60.0
+"""Between two tries to find Secrets without a Job, where the first failed."""
 KILL_SECONDS = 1
 ISOLATION = "namespaces+cgroups"
 KERNELS = {
@@ -108,9 +110,11 @@ class KubernetesBackend(Backend):
                 raise error
         if self._jobs.failure is None and not silent:
             await self._check_namespace()
-            await self._find_orphans()
+            if await self._find_orphans():
+                return
         else:
             log.warning("backend %s: %s", self.name, self._jobs.failure or "the cluster has not answered yet")
+        self._tasks.append(asyncio.create_task(self._find_orphans_later(), name=f"backend-{self.name}-orphans"))
 
     async def _check_namespace(self) -> None:
         name = self._settings.namespace
@@ -123,12 +127,22 @@ class KubernetesBackend(Backend):
                     permanent=True,
                 )
 
-    async def _find_orphans(self) -> None:
-        """Secrets whose Job was never made, because a server died between the two."""
+    async def _find_orphans(self) -> bool:
+        """Secrets whose Job was never made, because a server died between the two. False: not to be told now."""
         try:
-            self._orphans = {ref for ref in await self._secrets.all() if ref.name not in self._jobs.objects}
+            self._orphans |= {ref for ref in await self._secrets.all() if ref.name not in self._jobs.objects}
         except BackendError as error:
             log.info("backend %s: Secrets without a Job can't be looked for: %s", self.name, error)
+            return False
+        return True
+
+    async def _find_orphans_later(self) -> None:
+        """As soon as the Jobs are known: without them every Secret is one without a Job."""
+        await self._jobs.complete.wait()
+        while True:
+            if await self._find_orphans():
+                return
+            await asyncio.sleep(ORPHANS_SECONDS)
 
     async def stop(self) -> None:
         """Stop looking. Attempts go on."""
@@ -157,11 +171,14 @@ class KubernetesBackend(Backend):
         except StoreError as error:
             raise BackendError(f"The object store can't be used: {error}") from error
         job = objects.job(request, settings, orders_digest=hashlib.sha256(files[delivery.ORDERS]).hexdigest())
+        self._orphans.add(ref)  # until there is a Job with which it goes
         await self._secrets.put(request, files)
         reply = await self._api.request("POST", self._path("jobs"), body=job)
         if reply.code == 404:
             raise BackendError(f"The cluster has no namespace {settings.namespace!r}.")
-        if reply.code == 409:
+        if reply.code == 409 and not reply.taken:
+            raise conflict(reply, f"make the Job {ref.name}")
+        if reply.taken:
             reply = await self._api.request("GET", self._path("jobs", ref.name))
             if not reply.ok or objects.ref_of(reply.body) != ref:
                 raise BackendError(
@@ -361,6 +378,8 @@ class KubernetesBackend(Backend):
     async def _patch(self, path: str, patch: Object) -> Object | None:
         """The object as it is now; None where there is none."""
         reply = await self._api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+        if reply.code == 409:
+            raise conflict(reply, f"change {path.rpartition('/')[2]}")
         return reply.body if reply.ok else None
 
     async def _renew_all(self) -> None:

@@ -65,6 +65,11 @@ class Reply:
         """Whether it was done."""
         return 200 <= self.code < 300
 
+    @property
+    def taken(self) -> bool:
+        """Whether what was to be made is there already; any other 409 is a conflict that passes."""
+        return self.code == 409 and self.body.get("reason") == "AlreadyExists"
+
 
 class Refused(BackendError):
     """The server answered, and not with what was wanted. ``status`` is HTTP's; ``after`` as in :class:`Reply`."""
@@ -107,10 +112,7 @@ class Connection:
     async def close(self) -> None:
         """Close all connections."""
         for client in (*self._old, self._client):
-            session = client.rest_client.pool_manager
-            if session is not None and session.connector is not None:
-                await session.connector.close(abort_ssl=True)  # no farewells: the loop may end before they are said
-            await client.close()
+            await _close(client)
 
     async def request(
         self,
@@ -220,15 +222,28 @@ class Connection:
         async with self._reloading:
             if time.monotonic() - self._loaded < RELOAD_SECONDS:
                 return
-            # Those of before end with the connection: closing them now would cut requests that are under way.
-            self._old.append(self._client)
-            self._client = await _load(self._access)
-            self._loaded = time.monotonic()
+            try:
+                new = await _load(self._access)
+            except BackendError as error:
+                error.permanent = False  # they worked once: whoever exchanges them is not done
+                raise
+            # That of before ends one exchange later: closing it now would cut requests that are under way.
+            ended, self._old = self._old, [self._client]
+            self._client, self._loaded = new, time.monotonic()
+            for client in ended:
+                await _close(client)
 
 
 def back_off(tries: int, *, longest: float = LONGEST_PAUSE_SECONDS) -> float:
     """Seconds to wait after the ``tries``-th failure in a row: growing, and never the same for two servers."""
     return min(longest, 0.1 * 2.0 ** min(tries, 20)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+async def _close(client: Any) -> None:
+    session = client.rest_client.pool_manager
+    if session is not None and session.connector is not None:
+        await session.connector.close(abort_ssl=True)  # no farewells: the loop may end before they are said
+    await client.close()
 
 
 async def _load(access: Access) -> Any:
@@ -342,6 +357,11 @@ def _judged(reply: Reply, address: str) -> Reply:
     if reply.code == 410:
         raise Expired(_message(reply))
     raise refusal(reply, address)
+
+
+def conflict(reply: Reply, what: str) -> BackendError:
+    """A 409 that passes: others write at the same time."""
+    return BackendError(f"The cluster could not {what} just now, and is asked again: {_message(reply)}.")
 
 
 def refusal(reply: Reply, address: str) -> Refused:

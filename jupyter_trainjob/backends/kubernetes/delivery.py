@@ -2,7 +2,7 @@
 
 A pod holds no key of the store. It may read exactly the objects that its job names, and put objects below its own
 prefix; both by signatures that end soon and are renewed at half their life. Names in ``credentials["gets"]`` are the
-store's keys, so whoever renews them needs nothing but the old credentials.
+store's keys, so whoever renews them needs nothing but the orders.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ...resources.names import attempt_prefix
 from ...resources.trainjob import CellSource, FolderSource, ScriptSource, VariablesInput
 from ...storage.base import ObjectStore
-from ..base import AttemptRef, AttemptRequest, BackendError
+from ..base import AttemptRequest, BackendError
 from ..orders import (
     RUNNER_GRACE_SECONDS,
     VARIABLE_SUFFIXES,
@@ -128,17 +128,16 @@ def credentials(store: SigningStore, prefix: str, keys: list[str], most_bytes: i
     }
 
 
-def renewed(old: dict[str, Any], store: SigningStore, prefix: str, seconds: int) -> dict[str, Any]:
-    """The same, signed anew. Blocks."""
-    return credentials(store, prefix, list(old.get("gets", {})), int(old["post"]["maxBytes"]), seconds)
+def renewed(told: dict[str, Any], store: SigningStore, terms: Terms) -> dict[str, Any]:
+    """``credentials.json`` that orders need, signed now. Blocks."""
+    limits = told["limits"]
+    most = min(MOST_BYTES, max(limits["diskBytes"], limits["logBytes"], LEAST_BYTES))
+    return credentials(store, told["prefix"], keys_of(told), most, terms.signed_seconds)
 
 
 def files(told: dict[str, Any], store: SigningStore, terms: Terms) -> dict[str, bytes]:
     """What lies in the Secret. Blocks."""
-    limits = told["limits"]
-    most = min(MOST_BYTES, max(limits["diskBytes"], limits["logBytes"], LEAST_BYTES))
-    signed = credentials(store, told["prefix"], keys_of(told), most, terms.signed_seconds)
-    return {ORDERS: to_json(told), CREDENTIALS: to_json(signed)}
+    return {ORDERS: to_json(told), CREDENTIALS: to_json(renewed(told, store, terms))}
 
 
 def signing(store: ObjectStore, backend: str) -> SigningStore:
@@ -151,11 +150,6 @@ def signing(store: ObjectStore, backend: str) -> SigningStore:
         remedy="Configure a store that pods can reach: ObjectStoreSettings.url = 's3+https://…' (MinIO, for example).",
         permanent=True,
     )
-
-
-def prefix_of(ref: AttemptRef) -> str:
-    """Below which its pod may put."""
-    return attempt_prefix(ref.uid, ref.attempt)
 
 
 def due(created: float, signed: float | None, seconds: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import time
@@ -12,8 +13,8 @@ from dataclasses import dataclass, field
 from ...storage.base import ObjectStore
 from ..base import AttemptRef, AttemptRequest, BackendError
 from . import delivery, objects, volumes
-from .connect import MERGE_PATCH, METADATA_ONLY, Connection
-from .reading import Object, meta
+from .connect import MERGE_PATCH, METADATA_ONLY, Connection, conflict
+from .reading import Object, annotation, meta
 from .reading import time as read_time
 from .settings import KubernetesSettings
 
@@ -51,8 +52,10 @@ class Handover:
         reply = await self.api.request("POST", self._path(), body=secret)
         if reply.code == 404:
             raise BackendError(f"The cluster has no namespace {self.settings.namespace!r}.")
-        if reply.code == 409:
-            await self._patch(ref, {"data": secret["data"]})
+        if reply.code == 409 and not reply.taken:
+            raise conflict(reply, f"make the Secret {ref.name}")
+        if reply.taken and not await self._patch(ref, {"data": secret["data"]}):
+            raise BackendError(f"The Secret {ref.name} of an earlier try was just being removed; it is made again.")
         self._signed[ref] = time.time()
 
     async def give(self, ref: AttemptRef, job: Object) -> None:
@@ -77,13 +80,20 @@ class Handover:
         return delivery.due(began, self._signed.get(ref), self.terms.signed_seconds) <= time.time()
 
     async def renew(self, ref: AttemptRef, job: Object) -> None:
-        """Sign its credentials anew. Raises :class:`BackendError` and ``StoreError``."""
+        """Sign its credentials anew. Raises :class:`BackendError` and ``StoreError``.
+
+        Others may write into the Secret: nothing is signed but for orders that the Job was made with.
+        """
         reply = await self.api.request("GET", self._path(ref.name))
         if not reply.ok:
             raise BackendError(f"the Secret {ref.name} is gone")
-        old = json.loads(base64.b64decode(reply.body["data"][delivery.CREDENTIALS]))
-        prefix, seconds = delivery.prefix_of(ref), self.terms.signed_seconds
-        new = await asyncio.to_thread(delivery.renewed, old, self.signing, prefix, seconds)
+        told = base64.b64decode((reply.body.get("data") or {}).get(delivery.ORDERS, ""))
+        if hashlib.sha256(told).hexdigest() != annotation(job, objects.ORDERS):
+            raise BackendError(
+                f"The orders in the Secret {ref.name} are not those that its Job was made with: somebody changed them. "
+                "Its credentials are not renewed."
+            )
+        new = await asyncio.to_thread(delivery.renewed, json.loads(told), self.signing, self.terms)
         data = {delivery.CREDENTIALS: base64.b64encode(delivery.to_json(new)).decode("ascii")}
         if await self._patch(ref, {**_ownership(job), "data": data}):
             self._owned.add(ref)
@@ -98,6 +108,8 @@ class Handover:
 
     async def _patch(self, ref: AttemptRef, patch: Object) -> bool:
         reply = await self.api.request("PATCH", self._path(ref.name), body=patch, content_type=MERGE_PATCH)
+        if reply.code == 409:
+            raise conflict(reply, f"change the Secret {ref.name}")
         return reply.ok
 
     def _path(self, name: str = "") -> str:

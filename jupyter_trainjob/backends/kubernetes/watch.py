@@ -82,8 +82,8 @@ class Watch:
         self.failure: BackendError | None = None
         self.first_word = asyncio.Event()
         """Set by the first list, and by the first failure."""
-        self.synced = False
-        """Whether :attr:`objects` was ever complete. It is current while :meth:`trouble` is empty."""
+        self.complete = asyncio.Event()
+        """Set by the first list. :attr:`objects` are current while :meth:`trouble` is empty."""
         self._connection, self._path = connection, path
         self._selector, self._trim, self._changed = selector, trim, changed
         self._version = ""
@@ -104,6 +104,11 @@ class Watch:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+
+    @property
+    def synced(self) -> bool:
+        """Whether :attr:`objects` was ever complete."""
+        return self.complete.is_set()
 
     @property
     def away_seconds(self) -> float:
@@ -203,7 +208,7 @@ class Watch:
         for name, item in found.items():
             self._see(name, item)
         self._dropped.clear()
-        self.synced = True
+        self.complete.set()
         self._word()
 
     async def _follow(self) -> int:

@@ -123,6 +123,30 @@ async def test_a_token_that_is_not_known_is_told_and_read_anew(apiserver: ApiSer
 
 
 @pytest.mark.asyncio
+async def test_credentials_that_are_half_written_are_read_another_time(apiserver: ApiServer, tmp_path: Path) -> None:
+    text = Path(apiserver.kubeconfig("admin")).read_text()
+    config = json.loads(text)
+    config["users"][0]["user"] = {"token": "wrong"}
+    path = tmp_path / "config"
+    path.write_text(json.dumps(config))
+    api = await Connection.open(Access(str(path)))
+    try:
+        path.write_text("{")
+        api._loaded = 0.0
+        with pytest.raises(BackendError, match=r"can't be used") as told:
+            await api.request("GET", CONFIGMAPS)
+        assert not told.value.permanent and api._old == []
+        path.write_text(text)
+        for _ in range(3):
+            api._loaded = 0.0
+            await api._reload()
+            assert len(api._old) == 1, "one is kept for what is under way"
+            assert (await api.request("GET", CONFIGMAPS)).ok
+    finally:
+        await api.close()
+
+
+@pytest.mark.asyncio
 async def test_a_foreign_certificate_is_told_at_once(apiserver: ApiServer, tmp_path: Path) -> None:
     config = json.loads(Path(apiserver.kubeconfig("admin")).read_text())
     cluster = config["clusters"][0]["cluster"]

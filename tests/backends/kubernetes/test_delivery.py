@@ -137,7 +137,7 @@ def test_credentials_are_renewed_for_the_same_objects_without_the_request(store:
     inputs = [{"type": "upload", "digest": blob(store, b"x"), "path": "a"}]
     told = delivery.orders(a_request("abc", "1", inputs=inputs), store, TERMS, DISK)
     old = json.loads(delivery.files(told, store, TERMS)["credentials.json"])
-    new = delivery.renewed(old, store, "jobs/abc/1/", 60)
+    new = delivery.renewed(told, store, delivery.Terms("cluster", signed_seconds=60))
     assert new["gets"].keys() == old["gets"].keys() and new["post"]["maxBytes"] == old["post"]["maxBytes"]
     assert new["post"]["for"] == 60 and old["post"]["for"] == delivery.SIGNED_SECONDS
 
