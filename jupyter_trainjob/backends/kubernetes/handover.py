@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
-from ...storage.base import ObjectStore
+from ...storage.base import ObjectStore, StoreError
 from ..base import AttemptRef, AttemptRequest, BackendError
 from . import delivery, objects, volumes
 from .connect import MERGE_PATCH, METADATA_ONLY, Connection, conflict
@@ -18,6 +18,8 @@ from .reading import Object, annotation, meta
 from .reading import time as read_time
 from .settings import KubernetesSettings
 
+STORE_SECONDS = 10.0
+"""So long a start waits for the store's word."""
 AUTHORITIES = "ca.crt"
 log = logging.getLogger(__name__)
 
@@ -32,14 +34,40 @@ class Handover:
     terms: delivery.Terms
     _signed: dict[AttemptRef, float] = field(default_factory=dict)
     """When, for those that this server signed."""
+    _trusted: bool = False
     _owned: set[AttemptRef] = field(default_factory=set)
     """Those that the cluster is known to remove with their Job."""
 
     def __post_init__(self) -> None:
         self.signing = delivery.signing(self.store, self.terms.backend)
 
+    async def trust_store(self) -> None:
+        """Try once whether what the store lets one pod do is good for that pod's prefix only.
+
+        Raises :class:`BackendError`, for good, where it is not, and ``StoreError`` where that can't be told now.
+        """
+        if self._trusted:
+            return
+        if self.store.describe().get("type") == "s3" and not await asyncio.to_thread(_keeps_prefixes, self.store):
+            raise BackendError(
+                f"The backend {self.terms.backend!r} can't use this object store: what it signs for one job is good "
+                "for others too, so code in one pod could overwrite what other jobs stored.",
+                remedy="Use a store that keeps to the prefix of a POST policy, such as MinIO.",
+                permanent=True,
+            )
+        self._trusted = True
+
+    async def trust_store_soon(self) -> None:
+        """The same at the start of a server; a store that is away is tried before the first job."""
+        try:
+            await asyncio.wait_for(self.trust_store(), STORE_SECONDS)
+        except (StoreError, asyncio.TimeoutError) as error:
+            why = str(error) or "it does not answer"
+            log.warning("backend %s: the object store will be tried before the first job: %s", self.terms.backend, why)
+
     async def prepare(self, request: AttemptRequest) -> dict[str, bytes]:
         """What lies in the Secret. Raises :class:`BackendError` and ``StoreError``."""
+        await self.trust_store()
         disk = volumes.sizes(request.job, self.settings).work
         told = await asyncio.to_thread(delivery.orders, request, self.store, self.terms, disk)
         files = await asyncio.to_thread(delivery.files, told, self.signing, self.terms)
@@ -114,6 +142,13 @@ class Handover:
 
     def _path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.settings.namespace}/secrets" + (f"/{name}" if name else "")
+
+
+def _keeps_prefixes(store: ObjectStore) -> bool:
+    from ...storage.s3 import S3Store  # here: only with such a store what it needs is installed
+    from ...storage.s3setup import keeps_prefixes
+
+    return not isinstance(store, S3Store) or keeps_prefixes(store)
 
 
 def _ownership(job: Object) -> Object:
