@@ -22,13 +22,13 @@ from ..base import (
     NodeCapacity,
     Observation,
 )
-from . import capacity, delivery, evidence, objects, report
+from . import capacity, delivery, evidence, kept, objects, report
 from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
 from .errands import Errands
 from .following import Following, Last
 from .handover import Handover
 from .settings import KubernetesSettings
-from .watch import Object, Watch, trimmed
+from .watch import Object, Watch
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class _Attempt:
     """What is remembered of one attempt beside its Job: nothing that a new server could not find out again."""
 
     pod: Object | None = None
+    tombstone: Object | None = None
+    """The Job, where somebody deleted it."""
     events: list[Object] = field(default_factory=list)
     asked: float = 0.0
 
@@ -68,6 +70,8 @@ class KubernetesBackend(Backend):
         self._known: dict[AttemptRef, _Attempt] = {}
         self._errands = Errands(lambda ref: self._changed(ref), name)
         self._orphans: set[AttemptRef] = set()
+        self._removed: set[AttemptRef] = set()
+        """Deleted by us, while their pods are still ending."""
         self._connection: Connection | None = None
         self._following: Following | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,13 +90,14 @@ class KubernetesBackend(Backend):
         self._connection = await Connection.open(Access(settings.kubeconfig, settings.context))
         self._secrets = Handover(self._connection, store, settings, self._terms)
         self._following = Following(store, changed, self.name)
-        self._jobs = self._watch("/apis/batch/v1", "jobs", "Jobs", _slim_job, self._job_changed)
-        self._pods = self._watch("/api/v1", "pods", "Pods", _slim_pod, self._pod_changed)
-        self._quotas = self._watch("/api/v1", "resourcequotas", "Quotas", _slim_quota)
-        self._nodes = Watch(self._connection, "/api/v1/nodes", what="Nodes", trim=_slim_node)
+        self._jobs = self._watch("/apis/batch/v1", "jobs", "Jobs", kept.job, self._job_changed)
+        self._pods = self._watch("/api/v1", "pods", "Pods", kept.pod, self._pod_changed)
+        self._quotas = self._watch("/api/v1", "resourcequotas", "Quotas", kept.quota)
+        self._nodes = Watch(self._connection, "/api/v1/nodes", what="Nodes", trim=kept.node)
         for watch in self._watches:
             watch.start()
         try:
+            await self._secrets.trust_store_soon()
             await self._look_around()
         except BaseException:
             await self.stop()
@@ -171,6 +176,7 @@ class KubernetesBackend(Backend):
         except StoreError as error:
             raise BackendError(f"The object store can't be used: {error}") from error
         job = objects.job(request, settings, orders_digest=hashlib.sha256(files[delivery.ORDERS]).hexdigest())
+        self._removed.discard(ref)
         self._orphans.add(ref)  # until there is a Job with which it goes
         await self._secrets.put(request, files)
         reply = await self._api.request("POST", self._path("jobs"), body=job)
@@ -195,9 +201,13 @@ class KubernetesBackend(Backend):
         jobs, following = self._need(self._jobs), self._follower
         job = jobs.objects.get(ref.name)
         if job is None:
-            if not jobs.synced:
-                raise BackendError(jobs.trouble() or f"The cluster has not told yet what it has of {ref.name}.")
-            return Observation(ref, "gone")
+            if not (jobs.synced and self._pods.synced):
+                raise BackendError(
+                    jobs.trouble() or self._pods.trouble() or f"The cluster has not told yet what it has of {ref.name}."
+                )
+            job = self._buried(ref)
+        if job is None:
+            return await self._left(ref)
         known = self._known.setdefault(ref, _Attempt())
         sight = self._sight(job, known)
         self._help(ref, known, sight)
@@ -205,6 +215,18 @@ class KubernetesBackend(Backend):
         harvest = following.harvest(ref, lambda: self._last(ref)) if sight.state == "ended" else None
         trouble = following.trouble(ref)
         return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
+
+    async def _left(self, ref: AttemptRef) -> Observation:
+        """Of an attempt without Job and pod: what the store still has, if nobody came for it yet."""
+        following = self._follower
+        try:
+            state = await following.left(ref)
+        except StoreError as error:
+            raise BackendError(f"What {ref.name} left can't be read now: {error}") from error
+        if not state:
+            return Observation(ref, "gone")
+        harvest = following.harvest(ref, lambda: Last(True))
+        return report.observation(ref, {}, evidence.left(state), state, harvest, ISOLATION, following.trouble(ref))
 
     async def cancel(self, ref: AttemptRef, message: str) -> None:
         """Note it at the Job, then delete the pod with its own grace: the code is interrupted, outputs are shipped."""
@@ -231,16 +253,18 @@ class KubernetesBackend(Backend):
     async def delete(self, ref: AttemptRef) -> None:
         """The Job and with it its pods, which are killed; the Secret goes with the Job."""
         known = self._known.get(ref)
-        job = self._need(self._jobs).objects.get(ref.name)
         pod = known.pod if known is not None else None
-        if pod is not None and not pod.get("deleted") and not _is_done(pod):
+        dying = pod is not None and bool(pod["metadata"].get("deletionTimestamp"))
+        if pod is not None and not pod.get("deleted") and not dying and not kept.is_done(pod):
             await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
         reply = await self._remove("jobs", ref.name, propagationPolicy="Background")
         await self._secrets.remove(ref, with_job=reply.ok)
         self._known.pop(ref, None)
+        if pod is not None and not pod.get("deleted"):
+            self._removed.add(ref)
         self._orphans.discard(ref)
         self._jobs.drop(ref.name)
-        await self._follower.drop(ref, clean=job is not None)
+        await self._follower.drop(ref, clean=True)
 
     async def attempts(self) -> list[AttemptRef]:
         """By the labels of the Jobs, and of the Secrets that never got one."""
@@ -322,7 +346,10 @@ class KubernetesBackend(Backend):
         ref = objects.ref_of(new or old or {})
         if ref is None:
             return
-        if new is None:
+        known = self._known.get(ref)
+        if new is None and known is not None and known.pod is not None:
+            known.tombstone = kept.tombstone(old, datetime.now(timezone.utc))
+        elif new is None:
             self._known.pop(ref, None)
         self._changed(ref)
 
@@ -332,10 +359,15 @@ class KubernetesBackend(Backend):
         ref = objects.ref_of(pod or {})
         if pod is None or ref is None:
             return
+        if ref in self._removed:  # its pod takes its grace
+            if new is None:
+                self._removed.discard(ref)
+            return
         known = self._known.setdefault(ref, _Attempt())
-        if known.pod is None or _is_later(pod, known.pod):
+        if known.pod is None or kept.is_later(pod, known.pod):
             known.pod = pod if new is not None else {**pod, "deleted": True}
-        if new is None and ref.name not in self._jobs.objects and self._jobs.synced:
+        abandoned = new is None and ref.name not in self._jobs.objects and self._jobs.synced
+        if abandoned and not self._follower.wanted(ref):
             self._known.pop(ref, None)
         self._follower.poke(ref)
         self._changed(ref)
@@ -345,8 +377,17 @@ class KubernetesBackend(Backend):
             job, known.pod, known.events, now=datetime.now(timezone.utc), startup_seconds=self._settings.startup_seconds
         )
 
+    def _buried(self, ref: AttemptRef) -> Object | None:
+        """In the place of a Job that somebody deleted, as long as its pod is known."""
+        known = self._known.get(ref)
+        if known is None or known.pod is None:
+            return None
+        if known.tombstone is None:  # deleted before this server looked
+            known.tombstone = kept.tombstone(None, datetime.now(timezone.utc))
+        return known.tombstone
+
     def _last(self, ref: AttemptRef) -> Last:
-        job, known = self._jobs.objects.get(ref.name), self._known.get(ref)
+        job, known = self._jobs.objects.get(ref.name) or self._buried(ref), self._known.get(ref)
         if job is None or known is None:
             return Last(True)
         sight = self._sight(job, known)
@@ -402,29 +443,3 @@ class KubernetesBackend(Backend):
 
 def _is_final(error: BackendError) -> bool:
     return isinstance(error, Refused) and error.status in (401, 403)
-
-
-def _is_done(pod: Object) -> bool:
-    return pod["status"].get("phase") in ("Succeeded", "Failed")
-
-
-def _is_later(pod: Object, other: Object) -> bool:
-    """Whether ``pod`` tells more than ``other``: it is the same, or a later one of the same Job."""
-    mine, its = pod["metadata"], other["metadata"]
-    return bool(mine.get("uid") == its.get("uid") or mine["creationTimestamp"] >= its["creationTimestamp"])
-
-
-def _slim_job(found: Object) -> Object:
-    return trimmed(found, "suspend", "activeDeadlineSeconds", "backoffLimit")
-
-
-def _slim_pod(found: Object) -> Object:
-    return trimmed(found, "nodeName", "terminationGracePeriodSeconds")
-
-
-def _slim_quota(found: Object) -> Object:
-    return trimmed(found, "hard", "scopes", "scopeSelector")
-
-
-def _slim_node(found: Object) -> Object:
-    return trimmed(found, "taints", "unschedulable")

@@ -100,6 +100,18 @@ def look(
     return _starting(sight, told, now, startup_seconds)
 
 
+def left(state: Mapping[str, Any]) -> Sight:
+    """What the sidecar's last word is worth where the cluster has forgotten the attempt: it is all there is."""
+    main, end = _below(state, "main"), _end(_below(state, "claims"))
+    facts: dict[str, Any] = {"exitCode": main.get("exitCode"), "signal": main.get("signal")}
+    if end is not None and main:
+        facts = {"exitCode": 0, "signal": None}
+    if not main or main.get("terminated"):
+        facts["limit"] = "DeletedExternally"
+        facts["message"] = "Its Job was deleted in the cluster, and not by our hand, before its end was seen."
+    return Sight("ended", ended=time(main.get("at")), evidence=facts, sidecar_over=True)
+
+
 def settle(sight: Sight, told: Mapping[str, Any] | None, bounds: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """``Observation.evidence`` of an ended attempt. ``told``: the sidecar's ``state.json``, checked; None where it left
     none. ``bounds``: what the attempt may use, where the Job does not bear it.

@@ -122,6 +122,19 @@ class Following:
             known.harvesting.add_done_callback(partial(self._harvested, ref, known))
         return known.harvest
 
+    async def left(self, ref: AttemptRef) -> dict[str, Any]:
+        """The last word of an attempt that the cluster has forgotten; empty where it is not in the store.
+
+        Raises ``StoreError``.
+        """
+        known = self._known.get(ref)
+        if known is not None and (known.harvest is not None or known.harvesting is not None):
+            return known.state
+        state: dict[str, Any] = await self._in_thread(read_state, self._store, ref)
+        if state:
+            self._known.setdefault(ref, _Known()).state = state
+        return state
+
     async def drop(self, ref: AttemptRef, *, clean: bool) -> None:
         """Forget all about it; ``clean``: remove what was only for the harvest too."""
         known = self._known.pop(ref, None)

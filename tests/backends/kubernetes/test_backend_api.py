@@ -14,26 +14,33 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError
+from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError, Observation
+from jupyter_trainjob.backends.kubernetes import handover as module
 from jupyter_trainjob.backends.kubernetes.backend import KubernetesBackend
 from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
+from jupyter_trainjob.storage.loglayout import segment_key
 from tests.backends.place import a_request
+from tests.storage.servers import S3Server, minio, own_minio, versitygw  # noqa: F401
 
 from .apiserver import ApiServer, Fault, Proxy
 from .attempts import IMAGES
 from .test_delivery import SigningFilesystem
+from .test_harvest import a_state
 
 pytestmark = pytest.mark.asyncio
 
-SECRETS, JOBS, PODS = "/api/v1/namespaces/default/secrets", "/apis/batch/v1/namespaces/default/jobs", "/pods"
+SECRETS, PODS = "/api/v1/namespaces/default/secrets", "/api/v1/namespaces/default/pods"
+JOBS = "/apis/batch/v1/namespaces/default/jobs"
+T0 = "2026-11-22T10:00:00Z"
 
 
 class Place:
     """A backend of an installation of its own; :meth:`again` is the next server of it."""
 
     def __init__(self, apiserver: ApiServer, proxy: Proxy, folder: Path) -> None:
-        self.proxy, self.store = proxy, SigningFilesystem(folder)
+        self.proxy = proxy
+        self.store: Any = SigningFilesystem(folder)
         config = apiserver.kubeconfig("admin", proxy.url)
         self.settings = KubernetesSettings(
             namespace="default", kubeconfig=config, images=IMAGES, installation=uuid.uuid4().hex
@@ -114,6 +121,133 @@ async def test_a_secret_without_a_job_is_found_when_the_cluster_answers_late(pla
     await place.until(found)
     await backend.delete(request.ref)
     assert (await place.secret(request.ref))["reason"] == "NotFound"
+
+
+async def a_pod(place: Place, ref: AttemptRef, **status: Any) -> str:
+    """What the Job's controller and a kubelet would make; it stays until :func:`bury`."""
+    job, api = place.backend._jobs.objects[ref.name], place.backend._api
+    name = f"{ref.name}-pod"
+    main = {"name": "main", "image": "none"}
+    body = {
+        "metadata": {"name": name, "labels": job["metadata"]["labels"], "finalizers": ["example.org/kubelet"]},
+        "spec": {"containers": [main], "restartPolicy": "Never", "nodeName": "node1"},
+    }
+    assert (await api.request("POST", PODS, body=body)).ok
+    told = {**main, "imageID": "", "ready": True, "restartCount": 0, "state": {"running": {"startedAt": T0}}}
+    patch = {"status": {"phase": "Running", "containerStatuses": [told], **status}}
+    reply = await api.request("PATCH", f"{PODS}/{name}/status", body=patch, content_type=MERGE_PATCH)
+    assert reply.ok, reply
+    return name
+
+
+async def bury(place: Place, name: str) -> None:
+    patch = {"metadata": {"finalizers": None}}
+    api = place.backend._api
+    await api.request("DELETE", f"{PODS}/{name}", body={"gracePeriodSeconds": 0})
+    await api.request("PATCH", f"{PODS}/{name}", body=patch, content_type=MERGE_PATCH)
+
+
+def ship(place: Place, ref: AttemptRef, **more: Any) -> None:
+    prefix = f"jobs/{ref.uid}/{ref.attempt}/"
+    place.store.put(segment_key(prefix, 0), b"0123456789")
+    place.store.put(f"{prefix}state.json", json.dumps(a_state(**more)).encode())
+
+
+MAIN = {"exitCode": 0, "signal": None, "limit": "", "terminated": False, "at": "2026-11-22T10:01:00Z"}
+
+
+async def observed(place: Place, ref: AttemptRef, *states: str) -> Observation:
+    found: list[Observation] = []
+
+    async def seen() -> bool:
+        found.append(await place.backend.observe(ref))
+        return found[-1].state in states
+
+    await place.until(seen)
+    return found[-1]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_job_deleted_by_hand_is_harvested_when_its_pod_has_ended(place: Place, restarted: bool) -> None:
+    request = a_job()
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    ship(place, request.ref, state="running")
+    await observed(place, request.ref, "running")
+    await place.backend._api.request("DELETE", f"{JOBS}/{request.ref.name}", body={"propagationPolicy": "Background"})
+    if restarted:
+        await place.again()
+    await asyncio.sleep(0.5)
+    assert (await observed(place, request.ref, "running", "gone", "ended")).state == "running"
+    ship(place, request.ref, main={**MAIN, "terminated": True}, claims={"end": {"outcome": "interrupted"}})
+    await bury(place, pod)
+    seen = await observed(place, request.ref, "ended", "gone")
+    assert (seen.state, seen.evidence["limit"], seen.log_size) == ("ended", "DeletedExternally", 10), seen
+    await place.backend.delete(request.ref)
+    assert (await place.backend.observe(request.ref)).state == "gone"
+
+
+async def test_a_job_that_the_cluster_removed_while_nobody_looked_is_told_by_what_it_left(place: Place) -> None:
+    request = a_job()
+    ship(place, request.ref, main=MAIN)
+    seen = await observed(place, request.ref, "ended", "gone")
+    assert seen.state == "ended" and seen.evidence == {"exitCode": 0, "signal": None}, seen
+    assert seen.claims["end"]["outcome"] == "ok" and seen.log_complete and seen.notebook
+    assert seen.ended is not None and seen.ended.minute == 1
+    await place.backend.delete(request.ref)
+    assert (await place.backend.observe(request.ref)).state == "gone"
+
+
+async def test_a_pod_that_is_ending_keeps_its_grace_when_its_job_is_deleted(place: Place) -> None:
+    request = a_job()
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    await observed(place, request.ref, "starting", "running")
+    await place.until(lambda: knows(place, request.ref, "pod"))
+    await place.backend.cancel(request.ref, "enough")
+    await place.until(lambda: knows(place, request.ref, "deletionTimestamp"))
+    before = place.proxy.count(PODS, "DELETE")
+    await place.backend.delete(request.ref)
+    assert place.proxy.count(PODS, "DELETE") == before == 1
+    assert (await place.backend.observe(request.ref)).state == "gone", "although its pod takes its grace"
+    await bury(place, pod)
+
+
+async def knows(place: Place, ref: AttemptRef, what: str) -> bool:
+    known = place.backend._known.get(ref)
+    return known is not None and known.pod is not None and (what == "pod" or what in known.pod["metadata"])
+
+
+async def test_a_store_whose_forms_are_good_elsewhere_is_refused(
+    place: Place,
+    versitygw: S3Server,  # noqa: F811
+    minio: S3Server,  # noqa: F811
+) -> None:
+    await place.backend.stop()
+    place.store = versitygw.store("leaky")
+    with pytest.raises(BackendError, match=r"code in one pod could overwrite.*Use a store that keeps to") as told:
+        await place.start()
+    assert told.value.permanent
+    place.store = minio.store("tight")
+    place.backend = KubernetesBackend(name="cluster", settings=place.settings)
+    await place.start()
+
+
+async def test_a_store_that_is_away_at_the_start_is_tried_before_the_first_job(
+    place: Place,
+    own_minio: S3Server,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STORE_SECONDS", 2.0)
+    place.store = own_minio.store("away")
+    await asyncio.to_thread(own_minio.kill)
+    backend = await place.again()
+    assert "the object store will be tried before the first job" in caplog.text
+    assert not backend._secrets._trusted
+    await asyncio.to_thread(own_minio.start)
+    await backend.create(a_job())
+    assert backend._secrets._trusted
 
 
 async def test_nothing_is_signed_for_orders_that_somebody_changed(place: Place) -> None:

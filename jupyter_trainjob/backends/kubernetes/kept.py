@@ -1,0 +1,46 @@
+"""What is kept of the objects that the watches tell of, and how they stand to each other. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from .reading import Object, meta, status
+from .watch import trimmed
+
+
+def job(found: Object) -> Object:
+    """Of a Job."""
+    return trimmed(found, "suspend", "activeDeadlineSeconds", "backoffLimit")
+
+
+def pod(found: Object) -> Object:
+    """Of a pod."""
+    return trimmed(found, "nodeName", "terminationGracePeriodSeconds")
+
+
+def quota(found: Object) -> Object:
+    """Of a ResourceQuota."""
+    return trimmed(found, "hard", "scopes", "scopeSelector")
+
+
+def node(found: Object) -> Object:
+    """Of a Node."""
+    return trimmed(found, "taints", "unschedulable")
+
+
+def is_done(found: Object) -> bool:
+    """Whether nothing of a pod runs any more."""
+    return status(found).get("phase") in ("Succeeded", "Failed")
+
+
+def is_later(found: Object, other: Object) -> bool:
+    """Whether the pod ``found`` tells more than ``other``: it is the same, or a later one of the same Job."""
+    mine, its = meta(found), meta(other)
+    return bool(mine.get("uid") == its.get("uid") or mine["creationTimestamp"] >= its["creationTimestamp"])
+
+
+def tombstone(last: Object | None, now: datetime) -> Object:
+    """In the place of a Job that somebody deleted while its pod lives. ``last``: the Job, None where nobody saw it."""
+    found: dict[str, Any] = last or {"metadata": {}, "spec": {}, "status": {}}
+    return {**found, "metadata": {"deletionTimestamp": now.isoformat(timespec="seconds"), **meta(found)}}
