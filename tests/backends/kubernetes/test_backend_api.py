@@ -213,6 +213,15 @@ async def test_a_pod_that_is_ending_keeps_its_grace_when_its_job_is_deleted(plac
     await bury(place, pod)
 
 
+async def test_cancelling_before_there_is_a_pod_loses_nothing(place: Place) -> None:
+    request = a_job()
+    await place.backend.create(request)
+    await place.backend.cancel(request.ref, "never mind")
+    seen = await observed(place, request.ref, "ended")
+    assert seen.evidence["cancelled"] == "never mind" and seen.log_complete and seen.log_size == 0
+    assert seen.conditions == []
+
+
 async def knows(place: Place, ref: AttemptRef, what: str) -> bool:
     known = place.backend._known.get(ref)
     return known is not None and known.pod is not None and (what == "pod" or what in known.pod["metadata"])
