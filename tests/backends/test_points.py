@@ -89,5 +89,5 @@ def test_whatever_befalls_the_writer_is_told_and_the_end_goes_on(tmp_path: Path)
     store = FilesystemStore(tmp_path / "other")
     store.put("jobs/u/1/metrics/log.json", b"half a rec")
     told = pump(tmp_path / "b", store).finish()
-    assert told.startswith("The end of the logged metrics could not be stored: JSONDecodeError(")
+    assert told.startswith("The end of the logged metrics could not be stored: ValueError(")
     assert remark(told) is not None

@@ -194,7 +194,8 @@ def test_fake_nodes_run_many_jobs(cluster: Cluster, namespace: str) -> None:
     }
     with cluster.fake_nodes(2):
         put(cluster, namespace, *(objects.job(f"job-{number}", fake) for number in range(20)))
-        cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=60s")
+        # Seconds, but for controllers that still back off since another test killed the API server.
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=200s")
 
 
 @pytest.mark.slow
