@@ -82,7 +82,7 @@ def described(request: AttemptRequest, place: Place) -> dict[str, Any]:
     }
 
 
-def time_limit(request: AttemptRequest) -> int | None:
+def time_limit(request: AttemptRequest) -> int:
     """Seconds that the code may run: the job's own, else its profile's."""
     return request.job.spec.time_limit_seconds or request.profile.spec.time_limit_seconds
 

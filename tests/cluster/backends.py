@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +75,3 @@ class ClusterPlace(Place):
         for ref in await self.backend.attempts():
             await self.backend.delete(ref)
         await self.stop()
-
-
-@contextmanager
-def paused(cluster: Cluster, component: str) -> Iterator[None]:
-    """Without one component for a while."""
-    cluster.kill(component)
-    try:
-        yield
-    finally:
-        cluster.revive(component)
-        cluster.wait_for(component)

@@ -28,9 +28,9 @@ from ..orders import (
     optional_bytes,
     time_limit,
 )
+from .pod.files import PROTOCOL
 from .settings import KubernetesSettings
 
-PROTOCOL = 1
 SIGNED_SECONDS = 4 * 3600
 ORDERS, CREDENTIALS = "orders.json", "credentials.json"
 MAX_INLINE_BYTES = 200_000

@@ -16,6 +16,7 @@ from ...resources.profile import Toleration
 from ...resources.quantity import byte_count
 from ...resources.volumes import mounts
 from ..base import AttemptRef, AttemptRequest, BackendError
+from ..orders import time_limit
 from . import containers, volumes
 from .containers import gpu_resource
 from .settings import KubernetesSettings
@@ -122,7 +123,7 @@ def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest:
     annotations = {JOB: f"{meta.namespace}/{meta.name}"}
     borne = {LIMITS: json.dumps(_limits(request, settings)), **({ORDERS: orders_digest} if orders_digest else {})}
     found = labels(request, settings)
-    limit = request.job.spec.time_limit_seconds or request.profile.spec.time_limit_seconds
+    limit = time_limit(request)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
