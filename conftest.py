@@ -1,4 +1,4 @@
-"""Pytest's outermost file: plugins that must be named at the root, the order of tests, and the rule about skips."""
+"""Pytest's outermost file: plugins that must be named at the root, the order of tests, skips, and long tests."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail where a test is skipped: for machines that have all that the tests need",
     )
+    parser.addoption("--soak", action="store_true", help="run the long tests too, and others in their long form")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, files with many slow tests come first: else one worker ends long after the others."""
+    """Tests marked ``soak`` are for ``--soak``.
+
+    Side by side, files with many slow tests come first: else one worker ends long after the others.
+    """
+    if not config.option.soak and (long := [item for item in items if item.get_closest_marker("soak")]):
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     if not hasattr(config, "workerinput"):
         return
     slow = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "ui"))))

@@ -3,6 +3,7 @@
 - ``jp_server_config``: pytest-jupyter's server has our extension enabled
 - ``free_port``: a TCP port on loopback that was free a moment ago
 - ``jupyter_servers``: starts real Jupyter servers with the installed extension, each in a home of its own
+- ``soak``: whether ``--soak`` was asked for: seeded tests then try more, or for longer
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def soak(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("--soak"))
 
 
 @pytest.fixture
