@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from ..resources.base import ObjectMeta, Resource, parse
-from ..resources.errors import Conflict, FieldError, Forbidden, NotFound, invalid
+from ..resources.errors import Conflict, FieldError, Forbidden, NotFound, TrainJobError, invalid
 from ..resources.names import is_name
 from ..resources.profile import Profile
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Phase, TrainJob
+from ..resources.volumes import astray
 from ..resources.words import counted
 from ..storage.base import ObjectStore
-from ..store import Filter, Store, Writer
+from ..store import Filter, Reader, Store, Writer
 from . import requirements
 from .checks import network_errors
 from .identity import Identity
@@ -46,9 +47,11 @@ class Catalogue:
         self._check_backend(new)
         new.metadata.owner = identity.username
         await self._check_list(identity, new)
+        await self._check_kueue(new)
 
         def run(writer: Writer) -> C:
             self._keep_list(identity, new)
+            _check_volumes(writer, new)
             return writer.create(new)
 
         return await self._store.awrite(run)
@@ -58,6 +61,9 @@ class Catalogue:
         kind = model.__name__
         new = _read(model, data, name)
         await self._check_list(identity, new)
+        known = await self._store.aread(lambda reader: reader.get(model, "", name))
+        self._roles.require(identity, "update", kind, resource=known)
+        await self._check_kueue(new, known)
 
         def run(writer: Writer) -> C:
             old = writer.get(model, "", name)
@@ -67,6 +73,7 @@ class Catalogue:
             self._check_backend(new, old)
             checked = new.metadata.resource_version != ""
             self._keep_list(identity, new)
+            _check_volumes(writer, new)
             fresh = old.model_copy(deep=True)
             fresh.spec = new.spec
             fresh.metadata.labels = new.metadata.labels
@@ -98,7 +105,7 @@ class Catalogue:
 
     def _check_backend(self, new: Resource, old: Resource | None = None) -> None:
         """A queue may go on naming a backend that went away, so that its other fields can still be changed."""
-        if not isinstance(new, Queue) or new.spec.backend in self._backends.backend_names:
+        if not isinstance(new, Queue) or new.spec.backend in ("", *self._backends.backend_names):
             return
         if isinstance(old, Queue) and old.spec.backend == new.spec.backend:
             return
@@ -106,6 +113,21 @@ class Catalogue:
         problem = f"there is no backend {new.spec.backend[:80]!r}; there are: {there}"
         remedy = "Name one of these; TrainJobExtension.backends says which there are."
         raise invalid([FieldError("spec.backend", problem, new.spec.backend[:80], remedy)], "The Queue")
+
+    async def _check_kueue(self, new: Resource, old: Resource | None = None) -> None:
+        """Whether Kueue is there, and has what the queue names. Where that can't be told, its jobs will say."""
+        if not isinstance(new, Queue) or new.spec.kueue is None:
+            return
+        if isinstance(old, Queue) and (old.spec.kueue, old.spec.backend) == (new.spec.kueue, new.spec.backend):
+            return
+        try:
+            await self._backends.check_kueue(self._backends.backend_of(new.spec.backend), new.spec.kueue)
+        except TrainJobError as error:
+            if not getattr(error, "permanent", False):
+                return
+            raise invalid(
+                [FieldError("spec.kueue", str(error), new.spec.kueue.local_queue, error.remedy)], "The Queue"
+            ) from error
 
     async def _check_list(self, identity: Identity, new: Resource) -> None:
         if isinstance(new, Profile):
@@ -120,9 +142,22 @@ class Catalogue:
                 raise invalid(lost, "The Profile")
 
 
+def _check_volumes(reader: Reader, new: Resource) -> None:
+    """Volumes that would lie inside of what another profile's jobs may write, or the other way round."""
+    if not isinstance(new, Profile) or not new.spec.volumes:
+        return
+    others = [one for one in reader.list(Profile, limit=1000).items if one.metadata.name != new.metadata.name]
+    named = [(repr(volume.name), volume) for volume in new.spec.volumes]
+    for other in others:
+        of = f" of the profile {other.metadata.name!r}"
+        theirs = [(f"{volume.name!r}{of}", volume) for volume in other.spec.volumes]
+        if problem := astray([*named, *theirs]):
+            raise invalid([FieldError("spec.volumes", problem, None, "Correct one of the two.")], "The Profile")
+
+
 def tightens(new: Queue, old: Queue) -> bool:
     """Whether an admission that the old queue allowed might not be allowed by the new one."""
-    if new.spec.admission != "Open" or new.spec.backend != old.spec.backend:
+    if new.spec.admission != "Open" or (new.spec.backend, new.spec.kueue) != (old.spec.backend, old.spec.kueue):
         return True
     return _lower(new.spec.limits, old.spec.limits) or _lower(new.spec.per_user, old.spec.per_user)
 
@@ -175,6 +210,10 @@ def _spec_errors(new: Resource) -> list[FieldError]:
                 "spec.priorities.minimum", "it is more than the maximum", new.spec.priorities.minimum, "Swap them."
             )
         )
+    if isinstance(new, Queue) and new.spec.kueue is not None and new.spec.limits != Limits():
+        problem = "Kueue says how much of this queue runs at once, so these limits would have no effect"
+        remedy = "Leave spec.limits out, and set the quota of the ClusterQueue; spec.perUser works."
+        errors.append(FieldError("spec.limits", problem, None, remedy))
     if isinstance(new, Profile):
         errors += network_errors(new.spec.network)
         bound = new.spec.max_time_limit_seconds

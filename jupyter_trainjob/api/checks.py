@@ -8,6 +8,7 @@ from typing import Any
 
 from ..resources.errors import FieldError, NotFound
 from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
+from ..resources.profile import Profile
 from ..resources.trainjob import Gate, Network, TrainJob, VariablesInput
 from ..store import Reader
 from .requirements import is_profiles
@@ -169,9 +170,26 @@ def unsupported(job: TrainJob) -> list[FieldError]:
             refuse(
                 f"spec.schedulingGates[{index}].type", f"a gate of type {gate.type!r} is", gate.type, SUPPORTED_GATES
             )
-    if spec.environment.image:
-        refuse("spec.environment.image", "choosing an image is", spec.environment.image, ())
-    errors += network_errors(spec.network)
-    if spec.volumes:
-        refuse("spec.volumes", "volumes are", spec.volumes[0].name, ())
-    return errors
+    return errors + network_errors(spec.network)
+
+
+def chosen(job: TrainJob, profile: Profile) -> dict[str, str]:
+    """What the complete ``job`` chose of what only some backends offer: ``image``, ``volumes`` → its name."""
+    image, volumes = job.spec.environment.image, job.spec.volumes
+    found = {"image": image} if image != profile.spec.environment.image else {}
+    return found | ({"volumes": volumes[0].name} if volumes else {})
+
+
+def not_offered(what: str, value: str, queue: str, elsewhere: Collection[str]) -> FieldError:
+    """That the backend of ``queue`` has no images, or no volumes. ``elsewhere``: queues whose backends have."""
+    plural = {"image": "images"}.get(what, what)
+    where = (
+        f"Queues that have {plural}: {', '.join(sorted(elsewhere))}." if elsewhere else f"No queue here has {plural}."
+    )
+    if what == "image":
+        problem = f"no image can be chosen in the queue {queue!r}: its jobs run on the server's own machine"
+        remedy = f"Leave --image out, and send what the job needs with --requirements. {where}"
+        return FieldError("spec.environment.image", problem, value[:200], remedy)
+    problem = f"there are no volumes in the queue {queue!r}: its jobs run on the server's own machine"
+    remedy = f"Leave --volume out, and send files with --files or --input. {where}"
+    return FieldError("spec.volumes", problem, value[:100], remedy)

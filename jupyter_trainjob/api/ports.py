@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from ..resources.queue import QueueUse
+from ..resources.errors import FieldError
+from ..resources.profile import Profile
+from ..resources.queue import Kueue, QueueUse
 from ..resources.trainjob import TrainJob
 from ..scheduling.explain import Explanation
 from .limits import Node
@@ -47,11 +49,25 @@ class Backends(Protocol):
     def backend_names(self) -> Collection[str]:
         """Those that are configured."""
 
+    def backend_of(self, named: str) -> str:
+        """Where a queue's jobs run whose spec names ``named``; empty means the first that is configured."""
+
     async def capacity(self, backend: str) -> Sequence[Node]:
         """Its nodes; none where it isn't known."""
 
     async def kernels(self, backend: str) -> Sequence[Kernel] | None:
         """Its kernels; None where it isn't known."""
+
+    def offers(self, backend: str) -> Collection[str]:
+        """What jobs may choose there: some of ``image``, ``volumes``; nothing where it isn't known."""
+
+    async def check_job(self, backend: str, job: TrainJob, profile: Profile) -> Sequence[FieldError]:
+        """What of a job's image and volumes can't be had there."""
+
+    async def check_kueue(self, backend: str, kueue: Kueue) -> None:
+        """Raises a ``TrainJobError`` where jobs of a queue with ``spec.kueue`` would wait for ever (``permanent``), or
+        nobody can tell now; nothing where the backend isn't known.
+        """
 
     async def check_requirements(self, backend: str, format: str, text: str) -> None:
         """Raises a ``TrainJobError`` that says why, and what to do, for a list that it never builds from."""

@@ -36,6 +36,9 @@ def draft_again(old: TrainJob) -> TrainJob:
     kept = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
     draft.metadata.labels = kept
     draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
+    recorded = recorded_profile(old)
+    if recorded is not None and draft.spec.environment.image == recorded.spec.environment.image:
+        draft.spec.environment.image = ""  # it was not asked for: the profile decides once more
     return draft
 
 

@@ -106,6 +106,7 @@ class Submission:
         """Queue a new job that does what ``old`` did, with other ``parameters`` if any: see :mod:`.reproduce`."""
         draft = reproduce.draft_again(old)
         draft.metadata.labels[names.RERUN_OF_LABEL] = old.metadata.name
+        draft.status.image_digest = old.status.image_digest
         reproduce.with_parameters(draft, parameters)
         found = await asyncio.to_thread(reproduce.locked, self._objects, old)
         if found is not None:
@@ -141,6 +142,7 @@ class Submission:
         nodes: Sequence[Node] = ()
         there: Sequence[Kernel] | None = None
         if found.queue is not None:
+            queue.spec.backend = self._backends.backend_of(queue.spec.backend)
             nodes = await self._backends.capacity(queue.spec.backend)
             there = await self._backends.kernels(queue.spec.backend)
         asked, fallback = kernels.asked(there, draft.spec.environment), kernels.of_profile(there, profile)
@@ -161,6 +163,8 @@ class Submission:
         errors += requirements.language_errors(draft)
         if not errors:  # one may be that the list is another's, which nothing may be told about
             errors += await self._requirements_errors(draft, profile, queue)
+        if found.profile is not None and found.queue is not None:
+            errors += await self._choice_errors(identity, draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)
         refused = refusals(draft.spec, profile, queue, seen.nodes)
         errors += [refusal.error() for refusal in refused]
@@ -182,6 +186,26 @@ class Submission:
         return await requirements.backend_errors(
             self._objects, self._backends, queue.spec.backend, draft, profile, everybodys
         )
+
+    async def _choice_errors(
+        self, identity: Identity, draft: TrainJob, profile: Profile, queue: Queue
+    ) -> list[FieldError]:
+        """An image and volumes that the queue's backend has none of, or not these."""
+        backend, chosen = queue.spec.backend, checks.chosen(draft, profile)
+        if not chosen or backend not in self._backends.backend_names:
+            return []
+        lacking = [what for what in chosen if what not in self._backends.offers(backend)]
+        if not lacking:
+            return [*await self._backends.check_job(backend, draft, profile)]
+        queues = (await self._store.aread(lambda reader: reader.list(Queue, limit=1000))).items
+        usable = {one.metadata.name: one.spec.backend for one in queues if may_use(one, identity)}
+        offers = {name: self._backends.offers(self._backends.backend_of(named)) for name, named in usable.items()}
+        return [
+            checks.not_offered(
+                what, chosen[what], queue.metadata.name, [name for name, has in offers.items() if what in has]
+            )
+            for what in lacking
+        ]
 
     def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
         self._check_room(writer, identity, draft)

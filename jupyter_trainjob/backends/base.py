@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from ..resources.errors import TrainJobError
+from ..resources.errors import FieldError, TrainJobError
 from ..resources.names import attempt_name
 from ..resources.profile import Profile
 from ..resources.trainjob import Requirements, TrainJob
@@ -21,14 +21,17 @@ from ..storage.base import ObjectStore
 
 
 class BackendError(TrainJobError):
-    """The backend can't do this. ``permanent`` tells whether trying again is of no use."""
+    """The backend can't do this. ``permanent`` tells whether trying again is of no use; where it is not, ``after`` is
+    for how many seconds whoever refused it wants to be left alone (None: nobody said).
+    """
 
     code = 503
     reason = "BackendError"
 
-    def __init__(self, message: str, *, remedy: str = "", permanent: bool = False) -> None:
+    def __init__(self, message: str, *, remedy: str = "", permanent: bool = False, after: float | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.permanent = permanent
+        self.after = after
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,25 @@ class AttemptRequest:
     profile: Profile
     blob_prefix: str
     """Key prefix of the owner's blobs: digest ``sha256:abc…`` lies at ``<blob_prefix>abc…``."""
+    local_queue: str = ""
+    """Not empty: it is not to start but to wait, ``queued``, until Kueue admits it from this LocalQueue."""
+    priority_class: str = ""
+    """Kueue's WorkloadPriorityClass; empty: none."""
 
 
-State = Literal["starting", "running", "ended", "gone"]
-"""``gone``: the backend knows nothing of it (never created, or deleted by another hand)."""
+State = Literal["queued", "starting", "running", "ended", "gone"]
+"""``queued``: it is there, and something else than we says when it starts. ``gone``: the backend knows nothing of it
+(never created, or deleted by another hand)."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an attempt that is ``queued`` stands, as whoever admits it tells."""
+
+    position: int | None
+    """From 1; None where it has none."""
+    message: str
+    """Why it waits: a clause for people, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +198,20 @@ class Backend(ABC):
 
     @abstractmethod
     async def capacity(self) -> list[NodeCapacity]:
-        """The nodes and their sizes."""
+        """The nodes, with what of each our jobs may have now, those that run included. Bounds what is admitted."""
+
+    async def sizes(self) -> list[NodeCapacity]:
+        """The nodes as they would be if only we used them and all were well: no job beyond them will ever run.
+
+        Empty where that can't be told.
+        """
+        return await self.capacity()
+
+    def on_room(self, changed: Callable[[], None]) -> None:
+        """Before :meth:`start`: ``changed()`` is to be called, on the loop, when :meth:`capacity` may tell of more
+        than before and no attempt's end is the cause. A backend that never calls it is asked now and then.
+        """
+        return
 
     @abstractmethod
     async def kernels(self) -> list[KernelInfo]:
@@ -189,8 +220,26 @@ class Backend(ABC):
         Raises :class:`BackendError` where that can't be told now.
         """
 
+    def offers(self) -> frozenset[str]:
+        """What a job may choose here beyond what every place has: some of ``image``, ``volumes``."""
+        return frozenset()
+
+    async def check(self, job: TrainJob, profile: Profile) -> list[FieldError]:
+        """What of a job's image and volumes can't be had here. Asked at submit, so it is quick.
+
+        ``job`` is complete. Only asked for what :meth:`offers` names.
+        """
+        return []
+
     async def environment(
-        self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
+        self,
+        uid: str,
+        requirements: Requirements,
+        *,
+        minimum_isolation: str = "",
+        owner: str = "",
+        language: str = "",
+        image: str = "",
     ) -> EnvironmentState:
         """The environment that job ``uid`` waits for: begin to build it unless it is there or under way.
 
@@ -198,7 +247,8 @@ class Backend(ABC):
         A failure is told to the jobs that waited for it, and soon forgotten: one that is sent again builds again.
         A ready one counts as used now. Raises nothing: what goes wrong is ``failed``. ``minimum_isolation``: the
         profile's; a build runs strangers' code, so it is refused where a job would be. ``owner``: whose job it is, for
-        builds to take turns. Who waits asks again at least every ten seconds: a build that nobody asks for is stopped.
+        builds to take turns. ``language``, ``image``: the job's, for places where these decide what it is built in.
+        Who waits asks again at least every ten seconds: a build that nobody asks for is stopped.
         """
         return EnvironmentState(
             "failed", f"The backend {self.name!r} builds no environments; leave --requirements out."
@@ -221,6 +271,23 @@ class Backend(ABC):
         Those of ``needed``, which queued and running jobs name, stay.
         """
         return 0
+
+    async def places(self, refs: Collection[AttemptRef]) -> dict[AttemptRef, Place]:
+        """Where those of ``refs`` stand that are ``queued``. Only asked when a person looks, so it may take a moment.
+
+        Raises :class:`BackendError` where nothing can be told now.
+        """
+        return {}
+
+    async def check_kueue(self, local_queue: str, priority_classes: Collection[str]) -> None:
+        """Asked when a queue is to hand its jobs to Kueue. Raises :class:`BackendError`: permanent where they would
+        wait for ever, else where that can't be told now.
+        """
+        raise BackendError(
+            f"the backend {self.name!r} is no cluster and has no Kueue",
+            remedy="Leave spec.kueue out, or name a backend of type kubernetes.",
+            permanent=True,
+        )
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

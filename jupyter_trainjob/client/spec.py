@@ -64,6 +64,10 @@ class JobOptions(TypedDict, total=False):
     requirements: str
     """A ``requirements.txt``, ``renv.lock`` or list of jars (``group:artifact:version``, named ``….ivy``): what the job
     needs. It is built once, outside the job, and kept."""
+    image: str
+    """The container image that it runs in, where the queue's jobs run in images and the operator allows it."""
+    volumes: Iterable[str]
+    """Volumes of the profile: ``"data"`` (read-only), ``"home:rw"``, ``"data:/mnt/sets"``, ``"home:/mnt/me:rw"``."""
     retries: int
     """How often to try again when the machinery, not the code, failed."""
     notify: bool
@@ -73,6 +77,8 @@ class JobOptions(TypedDict, total=False):
     """A kernelspec's name, or a language: ``"R"``, ``"scala"``, ``"python"``."""
     language: str
     cell_id: str
+    first_line: int
+    """The line of the cell at which the code begins, where that is not its first. Lines in errors count from it."""
     dry_run: bool
     block: bool
     """Come back when the job has ended, however it did."""
@@ -104,6 +110,25 @@ def pair(text: str, option: str) -> tuple[str, str]:
     if not equals or not key.strip():
         raise InputError(f"{option} {text}: there is no '='.", remedy=f"Write {option} name=value.")
     return key.strip(), value
+
+
+def volume(text: str) -> dict[str, Any]:
+    """``"home:/mnt/me:rw"`` → ``{"name": "home", "mountPath": "/mnt/me", "readOnly": False}``."""
+    name, *rest = text.strip().split(":")
+    found: dict[str, Any] = {"name": name, "readOnly": True}
+    modes = [item for item in rest if item in ("ro", "rw")]
+    places = [item for item in rest if item.startswith("/")]
+    if not name or "/" in name or len(modes) > 1 or len(places) > 1 or len(modes) + len(places) < len(rest):
+        raise InputError(
+            f"--volume {text}: this can't be read.",
+            remedy="Write NAME, NAME:rw to write into it, and NAME:/mnt/place or NAME:/mnt/place:rw for another place.",
+        )
+    found["readOnly"] = modes != ["rw"]
+    return found | ({"mountPath": places[0]} if places else {})
+
+
+def _texts(given: Iterable[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())
 
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
@@ -175,6 +200,8 @@ def job(
     """The TrainJob to POST. What is not given is left out, so that profile and server decide."""
     resources = {key: options.get(key) for key in ("cpu", "memory", "gpu", "shm", "disk")}
     environment: dict[str, Any] = {"kernel": options.get("kernel"), "language": options.get("language")}
+    if options.get("image"):
+        environment["image"] = options["image"]
     if options.get("env"):
         environment["env"] = [{"name": key, "value": str(text)} for key, text in options["env"].items()]
     outputs: dict[str, Any] = {"names": split_names(options.get("outputs") or ())}
@@ -191,6 +218,7 @@ def job(
         "resources": _filled(resources),
         "timeLimitSeconds": seconds(options["time_limit"]) if options.get("time_limit") not in (None, "") else None,
         "priority": options.get("priority"),
+        "volumes": [volume(text) for text in _texts(options.get("volumes"))],
         "schedulingGates": [dict(gate) for gate in gates],
         "retries": {"limit": options["retries"]} if options.get("retries") else None,
         "notify": options.get("notify") or None,

@@ -17,7 +17,7 @@ from ..resources.queue import Queue
 from ..resources.trainjob import Phase, Reason, Requirements, TrainJob
 from ..store import Reader, Writer
 from . import needs, report
-from .means import Means
+from .means import Means, default_backend
 from .snapshot import BUILDING
 
 LOOK_SECONDS = 10.0
@@ -78,8 +78,14 @@ class EnvironmentController:
         assert requirements is not None
         snapshot = job.status.profile_snapshot
         minimum = parse(Profile, snapshot).spec.minimum_isolation if snapshot else ""
+        environment = job.spec.environment
         return await backend.environment(
-            job.metadata.uid, requirements, minimum_isolation=minimum, owner=job.metadata.owner
+            job.metadata.uid,
+            requirements,
+            minimum_isolation=minimum,
+            owner=job.metadata.owner,
+            language=environment.language,
+            image=environment.image,
         )
 
     def _backend(self, reader: Reader, job: TrainJob) -> Backend | None:
@@ -87,7 +93,7 @@ class EnvironmentController:
             queue = reader.get(Queue, "", job.spec.queue)
         except NotFound:
             return None
-        return self._backends.get(queue.spec.backend)
+        return self._backends.get(queue.spec.backend or default_backend(self._backends))
 
     async def _collect_lists(self) -> None:
         """Lists that were unneeded at the last sweep, too: removed in a transaction, as a submit writes them in one."""

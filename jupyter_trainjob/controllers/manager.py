@@ -13,16 +13,17 @@ from prometheus_client import CollectorRegistry
 
 from ..backends.base import AttemptRef, Backend, KernelInfo, NodeCapacity
 from ..resources import mishaps
-from ..resources.errors import Expired, NotFound
-from ..resources.queue import Queue
+from ..resources.errors import Expired, FieldError, NotFound
+from ..resources.profile import Profile
+from ..resources.queue import Kueue, Queue
 from ..resources.trainjob import TrainJob
 from ..storage.base import ObjectStore
 from ..store import Change, Filter, Reader, Store
 from .admission import AdmissionController
 from .environments import EnvironmentController
 from .leader import LeaderElection
-from .means import Means
-from .metrics import ControllerMetrics
+from .means import Means, default_backend
+from .metrics import BackendCollector, ControllerMetrics
 from .retention import Retention, RetentionController
 from .snapshot import LIVE
 from .source import Ranking, SnapshotSource
@@ -56,6 +57,8 @@ class ControllerManager:
         log: logging.Logger,
     ) -> None:
         self._metrics = ControllerMetrics(registry)
+        if registry is not None:
+            registry.register(BackendCollector(backends))
         self._store = store
         self._objects = objects
         self._backends = backends
@@ -83,6 +86,7 @@ class ControllerManager:
     async def start(self) -> None:
         """Start the backends, then act if no other server does."""
         for backend in self._backends.values():
+            backend.on_room(self._room_changed)
             await backend.start(self._objects, self._changed)
             self._started.append(backend)
         await self._election.start()
@@ -114,7 +118,7 @@ class ControllerManager:
             f"queue {queue.metadata.name}: its backend {queue.spec.backend!r} is not in TrainJobExtension.backends "
             f"(there are: {there}), so that its jobs wait for ever; add it, or change the queue's spec.backend"
             for queue in queues
-            if queue.spec.backend not in self._backends
+            if self.backend_of(queue.spec.backend) not in self._backends
         ]
 
     def warnings(self) -> list[str]:
@@ -130,10 +134,24 @@ class ControllerManager:
         """The backends that are configured here."""
         return sorted(self._backends)
 
+    def backend_of(self, named: str) -> str:
+        """The backend of a queue that names ``named``, which may be empty."""
+        return named or default_backend(self._backends)
+
     async def kernels(self, backend: str) -> list[KernelInfo] | None:
         """The kernels of a backend; None where it isn't configured here."""
         known = self._backends.get(backend)
         return await known.kernels() if known is not None else None
+
+    def offers(self, backend: str) -> frozenset[str]:
+        """What jobs may choose on a backend; nothing where it isn't configured here."""
+        known = self._backends.get(backend)
+        return known.offers() if known is not None else frozenset()
+
+    async def check_job(self, backend: str, job: TrainJob, profile: Profile) -> list[FieldError]:
+        """What of a job's image and volumes a backend can't give; nothing where it isn't known here."""
+        known = self._backends.get(backend)
+        return await known.check(job, profile) if known is not None else []
 
     async def check_requirements(self, backend: str, format: str, text: str) -> None:
         """Raises :class:`BackendError` for a list that the backend never builds; nothing where it isn't known here."""
@@ -142,9 +160,15 @@ class ControllerManager:
             await known.check_requirements(format, text)
 
     async def capacity(self, backend: str) -> list[NodeCapacity]:
-        """The nodes of a backend; none where it isn't configured here."""
+        """The nodes of a backend at their best; none where it isn't configured here, or where that can't be told."""
         known = self._backends.get(backend)
-        return await known.capacity() if known is not None else []
+        return await known.sizes() if known is not None else []
+
+    async def check_kueue(self, backend: str, kueue: Kueue) -> None:
+        """Raises :class:`BackendError` where jobs of a queue that says so would wait for ever, or nobody can tell."""
+        known = self._backends.get(backend)
+        if known is not None:
+            await known.check_kueue(kueue.local_queue, [one.name for one in kueue.priority_classes])
 
     async def check(self) -> dict[str, Any]:
         """A line for ``/readyz``: whether the controllers run here, and on what."""
@@ -156,11 +180,17 @@ class ControllerManager:
     async def standing(self) -> dict[str, int]:
         """How many jobs run and wait now, for the words at shutdown."""
         snapshot, _ = await self._source.take()
-        return {"running": len(snapshot.active), "queued": len(snapshot.queued)}
+        waiting = sum(active.waits for active in snapshot.active)
+        return {"running": len(snapshot.active) - waiting, "queued": len(snapshot.queued) + waiting}
 
     def _changed(self, ref: AttemptRef) -> None:
         if self._queue is not None:
             self._queue.add(ref.uid)
+
+    def _room_changed(self) -> None:
+        self._source.room_changed()
+        if self._queue is not None:
+            self._queue.add(SCHEDULE)
 
     async def _lead(self) -> None:
         version = await self._store.aread(lambda reader: reader.version())

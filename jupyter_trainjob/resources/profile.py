@@ -11,7 +11,7 @@ from .images import read_image
 from .isolation import Isolation
 from .names import is_domain, label_key_error, label_value_error
 from .trainjob import Environment, Network, Resources
-from .volumes import AllowedVolume
+from .volumes import AllowedVolume, astray
 
 
 def standard_resources() -> Resources:
@@ -120,6 +120,8 @@ class ProfileSpec(Model):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two volumes are called {twice!r}; give each a name of its own")
+        if problem := astray((repr(volume.name), volume) for volume in value):
+            raise ValueError(problem)
         return value
 
 

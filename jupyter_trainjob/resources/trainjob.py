@@ -128,11 +128,14 @@ class Gate(Model):
 
 
 class Volume(Model):
-    """A volume that the profile allows."""
+    """A volume that the profile allows.
 
-    name: str
-    mount_path: str
-    sub_path: str = ""
+    Which folder of it one gets is the profile's to say. A folder further inside is none to choose: jobs write there,
+    and a link that one of them left would lead the node into another person's folder.
+    """
+
+    name: str = Field(max_length=100)
+    mount_path: str = Field(default="", max_length=1024, description="Empty: where the profile says, else /mnt/<name>.")
     read_only: bool = True
 
 
@@ -265,6 +268,11 @@ class TrainJobStatus(Status):
     def attempt(self) -> Attempt | None:
         """The latest attempt."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def live_attempt(self) -> Attempt | None:
+        """The attempt that has not ended. A queued job has one only while something else, such as Kueue, admits it."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].end is None else None
 
 
 class TrainJob(Resource):

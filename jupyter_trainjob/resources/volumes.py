@@ -1,17 +1,22 @@
 """Volumes: which of them a profile allows, and what a job gets of one. Pure.
 
-A job names a volume of its profile, where it wants to see it, and perhaps a folder of it; it gets that folder below the
-profile's ``subPath`` and nothing else, read-only unless the profile says ``writable`` and the job asks for it.
+A job names a volume of its profile, and where it wants to see it; it gets the profile's ``subPath`` of it and nothing
+else, read-only unless the profile says ``writable`` and the job asks for it.
+
+The node follows links on the way to a ``subPath``, as far as they stay in the volume. So nothing is ever mounted that
+lies inside of what a job may write: not by a job (it can't name a folder), nor by a profile (:func:`astray`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import Field, field_validator, model_validator
 
 from .base import Model
+from .errors import FieldError
 from .names import is_domain, is_name, slug
 from .trainjob import Volume
 
@@ -129,30 +134,76 @@ def mount_path(text: str) -> str:
 
 def mounts(asked: list[Volume], allowed: list[AllowedVolume], owner: str, namespace: str) -> list[Mount]:
     """What a job of ``owner`` gets that asks for these. ``ValueError`` names what the profile does not allow."""
-    found: list[Mount] = []
-    for volume in asked:
-        found.append(_mount(volume, allowed, owner, namespace))
-        path = found[-1].mount_path
-        other = next(
-            (m.mount_path for m in found[:-1] if _within(path, m.mount_path) or _within(m.mount_path, path)), ""
-        )
-        if other:
-            raise ValueError(f"the volume {volume.name!r} at {path!r} lies in the way of the one at {other!r}")
+    found, errors = looked_at(asked, allowed, owner, namespace)
+    if errors:
+        raise ValueError(errors[0].message)
     return found
 
 
-def _mount(volume: Volume, allowed: list[AllowedVolume], owner: str, namespace: str) -> Mount:
-    by_name = {item.name: item for item in allowed}
-    chosen = by_name.get(volume.name)
-    if chosen is None:
-        there = ", ".join(sorted(by_name)) or "none"
-        raise ValueError(f"the profile allows no volume {volume.name[:60]!r}; it allows: {there}")
-    if not volume.read_only and not chosen.writable:
-        raise ValueError(f"the volume {volume.name!r} may only be read; send readOnly: true")
-    top = chosen.sub_path.replace("{owner}", part(owner)).replace("{namespace}", part(namespace))
-    below = "/".join(filter(None, (top, folder(volume.sub_path))))
-    place = mount_path(volume.mount_path or chosen.mount_path or f"/mnt/{chosen.name}")
-    return Mount(chosen, place, below, volume.read_only)
+def looked_at(
+    asked: list[Volume], allowed: list[AllowedVolume], owner: str, namespace: str
+) -> tuple[list[Mount], list[FieldError]]:
+    """What :func:`mounts` gives, and all that is wrong with what is asked for."""
+    found: list[Mount] = []
+    errors: list[FieldError] = []
+    for index, volume in enumerate(asked):
+        where = f"spec.volumes[{index}]"
+        chosen = next((item for item in allowed if item.name == volume.name), None)
+        if chosen is None:
+            there = ", ".join(sorted(item.name for item in allowed)) or "none"
+            remedy = "Name one of these." if allowed else "Choose a profile that has volumes, or leave it out."
+            message = f"the profile allows no volume {volume.name[:60]!r}; it allows: {there}"
+            errors.append(FieldError(f"{where}.name", message, volume.name[:60], remedy))
+            continue
+        if not volume.read_only and not chosen.writable:
+            message = f"the volume {volume.name!r} may only be read"
+            remedy = f"Ask for it with --volume {volume.name}:ro (readOnly: true); write into the job's own folder."
+            errors.append(FieldError(f"{where}.readOnly", message, False, remedy))
+        try:
+            place = mount_path(volume.mount_path or chosen.mount_path or f"/mnt/{chosen.name}")
+        except ValueError as error:
+            remedy = "Leave it out for the profile's place."
+            errors.append(FieldError(f"{where}.mountPath", str(error), volume.mount_path[:80], remedy))
+            continue
+        other = next((m.mount_path for m in found if _within(place, m.mount_path) or _within(m.mount_path, place)), "")
+        if other:
+            message = f"the volume {volume.name!r} at {place!r} lies in the way of the one at {other!r}"
+            errors.append(FieldError(f"{where}.mountPath", message, place, "Give each volume a place of its own."))
+            continue
+        top = chosen.sub_path.replace("{owner}", part(owner)).replace("{namespace}", part(namespace))
+        found.append(Mount(chosen, place, top, volume.read_only))
+    return found, errors
+
+
+def astray(allowed: Iterable[tuple[str, AllowedVolume]]) -> str:
+    """Which of these would be mounted from inside of what jobs may write, and why that can't be; empty: none.
+
+    ``allowed``: each with what it is called, as "'home'" or "'home' of the profile 'gpu'".
+    """
+    found = list(allowed)
+    for called, inner in found:
+        for other, outer in found:
+            if outer.writable and outer is not inner and _inside(inner, outer):
+                return (
+                    f"the volume {called} lies inside of {other}, into which jobs may write: a link that one of them "
+                    "leaves there would lead to another person's files; give it a folder beside that one"
+                )
+    return ""
+
+
+def _inside(inner: AllowedVolume, outer: AllowedVolume) -> bool:
+    """Whether a part of the way to ``inner`` may lie in ``outer``; a place to fill may be any name."""
+    (volume, way), (other, above) = _way(inner), _way(outer)
+    if volume != other or len(way) <= len(above):
+        return False
+    return all(one == its or "{" in one or "{" in its for one, its in zip(way, above, strict=False))
+
+
+def _way(volume: AllowedVolume) -> tuple[str, list[str]]:
+    parts = [one for one in volume.sub_path.split("/") if one]
+    if volume.nfs is None:
+        return f"claim {volume.claim}", parts
+    return f"nfs {volume.nfs.server.lower()}", [*filter(None, volume.nfs.path.split("/")), *parts]
 
 
 def part(text: str) -> str:

@@ -114,6 +114,20 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         metavar="KERNEL",
         help="What runs it: R, scala, python, or the name of a kernel: %%trainjob kernels.",
     ),
+    argument(
+        "--image",
+        metavar="IMAGE",
+        help="The container image it runs in, such as registry.example.org/course/lab:2026; on a cluster, among those "
+        "that the operator allows.",
+    ),
+    argument(
+        "--volume",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="A volume of the profile, read-only: NAME, NAME:rw to write into it, NAME:/mnt/data[:rw] for another "
+        "place; again for more.",
+    ),
     argument("--hold", action="store_true", help="Do not queue it until it is released."),
     argument(
         "--notify",
@@ -145,6 +159,7 @@ _PLAIN = (
     "retries",
     "kernel",
     "requirements",
+    "image",
     "hold",
     "notify",
     "dry_run",
@@ -177,7 +192,7 @@ def job_options(arguments: argparse.Namespace) -> JobOptions:
         names = spec.split_names(getattr(arguments, option))
         if names:
             given[target] = names
-    for option, target in {"input": "inputs", "uri": "uris"}.items():
+    for option, target in {"input": "inputs", "uri": "uris", "volume": "volumes"}.items():
         if getattr(arguments, option):
             given[target] = list(getattr(arguments, option))
     if "time_limit" in given:

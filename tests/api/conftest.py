@@ -35,8 +35,13 @@ from jupyter_trainjob.api.services import ApiConfig, Services
 from jupyter_trainjob.api.submission import Submission
 from jupyter_trainjob.api.verbs import Verbs
 from jupyter_trainjob.backends.base import BackendError, KernelInfo, NodeCapacity
+from jupyter_trainjob.backends.kubernetes.choices import OFFERS, problems
+from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.controllers.bootstrap import ensure_defaults
 from jupyter_trainjob.controllers.source import Ranking, SnapshotSource
+from jupyter_trainjob.resources.errors import FieldError
+from jupyter_trainjob.resources.profile import Profile
+from jupyter_trainjob.resources.queue import Kueue
 from jupyter_trainjob.resources.trainjob import Attempt, LogStatus, OutputStatus, Phase, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Store
@@ -106,15 +111,33 @@ def services(store: Store, objects: FilesystemStore, config: ApiConfig) -> Itera
 
 
 class OneBackend:
-    """What the API knows of a machine with R and Python."""
+    """What the API knows of a machine with R and Python, and of a cluster that is called ``other``."""
 
     backend_names = ("local", "other")
 
     def __init__(self) -> None:
         self.nodes: list[NodeCapacity] = []
+        self.cluster = KubernetesSettings(images={"python": "docker.io/trainjob/python:1"})
+
+    def backend_of(self, named: str) -> str:
+        return named or "local"
 
     async def capacity(self, backend: str) -> list[NodeCapacity]:
         return self.nodes if backend == "local" else []
+
+    def offers(self, backend: str) -> frozenset[str]:
+        return OFFERS if backend == "other" else frozenset()
+
+    async def check_job(self, backend: str, job: TrainJob, profile: Profile) -> list[FieldError]:
+        return problems(job, profile, self.cluster)
+
+    async def check_kueue(self, backend: str, kueue: Kueue) -> None:
+        if backend == "local":
+            raise BackendError("the backend 'local' is no cluster and has no Kueue", remedy="Leave it.", permanent=True)
+        if kueue.local_queue == "away":
+            raise BackendError("the cluster does not answer")
+        if kueue.local_queue != "jobs":
+            raise BackendError(f"there is no LocalQueue {kueue.local_queue!r}", remedy="Make it.", permanent=True)
 
     async def check_requirements(self, backend: str, format: str, text: str) -> None:
         if backend == "local" and format == "renv.lock":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,30 @@ def test_parameters_are_typed_in_the_job() -> None:
         "odd": {"$type": "map", "value": {"$type": "x"}},
         "n": 10**30,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "wire"),
+    [
+        ("data", {"name": "data", "readOnly": True}),
+        ("data:ro", {"name": "data", "readOnly": True}),
+        ("home:rw", {"name": "home", "readOnly": False}),
+        ("data:/mnt/sets", {"name": "data", "readOnly": True, "mountPath": "/mnt/sets"}),
+        ("home:/mnt/me:rw", {"name": "home", "readOnly": False, "mountPath": "/mnt/me"}),
+    ],
+)
+def test_volumes_are_read_as_container_engines_read_them(text: str, wire: dict[str, Any]) -> None:
+    options: spec.JobOptions = {"volumes": [text], "image": "registry.example.org/course/lab"}
+    made = spec.job({"type": "cell"}, options, inputs=[], gates=[], default_name="cell")
+    assert made["spec"]["volumes"] == [wire]
+    assert made["spec"]["environment"]["image"] == "registry.example.org/course/lab"
+
+
+@pytest.mark.parametrize("text", ["", ":rw", "data:write", "data:rw:ro", "home/notes", "data:/a:/b", "data:mnt"])
+def test_a_volume_that_can_not_be_read_is_told_how_to_write_it(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        spec.volume(text)
+    assert str(caught.value) == (
+        f"--volume {text}: this can't be read. Write NAME, NAME:rw to write into it, and NAME:/mnt/place or "
+        "NAME:/mnt/place:rw for another place."
+    )

@@ -43,7 +43,14 @@ class BuildingBackend(InstantBackend):
             self._changed(AttemptRef(uid, 0))
 
     async def environment(
-        self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
+        self,
+        uid: str,
+        requirements: Requirements,
+        *,
+        minimum_isolation: str = "",
+        owner: str = "",
+        language: str = "",
+        image: str = "",
     ) -> EnvironmentState:
         self.asked.append(uid)
         self.demanded.append((minimum_isolation, owner))

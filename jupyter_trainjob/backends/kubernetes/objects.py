@@ -10,14 +10,14 @@ import hashlib
 import json
 from typing import Any
 
-from ...resources.images import image_problem, read_image
+from ...resources.images import read_image
 from ...resources.names import is_name, slug
 from ...resources.profile import Toleration
 from ...resources.quantity import byte_count
 from ...resources.volumes import mounts
 from ..base import AttemptRef, AttemptRequest, BackendError
 from ..orders import time_limit
-from . import containers, volumes
+from . import choices, containers, volumes
 from .containers import gpu_resource
 from .settings import KubernetesSettings
 from .volumes import Manifest
@@ -40,6 +40,10 @@ CANCELLED = "jupyter-trainjob/cancelled"
 """Annotation: somebody cancelled the attempt, with what they said."""
 GAVE_UP = "jupyter-trainjob/gave-up"
 """Annotation: it can't start, and why: ``{"limit", "message"}`` as JSON."""
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label: Kueue admits the Job, from this LocalQueue."""
+KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
+"""Label: the Job's WorkloadPriorityClass."""
 
 MAX_SECRET_BYTES = 1000 * 1000
 """A Secret may have 1 MiB in all."""
@@ -100,10 +104,8 @@ def image(request: AttemptRequest, settings: KubernetesSettings) -> str:
                 remedy="Choose an image (--image), another queue, or ask the operator for one.",
                 permanent=True,
             )
-    elif chosen != profile.spec.environment.image and chosen not in settings.images.values():
-        problem = image_problem(chosen, settings.allowed_images, dict(settings.digests))
-        if problem:
-            raise BackendError(f"{problem[0].upper()}{problem[1:]}.", remedy="Choose one of these.", permanent=True)
+    elif problem := choices.image_problem(chosen, profile, settings):
+        raise BackendError(f"{problem[0].upper()}{problem[1:]}.", remedy="Choose another.", permanent=True)
     name = read_image(chosen).name
     recorded = job.status.image_digest
     if recorded.startswith(f"{name}@sha256:"):  # an earlier attempt's: this one runs in the very same
@@ -127,8 +129,9 @@ def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(request.ref, settings, found, {**annotations, **borne}),
+        "metadata": _metadata(request.ref, settings, {**found, **_kueue_labels(request)}, {**annotations, **borne}),
         "spec": {
+            **({"suspend": True} if request.local_queue else {}),
             "parallelism": 1,
             "completions": 1,
             # Attempts are ours: the cluster starts none, not even while a lost pod is still ending.
@@ -180,10 +183,28 @@ def cancel_patch(message: str) -> Manifest:
     return {"metadata": {"annotations": {CANCELLED: message[:MAX_ANNOTATION]}}}
 
 
+def is_kueues(job: Manifest) -> bool:
+    """Whether Kueue says when the Job may run."""
+    return KUEUE_QUEUE in (job.get("metadata", {}).get("labels") or {})
+
+
+def halt(job: Manifest) -> Manifest:
+    """``spec`` of a merge patch after which the Job makes no pod. Kueue may take a suspension back, so it has no room
+    for pods either.
+    """
+    return {"suspend": True, **({"parallelism": 0} if is_kueues(job) else {})}
+
+
 def give_up_patch(why: dict[str, str]) -> Manifest:
     """A merge patch of the Job: it can't start; ``why`` is ``{"limit", "message"}``. Suspended, so no pod stays."""
     told = {"limit": why["limit"], "message": why["message"][:MAX_ANNOTATION]}
     return {"metadata": {"annotations": {GAVE_UP: json.dumps(told)}}, "spec": {"suspend": True}}
+
+
+def _kueue_labels(request: AttemptRequest) -> dict[str, str]:
+    """Of the Job only: Kueue takes pods that bear them for Workloads of their own."""
+    found = {KUEUE_QUEUE: request.local_queue, KUEUE_PRIORITY: request.priority_class}
+    return {name: value for name, value in found.items() if value} if request.local_queue else {}
 
 
 def _metadata(

@@ -170,7 +170,7 @@ class LocalBackend(Backend):
             runner=self._runner,
             fetching=self._fetching,
             cgroup_owner=owner,
-            compiled=Compiled(os.path.join(self._data, "compiled"), runtime),
+            compiled=Compiled(os.path.join(self._data, "compiled"), runtime, offer.bwrap),
         )
 
     async def stop(self) -> None:
@@ -249,7 +249,14 @@ class LocalBackend(Backend):
         return await self._kernels.get()
 
     async def environment(
-        self, uid: str, requirements: Requirements, *, minimum_isolation: str = "", owner: str = ""
+        self,
+        uid: str,
+        requirements: Requirements,
+        *,
+        minimum_isolation: str = "",
+        owner: str = "",
+        language: str = "",
+        image: str = "",
     ) -> EnvironmentState:
         """Look for it, or begin to build it on one of two threads; not where the job itself could not run."""
         if self._builds is None:

@@ -293,7 +293,7 @@ def test_a_volume_is_mounted_by_sub_path_as_its_profile_allows() -> None:
         volumes=[
             Volume(name="data", mount_path="/mnt/data"),
             Volume(name="home", mount_path="/mnt/home", read_only=False),
-            Volume(name="home", mount_path="/mnt/notes", sub_path="notes"),
+            Volume(name="home", mount_path="/mnt/old"),
         ],
     )
     pod = pod_of(asked)
@@ -303,7 +303,7 @@ def test_a_volume_is_mounted_by_sub_path_as_its_profile_allows() -> None:
     seen = {item["mountPath"]: item for item in containers(pod)["main"]["volumeMounts"]}
     assert seen["/mnt/data"] == {"name": "volume-data", "mountPath": "/mnt/data", "readOnly": True, "subPath": "sets"}
     assert seen["/mnt/home"]["subPath"] == "ada" and seen["/mnt/home"]["readOnly"] is False
-    assert seen["/mnt/notes"]["subPath"] == "ada/notes" and seen["/mnt/notes"]["readOnly"] is True
+    assert seen["/mnt/old"]["subPath"] == "ada" and seen["/mnt/old"]["readOnly"] is True
     assert not any(item["name"].startswith("volume-") for item in containers(pod)["sidecar"]["volumeMounts"])
 
 

@@ -1,0 +1,32 @@
+"""What a job may choose in a cluster: its image, and volumes of its profile. Pure."""
+
+from __future__ import annotations
+
+from ...resources import images
+from ...resources.errors import FieldError
+from ...resources.profile import Profile
+from ...resources.trainjob import TrainJob
+from ...resources.volumes import looked_at
+from .settings import KubernetesSettings
+
+OFFERS = frozenset({"image", "volumes"})
+
+
+def image_problem(image: str, profile: Profile, settings: KubernetesSettings) -> str:
+    """Why a job of ``profile`` may not run in ``image``; empty where it may. The operator's own need no permission."""
+    if image == profile.spec.environment.image or image in settings.images.values():
+        return ""
+    return images.image_problem(image, settings.allowed_images, dict(settings.digests))
+
+
+def problems(job: TrainJob, profile: Profile, settings: KubernetesSettings) -> list[FieldError]:
+    """What of the complete ``job`` can't be had. Neither a registry nor the cluster is asked."""
+    found: list[FieldError] = []
+    image = job.spec.environment.image
+    if image and (problem := image_problem(image, profile, settings)):
+        remedy = "Choose one of these, or leave it out for the profile's."
+        if not settings.allowed_images:
+            remedy = "Leave it out, choose a profile that has it, or ask the operator (allowed_images)."
+        found.append(FieldError("spec.environment.image", problem, image[:200], remedy))
+    meta = job.metadata
+    return found + looked_at(job.spec.volumes, profile.spec.volumes, meta.owner, meta.namespace)[1]
