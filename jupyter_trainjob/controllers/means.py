@@ -22,3 +22,8 @@ class Means:
     """By the name that queues have for them."""
     clock: Callable[[], datetime]
     log: logging.Logger
+
+
+def default_backend(backends: Mapping[str, Backend]) -> str:
+    """The backend of queues that name none: the first. Empty where there is none."""
+    return next(iter(backends), "")

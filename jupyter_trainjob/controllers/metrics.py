@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from ..backends.base import Backend, BackendError
 from ..resources.trainjob import Reason, TrainJob
 
 WAIT_BUCKETS = (0.05, 0.25, 1, 5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
@@ -52,3 +56,40 @@ class ControllerMetrics:
         self.attempts.labels(attempt.reason.value).inc()
         if attempt.start is not None and attempt.end is not None:
             self.run.observe(max(0.0, (attempt.end - attempt.start).total_seconds()))
+
+
+class BackendCollector(Collector):
+    """What backends tell of their dealings with a cluster, read from them when somebody asks."""
+
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self._backends = backends
+
+    def describe(self) -> Iterator[Metric]:
+        """The families, without asking anybody."""
+        return iter(_families())
+
+    def collect(self) -> Iterator[Metric]:
+        """The families with a sample of each backend that has a cluster and was started."""
+        requests, lag = _families()
+        for name, backend in self._backends.items():
+            try:
+                told = backend.describe()
+            except BackendError:  # not started
+                continue
+            if "requests" in told:
+                requests.add_metric([name], told["requests"])
+                lag.add_metric([name], told["lagSeconds"])
+        return iter((requests, lag))
+
+
+def _families() -> tuple[CounterMetricFamily, GaugeMetricFamily]:
+    return (
+        CounterMetricFamily(
+            "trainjob_backend_requests", "Requests that a backend sent to its cluster.", labels=["backend"]
+        ),
+        GaugeMetricFamily(
+            "trainjob_backend_watch_lag_seconds",
+            "How late the cluster's news of the backend's own writes came: 99 of 100 of the latest came sooner.",
+            labels=["backend"],
+        ),
+    )

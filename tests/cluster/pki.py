@@ -42,6 +42,13 @@ class Authority:
         self.settings.write_text("[req]\ndistinguished_name=name\n[name]\n")  # none of the distribution's extensions
         self._request(name, f"/CN={name}", ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"], [])
 
+    @classmethod
+    def of(cls, folder: Path, name: str) -> Authority:
+        """One that was made before."""
+        found = cls.__new__(cls)
+        found.folder, found.name, found.settings = folder, name, folder / "openssl.cnf"
+        return found
+
     def issue(self, name: str, subject: str, usage: str, alternatives: str = "") -> None:
         """``name.crt`` and ``name.key`` for ``usage``: serverAuth or clientAuth."""
         extensions = ["basicConstraints=CA:FALSE", f"extendedKeyUsage={usage}"]
