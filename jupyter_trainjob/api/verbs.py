@@ -62,6 +62,7 @@ class Verbs:
 
         def change(fresh: TrainJob) -> None:
             _only_queued(fresh, "held")
+            _not_elsewhere(fresh, "it can't be held")
             if not any(gate.type == "hold" for gate in fresh.spec.scheduling_gates):
                 fresh.spec.scheduling_gates.append(Gate(type="hold", message=note or f"held by {identity.username}"))
 
@@ -162,6 +163,7 @@ class Verbs:
                         "a priority only matters while it is queued.",
                         remedy="Leave spec.priority out.",
                     )
+                _not_elsewhere(fresh, "its priority there stays what it was")
                 fresh.spec.priority = priority
                 problem = priority_problem(writer, self._roles, identity, fresh)
                 if problem:
@@ -217,6 +219,18 @@ def _only_queued(job: TrainJob, done: str) -> None:
             remedy="Cancel it if it shall not go on.",
             data={"phase": job.status.phase.value},
         )
+
+
+def _not_elsewhere(job: TrainJob, so: str) -> None:
+    attempt = job.status.live_attempt
+    if attempt is None:
+        return
+    where = f" (LocalQueue {attempt.local_queue})" if attempt.local_queue else ""
+    raise Conflict(
+        f"The job {job.metadata.name!r} has been handed to Kueue{where}: {so}.",
+        remedy="Cancel it and send it again, or ask the operator.",
+        data={"phase": job.status.phase.value},
+    )
 
 
 def _orphan(writer: Writer, parent: TrainJob) -> None:

@@ -11,6 +11,7 @@ from ..resources.trainjob import Attempt, Phase, TrainJob
 from ..scheduling.decide import decide
 from ..scheduling.model import Decision, Snapshot
 from ..store import Store, Writer
+from . import report
 from .metrics import ControllerMetrics
 from .snapshot import pending
 from .source import SnapshotSource
@@ -48,9 +49,12 @@ class AdmissionController:
         self._metrics.passes.labels("admitted").inc()
         for job in admitted:
             meta = job.metadata
-            self._metrics.admitted(job, self._clock())
+            handed = job.status.phase is Phase.QUEUED
+            if not handed:
+                self._metrics.admitted(job, self._clock())
+            word = "handed to Kueue" if handed else "admitted"
             self._log.info(
-                "%s/%s is admitted", meta.namespace, meta.name, extra={"job": meta.uid, "queue": job.spec.queue}
+                "%s/%s is %s", meta.namespace, meta.name, word, extra={"job": meta.uid, "queue": job.spec.queue}
             )
         return None
 
@@ -68,10 +72,14 @@ class AdmissionController:
                 continue
             status = job.status
             queue = snapshot.queues[job.spec.queue]
-            status.attempts.append(
-                Attempt(number=len(status.attempts) + 1, backend=queue.backend, admitted=now, node=admission.node)
-            )
-            status.phase, status.reason, status.message = Phase.ADMITTED, "", ""
+            attempt = Attempt(number=len(status.attempts) + 1, backend=queue.backend, node=admission.node)
+            if queue.local_queue:
+                attempt.local_queue = queue.local_queue
+                report.hand_over(job)
+            else:
+                attempt.admitted = now
+                status.phase, status.reason, status.message = Phase.ADMITTED, "", ""
+            status.attempts.append(attempt)
             status.progress, status.log, status.outputs = None, None, None
             status.observed_generation = job.metadata.generation
             admitted.append(writer.update(job, check=False))
@@ -82,6 +90,7 @@ def _may_start(job: TrainJob) -> bool:
     """Whether what the snapshot saw still holds: verbs do not advance the epoch, for they only take work away."""
     return (
         job.status.phase is Phase.QUEUED
+        and job.status.live_attempt is None
         and job.spec.cancel is None
         and job.metadata.deletion_timestamp is None
         and not job.spec.scheduling_gates

@@ -52,14 +52,27 @@ def delete(job: TrainJob, message: str, now: datetime) -> None:
         job.spec.cancel = Cancel(requested_at=now, by="system", message=message)
 
 
-def starts(job: TrainJob, seen: Observation) -> bool:
-    """Whether ``seen`` tells for the first time that the code runs."""
-    return job.status.phase is Phase.ADMITTED and seen.state == "running"
+KUEUE_PENDING = "KueuePending"
+"""``status.reason`` of a queued job that Kueue has and has not admitted."""
+
+
+def hand_over(job: TrainJob) -> None:
+    """It is Kueue's turn: the job stays queued, though there is an attempt."""
+    status = job.status
+    status.phase, status.reason, status.message = Phase.QUEUED, KUEUE_PENDING, ""
+
+
+def moves(job: TrainJob, seen: Observation) -> bool:
+    """Whether ``seen`` tells of another phase than the record: it is admitted, waits again, or the code runs."""
+    phase = job.status.phase
+    if seen.state == "running":
+        return phase is not Phase.RUNNING
+    return phase is Phase.QUEUED if seen.state == "starting" else phase is Phase.ADMITTED and seen.state == "queued"
 
 
 def differs(job: TrainJob, seen: Observation) -> bool:
     """Whether ``seen`` tells something about a live attempt that the record lacks."""
-    if starts(job, seen):
+    if moves(job, seen):
         return True
     progress = _progress(seen)
     if progress is not None and progress != job.status.progress:
@@ -72,8 +85,14 @@ def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:
     attempt = job.status.attempt
     if attempt is None or attempt.number != seen.ref.attempt or job.status.phase.final:
         return False
-    if job.status.phase is Phase.QUEUED:
+    if job.status.live_attempt is None:
         return False
+    if seen.state == "queued" and job.status.phase is Phase.ADMITTED:
+        attempt.admitted = None
+        hand_over(job)
+    if seen.state in ("starting", "running") and job.status.phase is Phase.QUEUED:
+        attempt.admitted = now
+        job.status.phase, job.status.reason, job.status.message = Phase.ADMITTED, "", ""
     if seen.state == "starting":
         job.status.message = _holdup(seen) or job.status.message
     if seen.state == "running":
@@ -131,9 +150,14 @@ def no_backend(job: TrainJob, name: str, known: list[str]) -> bool:
 
 def _again(job: TrainJob, how: Ending) -> bool:
     retries = job.spec.retries
-    if how.phase is not Phase.FAILED or job.spec.cancel is not None or len(job.status.attempts) > retries.limit:
+    if how.phase is not Phase.FAILED or job.spec.cancel is not None or _spent(job) > retries.limit:
         return False
     return how.reason in INFRASTRUCTURE_REASONS or (retries.on_code_error and how.reason is Reason.CODE_ERROR)
+
+
+def _spent(job: TrainJob) -> int:
+    """Attempts that count against the retries: one whose place was taken before its code began lost nothing."""
+    return sum(1 for one in job.status.attempts if one.start is not None or one.reason is not Reason.PREEMPTED)
 
 
 def _take(job: TrainJob, seen: Observation, now: datetime) -> None:

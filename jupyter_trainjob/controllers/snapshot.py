@@ -34,14 +34,15 @@ def _ceiling(limits: Limits) -> Ceiling:
     return Ceiling(limits.running_jobs, limits.cpu_millis, limits.memory_bytes, limits.gpu)
 
 
-def queue_view(queue: Queue) -> QueueView:
+def queue_view(queue: Queue, default_backend: str = "") -> QueueView:
     """A queue as the scheduler sees it."""
     return QueueView(
         queue.metadata.name,
-        queue.spec.backend,
+        queue.spec.backend or default_backend,
         queue.spec.admission != "Paused",
         _ceiling(queue.spec.limits),
         _ceiling(queue.spec.per_user),
+        queue.spec.kueue.local_queue if queue.spec.kueue is not None else "",
     )
 
 
@@ -77,6 +78,7 @@ class RecordCache:
     """What of the record matters to scheduling, as of feed version ``version``."""
 
     version: int = -1
+    default_backend: str = ""
     queues: dict[str, QueueView] = field(default_factory=dict)
     queued: dict[str, QueuedView] = field(default_factory=dict)
     active: dict[str, ActiveView] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class RecordCache:
             if deleted:
                 self.queues.pop(resource.metadata.name, None)
             else:
-                self.queues[resource.metadata.name] = queue_view(resource)
+                self.queues[resource.metadata.name] = queue_view(resource, self.default_backend)
         elif isinstance(resource, TrainJob):
             self._apply_job(resource, deleted)
 
@@ -142,7 +144,8 @@ class RecordCache:
         limit = job.spec.time_limit_seconds or 3600
         if deleted or job.status.phase.final:
             return
-        if job.status.phase is Phase.QUEUED:
+        waits = job.status.phase is Phase.QUEUED and job.status.live_attempt is not None
+        if job.status.phase is Phase.QUEUED and not waits:
             if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
                 return
             since = job.status.queued or job.metadata.creation_timestamp
@@ -159,8 +162,8 @@ class RecordCache:
                 limit,
                 gate_text(job.spec.scheduling_gates) or environment_text(job),
             )
-        elif attempt is not None and attempt.admitted is not None:
-            began = attempt.start or attempt.admitted
+        elif attempt is not None and (waits or attempt.admitted is not None):
+            began = attempt.start or attempt.admitted or job.status.queued or job.metadata.creation_timestamp
             self.active[uid] = ActiveView(
                 uid,
                 job.metadata.owner,
@@ -168,6 +171,7 @@ class RecordCache:
                 attempt.backend,
                 attempt.node,
                 need_of(job),
-                began.timestamp(),
+                began.timestamp() if began else 0.0,
                 limit,
+                waits,
             )

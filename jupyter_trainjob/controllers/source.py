@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from ..backends.base import Backend
+from ..backends.base import AttemptRef, Backend, BackendError, Place
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
-from ..scheduling.explain import Explanation, explain_all, explain_one, position_of
+from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
 from ..scheduling.model import Amount, NodeView, QueuedView, Snapshot
 from ..store import Reader, Store
+from .means import default_backend
 from .snapshot import RecordCache, environment_text, gate_text, need_of
 
 CAPACITY_SECONDS = 10.0
@@ -28,7 +29,7 @@ class SnapshotSource:
     def __init__(self, store: Store, backends: Mapping[str, Backend]) -> None:
         self._store = store
         self._backends = backends
-        self._cache = RecordCache()
+        self._cache = RecordCache(default_backend=default_backend(backends))
         self._lock = asyncio.Lock()
         self._nodes: tuple[NodeView, ...] = ()
         self._nodes_until = 0.0
@@ -48,6 +49,30 @@ class SnapshotSource:
         """Jobs with a dependency gate on ``uid``, as of the last snapshot."""
         async with self._lock:
             return sorted(self._cache.waiting_on.get(uid, ()))
+
+    def room_changed(self) -> None:
+        """The nodes are to be looked at anew."""
+        self._nodes_until = 0.0
+
+    async def places(self, jobs: Sequence[TrainJob]) -> dict[str, Place]:
+        """Where those of ``jobs`` stand that something else admits, by uid, as their backends tell it."""
+        refs: dict[str, list[AttemptRef]] = {}
+        for job in jobs:
+            attempt = job.status.live_attempt
+            if attempt is not None:
+                refs.setdefault(attempt.backend, []).append(AttemptRef(job.metadata.uid, attempt.number))
+        found: dict[str, Place] = {}
+        for name, wanted in refs.items():
+            backend = self._backends.get(name)
+            if backend is None:
+                told = dict.fromkeys(wanted, Place(None, f"its backend {name!r} is not configured on this server"))
+            else:
+                try:
+                    told = await backend.places(wanted)
+                except BackendError as error:
+                    told = dict.fromkeys(wanted, Place(None, f"the cluster can't be asked now: {error}".rstrip(".")))
+            found |= {ref.uid: place for ref, place in told.items()}
+        return found
 
     async def _capacity(self) -> tuple[NodeView, ...]:
         if time.monotonic() >= self._nodes_until:
@@ -91,22 +116,34 @@ class Ranking:
         waiting = [job for job in jobs if job.status.phase is Phase.QUEUED]
         if not waiting:
             return {}
+        handed = [job for job in waiting if job.status.live_attempt is not None]
+        found = await self._elsewhere(handed) if handed else {}
+        waiting = [job for job in waiting if job.metadata.uid not in found]
+        if not waiting:
+            return found
         snapshot, version = await self._source.take()
         told = await self._all(snapshot, version)
-        found = {}
         for job in waiting:
             known = told.get(job.metadata.uid)
             found[job.metadata.uid] = known or Explanation(position_of(snapshot, _view(job)), "It has just queued.")
         return found
 
+    async def _elsewhere(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
+        places = await self._source.places(jobs)
+        just = Place(None, "it has just been handed over")
+        told = {job.metadata.uid: places.get(job.metadata.uid, just) for job in jobs}
+        queues = {job.metadata.uid: job.spec.queue for job in jobs}
+        return {uid: explain_elsewhere(queues[uid], place.position, place.message) for uid, place in told.items()}
+
     async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
         """What is in use in ``queue``, by all owners (None) or by one."""
         snapshot, _ = await self._source.take()
-        total = Amount()
+        total, waiting = Amount(), 0
         for active in snapshot.active:
             if active.queue == queue and owner in (None, active.owner):
-                total += active.need
-        waiting = sum(1 for job in snapshot.queued if job.queue == queue and owner in (None, job.owner))
+                total += Amount() if active.waits else active.need
+                waiting += active.waits
+        waiting += sum(1 for job in snapshot.queued if job.queue == queue and owner in (None, job.owner))
         return QueueUse(
             running_jobs=total.jobs,
             queued_jobs=waiting,

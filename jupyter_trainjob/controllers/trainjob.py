@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, Observation
@@ -12,9 +14,10 @@ from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
 from ..resources.names import OBJECTS_FINALIZER, attempt_prefix, blob_prefix
 from ..resources.profile import Profile
+from ..resources.queue import Queue
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
 from ..storage.base import StoreError
-from ..store import Writer
+from ..store import Reader, Writer
 from . import gates, needs, report
 from .ending import Ending, cancelled, ending
 from .environments import EnvironmentController
@@ -26,8 +29,8 @@ PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
 LOOK_SECONDS = 5.0
 """How long an active attempt is left alone when its backend says nothing."""
-CREATE_TRIES = 6
-"""So often in a row a backend may fail to create an attempt before the admission is withdrawn."""
+CREATE_SECONDS = 60.0
+"""The longest pause between two tries to create an attempt that a backend can't create now."""
 NEEDED_SECONDS = 15.0
 """How long the removal of outputs waits that another job is still to read."""
 
@@ -43,6 +46,7 @@ class TrainJobController:
         self._metrics, self._environments = metrics, environments
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
 
     async def reconcile(self, uid: str) -> float | None:
         """One step for one job. Returns after how many seconds to come back, None to wait for a change."""
@@ -54,13 +58,14 @@ class TrainJobController:
         if job.status.phase.final:
             self._forget(uid)
             return await self._finished(job)
-        if job.status.phase is Phase.QUEUED:
+        if job.status.phase is Phase.QUEUED and job.status.live_attempt is None:
             return await self._queued(job)
         return await self._active(job)
 
     def _forget(self, uid: str) -> None:
         self._written.pop(uid, None)
         self._tries.pop(uid, None)
+        self._not_before.pop(uid, None)
 
     # Queued
 
@@ -75,14 +80,14 @@ class TrainJobController:
         return None
 
     def _cancel_before_start(self, job: TrainJob) -> bool:
-        if job.status.phase is not Phase.QUEUED:
+        if job.status.phase is not Phase.QUEUED or job.status.live_attempt is not None:
             return False
         text = job.spec.cancel.message if job.spec.cancel else ""
         message = cancelled(job.spec, " before it started", text)
         report.end(job, Phase.CANCELLED, Reason.CANCELLED_BY_USER, message, self._clock())
         return True
 
-    # Admitted and Running
+    # Admitted and Running, and Queued elsewhere
 
     async def _active(self, job: TrainJob) -> float | None:
         attempt = job.status.attempt
@@ -93,7 +98,15 @@ class TrainJobController:
             await self._change(job, lambda fresh: report.no_backend(fresh, attempt.backend, sorted(self._backends)))
             return 30.0
         ref = AttemptRef(job.metadata.uid, attempt.number)
-        seen = await backend.observe(ref)
+        pause = self._not_before.get(ref.uid, 0.0) - time.monotonic()
+        if pause > 0 and job.spec.cancel is None:
+            return pause  # somebody asked to be left alone for so long, whatever else is told of the job
+        try:
+            seen = await backend.observe(ref)
+        except BackendError as error:
+            if error.permanent or _created(job, attempt):
+                raise
+            return await self._create_later(job, backend, error)
         if seen.state == "gone" and not _created(job, attempt):
             return await self._create(job, attempt, backend, ref)
         if seen.state in ("ended", "gone"):
@@ -114,30 +127,45 @@ class TrainJobController:
             return PROGRESS_SECONDS
         profile = parse(Profile, job.status.profile_snapshot) if job.status.profile_snapshot else Profile()
         request = AttemptRequest(ref, job, profile, blob_prefix(job.metadata.owner))
+        if attempt.local_queue:
+            chosen = await self._store.aread(lambda reader: _priority_class(reader, job))
+            request = replace(request, local_queue=attempt.local_queue, priority_class=chosen)
         try:
             await backend.create(request)
         except BackendError as error:
-            tries = self._tries[job.metadata.uid] = self._tries.get(job.metadata.uid, 0) + 1
-            if not error.permanent and tries < CREATE_TRIES:
-                self._log.warning("%s: try %d to start %s failed: %s", backend.name, tries, ref.name, error)
-                return float(min(30, 2 ** (tries - 1)))
-            await self._finish(job, Ending(Phase.FAILED, Reason.BACKEND_ERROR, str(error)))
-            return None
-        self._tries.pop(job.metadata.uid, None)
+            if error.permanent:
+                await self._finish(job, Ending(Phase.FAILED, Reason.BACKEND_ERROR, str(error)))
+                return None
+            return await self._create_later(job, backend, error)
+        self._tries.pop(ref.uid, None)
+        self._not_before.pop(ref.uid, None)
         await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock()))
         return 0.0
+
+    async def _create_later(self, job: TrainJob, backend: Backend, error: BackendError) -> float:
+        """Trouble that passes fails no job, however long it takes: it is told of, and waits."""
+        tries = self._tries[job.metadata.uid] = self._tries.get(job.metadata.uid, 0) + 1
+        pause = min(CREATE_SECONDS, 2.0 ** min(tries - 1, 10)) * random.uniform(0.7, 1.0)  # noqa: S311 - no secret
+        pause = max(pause, error.after or 0.0)
+        self._not_before[job.metadata.uid] = time.monotonic() + pause
+        self._log.warning("%s: try %d to start %s failed: %s", backend.name, tries, job.metadata.name, error)
+        why = f"It could not be started yet, and that is tried again: {error}"
+        await self._change(job, lambda fresh: _wait(fresh, why, self._clock()))
+        return pause
 
     async def _follow(self, job: TrainJob, seen: Observation) -> float | None:
         """Write what changed while it runs: the start at once, progress at most every second."""
         now = time.monotonic()
         uid = job.metadata.uid
         if not report.differs(job, seen):
-            return LOOK_SECONDS
+            return LOOK_SECONDS if seen.state != "queued" else None  # its backend tells when that is over
         due = self._written.get(uid, 0.0) + PROGRESS_SECONDS
-        if not report.starts(job, seen) and now < due:
+        if not report.moves(job, seen) and now < due:
             return due - now
         self._written[uid] = now
-        await self._change(job, lambda fresh: report.follow(fresh, seen, self._clock()))
+        done = await self._change(job, lambda fresh: report.follow(fresh, seen, self._clock()))
+        if done is not None and job.status.phase is Phase.QUEUED and done.status.phase is not Phase.QUEUED:
+            self._metrics.admitted(done, self._clock())
         return LOOK_SECONDS
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
@@ -156,7 +184,7 @@ class TrainJobController:
 
     async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None, stored_bytes: int = 0) -> None:
         def change(fresh: TrainJob) -> bool:
-            if fresh.status.phase.final or fresh.status.phase is Phase.QUEUED:
+            if fresh.status.phase.final or fresh.status.live_attempt is None:
                 return False
             report.finish(fresh, end, seen, self._clock())
             if fresh.status.attempt is not None:
@@ -215,7 +243,19 @@ def _created(job: TrainJob, attempt: Attempt) -> bool:
     )
 
 
+def _wait(job: TrainJob, why: str, now: datetime) -> bool:
+    """Say on a job with an attempt why its backend has not got it; whether that is new."""
+    if job.status.live_attempt is None:
+        return False
+    job.status.message = why[:2000]
+    return job.status.set_condition(
+        Condition(type=CREATED, status="False", reason="Waiting", message=why[:2000], last_transition_time=now)
+    )
+
+
 def _mark_created(job: TrainJob, number: int, now: datetime) -> bool:
+    if job.status.phase is Phase.ADMITTED:
+        job.status.message = ""
     return job.status.set_condition(
         Condition(
             type=CREATED,
@@ -225,6 +265,15 @@ def _mark_created(job: TrainJob, number: int, now: datetime) -> bool:
             last_transition_time=now,
         )
     )
+
+
+def _priority_class(reader: Reader, job: TrainJob) -> str:
+    """What the job's priority is to Kueue, by its queue."""
+    try:
+        queue = reader.get(Queue, "", job.spec.queue)
+    except NotFound:
+        return ""
+    return queue.spec.kueue.class_of(job.spec.priority) if queue.spec.kueue is not None else ""
 
 
 def _remove(writer: Writer, uid: str, now: datetime) -> None:

@@ -106,6 +106,7 @@ class Attempt(Model):
 
     number: int
     backend: str = ""
+    local_queue: str = Field(default="", description="Of Kueue, where the queue's jobs are handed to it.")
     admitted: Timestamp | None = None
     start: Timestamp | None = Field(default=None, description="When the user's code began.")
     end: Timestamp | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .base import Model, Resource, Status
+from .names import is_domain
 from .quantity import ByteQuantity, CpuQuantity, byte_count, cpu_millis
 
 
@@ -36,11 +37,68 @@ class PriorityRange(Model):
     maximum: int = 0
 
 
+class PriorityClass(Model):
+    """A WorkloadPriorityClass of the cluster, for jobs of a priority and above."""
+
+    name: str
+    minimum: int = Field(
+        default=-1_000_000, description="Jobs of this priority and above have it, up to the next class."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return _object_name(value, "a WorkloadPriorityClass")
+
+
+class Kueue(Model):
+    """The queue in a cluster that orders and admits the jobs of ours. Its quota is that of its ClusterQueue."""
+
+    local_queue: str = Field(description="The LocalQueue, in the namespace where the backend's jobs run.")
+    priority_classes: list[PriorityClass] = Field(
+        default_factory=list,
+        max_length=64,
+        description="What our priorities are to Kueue; without one that fits, all jobs are equal there.",
+    )
+
+    @field_validator("local_queue")
+    @classmethod
+    def _local_queue(cls, value: str) -> str:
+        if len(value) > 63:
+            raise ValueError(f"{value[:80]!r} is longer than a label may be, 63 characters; give it a shorter name")
+        return _object_name(value, "a LocalQueue")
+
+    @field_validator("priority_classes")
+    @classmethod
+    def _priority_classes(cls, value: list[PriorityClass]) -> list[PriorityClass]:
+        minima = [one.minimum for one in value]
+        twice = next((minimum for minimum in minima if minima.count(minimum) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two classes begin at the priority {twice}; give each a minimum of its own")
+        return value
+
+    def class_of(self, priority: int) -> str:
+        """The class of a job of this priority; empty where none fits."""
+        fitting = [one for one in self.priority_classes if one.minimum <= priority]
+        return max(fitting, key=lambda one: one.minimum).name if fitting else ""
+
+
+def _object_name(value: str, what: str) -> str:
+    if not is_domain(value):
+        raise ValueError(f"{value[:80]!r} is no name of {what}; write lower-case letters, digits, dashes and dots")
+    return value
+
+
 class QueueSpec(Model):
     """What is wanted."""
 
     description: str = Field(default="", max_length=500)
-    backend: str = Field(default="local", description="The named backend that runs its jobs.")
+    backend: str = Field(
+        default="", description="The named backend that runs its jobs. Empty: the first that the server has."
+    )
+    kueue: Kueue | None = Field(
+        default=None, description="Jobs are handed to Kueue, which says whose turn it is and how much may run."
+    )
     limits: Limits = Field(default_factory=Limits, description="Of all jobs of the queue together.")
     per_user: Limits = Field(default_factory=Limits, description="Of one owner's jobs in the queue together.")
     queued_per_user: int | None = Field(default=1000, ge=0, description="Jobs of one owner that may wait.")

@@ -4,6 +4,9 @@ A job that its owner's own limit stops is stepped over: others need not wait for
 the nodes' size stops holds back all behind it (in its queue, or on its backend): else small jobs would starve big
 ones. Fair share, borrowing and backfill (which lets small jobs into the gaps without that harm) belong in
 :func:`order` and :func:`decide` when they come.
+
+A queue whose jobs something else orders and admits (``elsewhere``) has no order and no room here: its jobs pass as soon
+as no gate and no limit of their owner's stops them.
 """
 
 from __future__ import annotations
@@ -101,6 +104,8 @@ def _judge(
     over = queue.per_user.exceeded_by(user + job.need)
     if over:
         return _limit_blocker(over, "user", job, user, queue.per_user), ""
+    if queue.elsewhere:
+        return None, ""
     if job.queue in closed_queues:
         return _behind(job, closed_queues[job.queue]), ""
     used = use.queues[job.queue]

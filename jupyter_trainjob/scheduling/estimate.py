@@ -21,9 +21,10 @@ def latest_starts(snapshot: Snapshot, now: float) -> dict[str, float]:
     :data:`MAX_STEPS` endings ahead, or stuck, are absent."""
     starts: dict[str, float] = {}
     # An estimate further out than these is a guess, and every step looks at all that are here.
-    ahead = [job for job in order(snapshot.queued) if not job.gate][:MAX_JOBS]
+    ahead = [job for job in order(snapshot.queued) if not job.gate and not _elsewhere(snapshot, job.queue)][:MAX_JOBS]
     snapshot = replace(snapshot, queued=tuple(ahead))
-    ends = [(max(now, active.since + active.time_limit_seconds), active.uid) for active in snapshot.active]
+    running = [active for active in snapshot.active if not active.waits]
+    ends = [(max(now, active.since + active.time_limit_seconds), active.uid) for active in running]
     heapq.heapify(ends)
     time = now
     for _ in range(MAX_STEPS):
@@ -49,3 +50,9 @@ def latest_starts(snapshot: Snapshot, now: float) -> dict[str, float]:
         active = tuple(item for item in (*snapshot.active, *begun) if item.uid not in over)
         snapshot = replace(snapshot, queued=tuple(jobs.values()), active=active)
     return starts
+
+
+def _elsewhere(snapshot: Snapshot, queue: str) -> bool:
+    """Whether nothing can be told here of when jobs of ``queue`` start."""
+    known = snapshot.queues.get(queue)
+    return known is not None and known.elsewhere

@@ -9,7 +9,7 @@ from typing import Any
 
 from .decide import decide, rank
 from .estimate import latest_starts
-from .model import QueuedView, Snapshot, Waiting
+from .model import Blocker, QueuedView, QueueView, Snapshot, Waiting
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ def explain_all(snapshot: Snapshot, now: float) -> Mapping[str, Explanation]:
     """An explanation for every queued job of the snapshot, by uid. ``now`` in seconds of the epoch."""
     decision = decide(snapshot)
     starts = latest_starts(snapshot, now)
-    told = {admission.uid: Explanation(1, "It is about to start.") for admission in decision.admissions}
+    queues = {job.uid: snapshot.queues.get(job.queue) for job in snapshot.queued}
+    told = {admission.uid: _about_to_go(queues[admission.uid]) for admission in decision.admissions}
     for waiting in decision.waiting:
         told[waiting.uid] = _explain(waiting, starts.get(waiting.uid), now)
     return told
@@ -49,19 +50,34 @@ def position_of(snapshot: Snapshot, job: QueuedView) -> int | None:
     return 1 + sum(1 for other in snapshot.queued if other.queue == job.queue and not other.gate and rank(other) < mine)
 
 
+def explain_elsewhere(queue: str, position: int | None, message: str) -> Explanation:
+    """For a job that Kueue has: in its words, without a full stop. ``position`` as Kueue tells it, from 1."""
+    blocker = Blocker("kueue", "kueue", queue, message=message)
+    return _sentence(position, [message], None, blocker)
+
+
+def _about_to_go(queue: QueueView | None) -> Explanation:
+    if queue is not None and queue.elsewhere:
+        return Explanation(None, "It is about to be handed to Kueue.")
+    return Explanation(1, "It is about to start.")
+
+
 def _explain(waiting: Waiting, start: float | None, now: float) -> Explanation:
     parts = [waiting.blocker.message]
-    if waiting.position is not None and waiting.position > 1:
-        ahead = waiting.position - 1
-        parts.append("1 job is ahead" if ahead == 1 else f"{ahead} jobs are ahead")
     if start is not None:
         parts.append(f"at the latest in about {duration(start - now)}")
+    return _sentence(waiting.position, parts, start, waiting.blocker)
+
+
+def _sentence(position: int | None, parts: list[str], start: float | None, blocker: Blocker) -> Explanation:
+    if position is not None and position > 1:
+        parts.insert(1, "1 job is ahead" if position == 2 else f"{position - 1} jobs are ahead")
     sentence = "; ".join(parts)
     return Explanation(
-        waiting.position,
+        position,
         sentence[:1].upper() + sentence[1:] + ".",
         datetime.fromtimestamp(start, timezone.utc) if start is not None else None,
-        [waiting.blocker.to_dict()],
+        [blocker.to_dict()],
     )
 
 

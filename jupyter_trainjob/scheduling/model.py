@@ -9,7 +9,7 @@ from typing import Literal
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.words import counted
 
-Scope = Literal["queue", "user", "node", "order", "gate", "paused", "missing"]
+Scope = Literal["queue", "user", "node", "order", "gate", "paused", "missing", "kueue"]
 
 UNITS: Mapping[str, str] = {"runningJobs": "running job", "cpu": "CPU", "memory": "memory", "gpu": "GPU"}
 """Of what there are limits, and what one of it is called."""
@@ -22,6 +22,7 @@ REMEDIES: Mapping[Scope, str] = {
     "gate": "Release the job if it is held; else it queues when what it waits for has happened.",
     "paused": "Ask the queue's instructor or an operator when it opens again, or use another queue.",
     "missing": "Wait until it is back, or send the job again to another queue; if it stays so, tell the operator.",
+    "kueue": "Wait: the cluster's queue decides. If it stays so, cancel the job, or ask the operator.",
 }
 """Scope of a blocker → what the job's owner can do."""
 
@@ -98,6 +99,13 @@ class QueueView:
     open: bool = True
     limits: Ceiling = field(default_factory=Ceiling)
     per_user: Ceiling = field(default_factory=Ceiling)
+    local_queue: str = ""
+    """Kueue's, which orders and admits its jobs: they are handed over once no gate and no user's limit is shut."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether order and room of its jobs are decided elsewhere."""
+        return self.local_queue != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,8 @@ class ActiveView:
     need: Amount
     since: float
     time_limit_seconds: int = 3600
+    waits: bool = False
+    """Kueue has it and has not admitted it: of its user's limits it holds a part, of the nodes nothing."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.resources.trainjob import Attempt, TrainJob
+from jupyter_trainjob.store import Writer
+
 from .conftest import Caller, Run, Submit
 
 pytestmark = pytest.mark.asyncio
@@ -64,6 +68,51 @@ async def test_a_queue_names_a_backend_that_is_there(operator: Caller) -> None:
             "there is no backend 'cluster'; there are: local, other",
         )
         assert detail["remedy"] == "Name one of these; TrainJobExtension.backends says which there are."
+
+
+async def test_a_queue_is_handed_to_a_kueue_that_is_there(operator: Caller, instructor: Caller) -> None:
+    def body(local_queue: str, **spec: Any) -> dict[str, Any]:
+        spec = {"backend": "other", "kueue": {"localQueue": local_queue}, **spec}
+        return {"metadata": {"name": "gpu"}, "spec": spec}
+
+    for spec, field, message in (
+        (body("nothing"), "spec.kueue", "there is no LocalQueue 'nothing'"),
+        (body("jobs", backend="local"), "spec.kueue", "the backend 'local' is no cluster and has no Kueue"),
+        (body("jobs", limits={"cpu": "4"}), "spec.limits", "Kueue says how much of this queue runs at once"),
+    ):
+        detail = (await operator.refused("POST", "/queues", 422, json=spec))["details"][0]
+        assert detail["field"] == field
+        assert message in detail["message"]
+        assert detail["remedy"]
+    await operator("POST", "/queues", json=body("away"), expect=201)  # nobody can tell now: its jobs will
+    await operator.refused("PUT", "/queues/gpu", 422, json=body("nothing"))
+    refused = await instructor.refused("PUT", "/queues/gpu", 403, json=body("jobs"))
+    assert "kueue" in refused["message"]
+    done = await operator("PUT", "/queues/gpu", json=body("jobs", perUser={"runningJobs": 2}), expect=200)
+    assert done.json()["spec"]["kueue"] == {"localQueue": "jobs", "priorityClasses": []}
+
+
+async def test_what_kueue_has_is_not_held_and_keeps_its_priority(
+    alice: Caller, operator: Caller, submit: Submit, services: Services
+) -> None:
+    job = await submit(alice)
+    path = f"/namespaces/alice/trainjobs/{job['metadata']['name']}"
+
+    def hand_over(writer: Writer) -> None:
+        fresh = writer.by_uid(TrainJob, job["metadata"]["uid"])
+        fresh.status.attempts.append(Attempt(number=1, backend="other", local_queue="jobs"))
+        writer.update(fresh)
+
+    services.store.write(hand_over)
+    held = await alice.refused("POST", f"{path}/hold", 409)
+    assert "has been handed to Kueue (LocalQueue jobs): it can't be held" in held["message"]
+    assert held["remedy"].startswith("Cancel it and send it again")
+    ranked = await alice.refused("PATCH", path, 409, json={"spec": {"priority": -5}})
+    assert "its priority there stays what it was" in ranked["message"]
+    told = (await alice("GET", f"{path}/why", expect=200)).json()
+    assert told["waitingFor"] == "Its backend 'other' is not configured on this server."
+    cancelled = (await alice("POST", f"{path}/cancel", expect=200)).json()
+    assert cancelled["status"]["phase"] == "Queued", "a controller ends it, for there is an attempt"
 
 
 async def test_a_profile_with_a_network_that_jobs_would_not_get(operator: Caller) -> None:

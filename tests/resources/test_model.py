@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jupyter_trainjob.resources import names, quantity
 from jupyter_trainjob.resources.base import Condition, Status, parse
+from jupyter_trainjob.resources.errors import Invalid
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.registry import KINDS, json_schema
 from jupyter_trainjob.resources.trainjob import INFRASTRUCTURE_REASONS, Phase, Reason, TrainJob, relative_path
@@ -34,6 +35,35 @@ FULL: dict[str, Any] = {
         "timeLimitSeconds": 60,
     },
 }
+
+
+def test_a_queue_says_what_its_priorities_are_to_kueue() -> None:
+    classes = [{"name": "low"}, {"name": "high", "minimum": 50}, {"name": "usual", "minimum": 0}]
+    queue = parse(Queue, {"spec": {"kueue": {"localQueue": "jobs", "priorityClasses": classes}}})
+    kueue = queue.spec.kueue
+    assert kueue is not None
+    assert [kueue.class_of(priority) for priority in (-1, 0, 49, 50)] == ["low", "usual", "usual", "high"]
+    kueue.priority_classes = kueue.priority_classes[1:2]
+    assert kueue.class_of(0) == ""
+
+
+@pytest.mark.parametrize(
+    ("kueue", "says"),
+    [
+        ({}, "localQueue"),
+        ({"localQueue": "My_Jobs"}, "'My_Jobs' is no name of a LocalQueue; write lower-case letters"),
+        ({"localQueue": "a" * 64}, "longer than a label may be"),
+        (
+            {"localQueue": "j", "priorityClasses": [{"name": "a"}, {"name": "b"}]},
+            "two classes begin at the priority -1000000; give each a minimum of its own",
+        ),
+        ({"localQueue": "j", "priorityClasses": [{"name": "A b"}]}, "'A b' is no name of a WorkloadPriorityClass"),
+    ],
+)
+def test_what_kueue_would_not_understand_is_refused(kueue: dict[str, Any], says: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse(Queue, {"spec": {"kueue": kueue}})
+    assert says in str(refused.value.details)
 
 
 def test_the_wire_form_comes_back_as_it_was() -> None:

@@ -264,6 +264,31 @@ def test_every_limit_holds_and_every_job_is_admitted_or_explained(
     assert decide(replace(view, queued=tuple(reversed(view.queued)))) == decision
 
 
+def test_what_is_admitted_elsewhere_is_handed_over_whatever_room_there_is() -> None:
+    queues = [
+        QueueView("q", "local"),
+        QueueView("k", "local", limits=Ceiling(jobs=0), per_user=Ceiling(jobs=2), local_queue="jobs"),
+    ]
+    jobs = [job(f"k{n}", queue="k", cpu=64_000, since=float(n)) for n in range(3)]
+    mine = job("mine", cpu=2000, since=9.0)
+    view = snapshot([*jobs, mine, job("bobs", owner="bob", queue="k", cpu=64_000)], queues=queues)
+    assert admitted(view) == ["bobs", "k0", "k1", "mine"]  # what is handed over takes nothing of the node
+    told = explain_all(view, 0.0)
+    assert told["k0"].waiting_for == "It is about to be handed to Kueue."
+    assert told["k2"].waiting_for == "Queue k allows you 2 running jobs and you have 2."
+    assert latest_starts(view, 0.0) == {"mine": 0.0}, "what is decided elsewhere can't be foretold here"
+    shut = snapshot(jobs, queues=[replace(queues[1], open=False)])
+    assert admitted(shut) == []
+
+
+def test_what_waits_elsewhere_ends_at_no_time() -> None:
+    queues = [QueueView("q", "local"), QueueView("k", "local", local_queue="jobs")]
+    there = replace(running("k0", queue="k", node=""), waits=True)
+    view = snapshot([job("a", cpu=2000)], [there, running("r", limit=60)], queues=queues)
+    assert latest_starts(view, 0.0) == {"a": 60.0}
+    assert latest_starts(replace(view, active=(there,), nodes=()), 0.0) == {}
+
+
 def test_every_scope_has_a_remedy() -> None:
     assert set(REMEDIES) == set(get_args(Scope))
     assert all(text.endswith(".") for text in REMEDIES.values())
