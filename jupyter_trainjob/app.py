@@ -43,6 +43,7 @@ from .store import Store
 
 URL_VARIABLE = "JUPYTER_TRAINJOB_URL"
 TOKEN_VARIABLE = "JUPYTER_TRAINJOB_TOKEN"  # noqa: S105 - a name, not a secret
+DB_VARIABLE = "JUPYTER_TRAINJOB_DB_URL"
 BACKENDS_GROUP = "jupyter_trainjob.backends"
 
 
@@ -61,7 +62,8 @@ class TrainJobExtension(ExtensionApp):
         "Two servers of one user may share it.",
     ).tag(config=True)
     db_url = Unicode(
-        help="SQLAlchemy URL of the record: sqlite:///… (default: record.sqlite in data_dir) or postgresql+psycopg://…",
+        help="SQLAlchemy URL of the record: sqlite:///… or postgresql+psycopg://… Default: JUPYTER_TRAINJOB_DB_URL of the "
+        "server's environment, which kernels don't inherit, else record.sqlite in data_dir.",
     ).tag(config=True)
     local_user = Unicode(
         help="Whose jobs they are where the server's token or password names nobody. Default: the server's OS user.",
@@ -133,7 +135,8 @@ class TrainJobExtension(ExtensionApp):
 
     @default("db_url")
     def _default_db_url(self) -> str:
-        return f"sqlite:///{Path(self.data_dir) / 'record.sqlite'}"
+        given = os.environ.pop(DB_VARIABLE, "")  # it has a password in it
+        return given or f"sqlite:///{Path(self.data_dir) / 'record.sqlite'}"
 
     @default("remote_token")
     def _default_remote_token(self) -> str:
@@ -271,7 +274,8 @@ class TrainJobExtension(ExtensionApp):
 
     def _first_start(self, store: Store) -> None:
         """Make the default queue and profile where there are none."""
-        store.write(lambda writer: ensure_defaults(writer, self.default_queue, self.default_profile))
+        backend = "local" if "local" in self.backends or not self.backends else next(iter(self.backends))
+        store.write(lambda writer: ensure_defaults(writer, self.default_queue, self.default_profile, backend))
 
     def _write_json_logs(self) -> None:
         """Every handler of the server's and of our log gets a formatter that keeps fields apart."""

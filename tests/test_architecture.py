@@ -22,8 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),
     "verbs": {"client"},
     "magics": {"verbs", "client"},
-    # Admin verbs start a server; job verbs talk to one. test_job_verbs_need_no_server holds the difference.
-    "cli": {"verbs", "client", "api", "app"},
+    # Admin verbs start a server, examine and deploy one; job verbs talk to one. test_job_verbs_need_no_server holds the difference.
+    "cli": {"verbs", "client", "api", "app", "config", "backends", "storage", "store", "resources"},
 }
 EVERYWHERE = {"_version"}
 ROOF = {"__init__", "__main__", "app", "config", "_version"}

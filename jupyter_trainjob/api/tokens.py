@@ -191,7 +191,9 @@ def check_person(person: Person) -> Person:
 def _check_mode(path: Path, found: os.stat_result) -> None:
     if found.st_uid not in (os.geteuid(), 0):
         raise TokenFileError(f"The token file {path} belongs to another user (uid {found.st_uid}). Make it your own.")
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    # A cluster's Secret is root's, and its pod's group may read it.
+    own_group = found.st_uid == 0 and found.st_gid == os.getegid() and os.geteuid() != 0
+    if stat.S_IMODE(found.st_mode) & (0o037 if own_group else 0o077):
         mode = stat.S_IMODE(found.st_mode)
         raise TokenFileError(f"The token file {path} can be read by others (mode {mode:04o}). Run: chmod 600 {path}")
 

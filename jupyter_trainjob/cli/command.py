@@ -47,6 +47,8 @@ _SERVER_VERBS = {
     "serve": "Run the job service alone, for several users.",
     "token": "Make, list and revoke the tokens of serve.",
     "images": "Build the images of the kernels and of the service.",
+    "deploy": "Make in a cluster what jobs need, and try it.",
+    "doctor": "Try whether all that jobs need works, and say how to mend it.",
 }
 
 
@@ -85,6 +87,14 @@ def _run(argv: list[str]) -> int:
         from .images import images_main
 
         return images_main(rest)
+    if word == "deploy":
+        from .deploy import deploy_main
+
+        return deploy_main(rest)
+    if word == "doctor":
+        from .doctor import doctor_main
+
+        return doctor_main(rest)
     verb = _verb(word)
     if "-h" in rest or "--help" in rest:
         return _help(word)

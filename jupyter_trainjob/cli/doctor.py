@@ -1,0 +1,191 @@
+"""``jupyter trainjob doctor``: does all that jobs need work, here or in the cluster?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.paths import jupyter_path
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..backends.base import BackendError
+from ..backends.findings import Finding, Level, fail, ok, worst
+from ..backends.kubernetes.connect import Access, Connection
+from ..backends.kubernetes.doctor.examine import Patient, examine
+from ..backends.local.doctor import Local
+from ..backends.local.doctor import examine as examine_local
+from ..config import LocalBackendSettings
+from ..resources.errors import TrainJobError
+from ..storage.base import ObjectStore, StoreError
+from ..storage.filesystem import FilesystemStore
+from ..store.engines import make_engines, parse_url
+from ..store.filesystems import refuse_network_filesystem
+from ..verbs.options import argument
+from ..verbs.parser import Parser
+from .admin import COMMON, parsed, stderr, summary, tell
+from .configuration import Configuration, ConfigurationError
+from .terminal import Screen
+
+PROG = "jupyter trainjob doctor"
+_ARGUMENTS = (
+    *COMMON,
+    argument("-o", "--output", metavar="FORMAT", choices=("table", "json"), default="table", help="table or json."),
+)
+_STATUSES = (
+    "exit status:\n  0    nothing has to be mended\n  1    something has\n"
+    "  2    the command line or the configuration can't be read"
+)
+
+
+def doctor_main(argv: Sequence[str]) -> int:
+    """Run the command; its exit status."""
+    parser = Parser(
+        PROG, "Try whether all that jobs need works, and say how to mend what does not.", _ARGUMENTS, _STATUSES
+    )
+    options, words = parsed(parser, argv)
+    if options.help:
+        sys.stdout.write(f"{parser.format_help()}\n")
+        return 0
+    screen = Screen(sys.stdout)
+    try:
+        found = tell(
+            diagnose(Configuration(options.config, words), options.backend),
+            screen if options.output == "table" else None,
+        )
+    except ConfigurationError as error:
+        stderr(f"{PROG}: {error}")
+        return 2
+    if options.output == "json":
+        screen.write(json.dumps([finding.to_dict() for finding in found], indent=2) + "\n")
+    else:
+        screen.write(summary(found))
+    return 1 if worst(found) == "fail" else 0
+
+
+async def diagnose(
+    configuration: Configuration, backend: str = "", *, patience_seconds: float = 0.0
+) -> AsyncIterator[Finding]:
+    """All findings, as they come. Raises :class:`ConfigurationError`."""
+    clusters = configuration.backends("kubernetes")
+    here = not backend or backend not in clusters
+    in_cluster = clusters and (not backend or backend in clusters)
+    local = configuration.backends("local") if here else []
+    if local or not clusters:
+        yield await asyncio.to_thread(_database, configuration)
+    if local:
+        for finding in await asyncio.to_thread(examine_local, _local(configuration, backend or local[0])):
+            yield finding
+    store: ObjectStore | None = None
+    try:
+        store = configuration.store()
+    except ConfigurationError as error:
+        yield fail("store", str(error), "See the message.")
+    if store is not None:
+        findings = await asyncio.to_thread(_store, configuration, store, bool(in_cluster))
+        for finding in findings:
+            yield finding
+        if any(finding.level == "fail" and finding.check == "store" for finding in findings):
+            store = None
+    if in_cluster:
+        async for finding in _cluster(configuration, backend, store, patience_seconds):
+            yield finding
+
+
+async def _cluster(
+    configuration: Configuration, backend: str, store: ObjectStore | None, patience_seconds: float
+) -> AsyncIterator[Finding]:
+    _, settings = configuration.cluster(backend)
+    patient = Patient(settings, configuration.deploy(), store, configuration.pods_url, patience_seconds)
+    try:
+        api = await Connection.open(Access(settings.kubeconfig, settings.context))
+    except BackendError as error:
+        yield fail("cluster", str(error), error.remedy)
+        return
+    try:
+        async for finding in examine(api, patient):
+            yield finding
+    except BackendError as error:
+        yield fail("cluster", str(error), error.remedy or "Try again.")
+    finally:
+        await api.close()
+
+
+def _local(configuration: Configuration, name: str) -> Local:
+    made = LocalBackendSettings(parent=configuration.extension)
+    for option, value in configuration.extension.backends[name].items():
+        if option != "type":
+            setattr(made, option, value)
+    return Local(
+        data_dir=configuration.data_dir,
+        python=made.python or sys.executable,
+        kernelspec_dirs=tuple(made.kernelspec_dirs or jupyter_path("kernels")),
+        minimum_isolation=made.minimum_isolation,
+        bwrap=made.bwrap,
+        allow_bwrap=made.allow_bwrap,
+        allow_cgroups=made.allow_cgroups,
+        uids=(made.uid_first, made.uid_last),
+    )
+
+
+def _database(configuration: Configuration) -> Finding:
+    url = configuration.extension.db_url
+    mend = "Set TrainJobExtension.db_url."
+    try:
+        parsed_url = parse_url(url)
+        if parsed_url.get_backend_name() == "sqlite":
+            refuse_network_filesystem(Path(str(parsed_url.database)))
+            return ok("record", f"SQLite at {parsed_url.database}, on a local disk.")
+        engines = make_engines(parsed_url)
+        try:
+            with engines.read.connect():
+                return ok("record", f"{engines.where} answers.")
+        finally:
+            engines.dispose()
+    except TrainJobError as error:
+        return fail("record", str(error), error.remedy or mend)
+    except (SQLAlchemyError, ImportError) as error:
+        text = str(error).splitlines()[0]
+        return fail("record", f"The database does not answer: {text}", f"Look whether it runs. {mend}")
+
+
+def _store(configuration: Configuration, store: ObjectStore, pods: bool) -> list[Finding]:
+    return list(_store_findings(configuration, store, pods))
+
+
+def _store_findings(configuration: Configuration, store: ObjectStore, pods: bool) -> Iterator[Finding]:
+    if isinstance(store, FilesystemStore):
+        if pods:
+            yield fail(
+                "store",
+                "Uploads, logs and outputs lie in a folder of this machine, which pods can't reach.",
+                "Set ObjectStoreSettings.url to a bucket of MinIO or another S3 server.",
+            )
+        else:
+            yield ok("store", "Uploads, logs and outputs lie in the data folder.")
+        return
+    from ..storage.s3 import S3Store
+    from ..storage.s3doctor import look
+    from ..storage.s3setup import check
+
+    assert isinstance(store, S3Store)
+    try:
+        for tried in check(store, pods=pods):
+            yield _told(tried, "fail")
+            if not tried.ok and tried.what.startswith("The bucket"):
+                return
+        seen = configuration.pods_url if pods else ""
+        for tried in look(store, expire_days=configuration.store_settings.expire_days, pods_url=seen):
+            yield _told(tried, "warn")
+    except StoreError as error:
+        yield fail("store", str(error), "See the message.")
+
+
+def _told(tried: Any, otherwise: Level) -> Finding:
+    """What the store's own module found out."""
+    if tried.ok:
+        return ok("store", f"{tried.what}.")
+    return Finding("store", otherwise, f"{tried.what}: {tried.message}", tried.remedy)
