@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -26,6 +27,8 @@ class InstantBackend(Backend):
         self.auto = auto
         self.fail_creates = fail_creates
         self.permanent = permanent
+        self.after: float | None = None
+        self.tried: list[float] = []
         self.created: list[AttemptRef] = []
         self.cancelled: list[AttemptRef] = []
         self.known: dict[AttemptRef, Observation] = {}
@@ -40,9 +43,10 @@ class InstantBackend(Backend):
         return None
 
     async def create(self, request: AttemptRequest) -> None:
+        self.tried.append(time.monotonic())
         if self.fail_creates:
             self.fail_creates -= 1
-            raise BackendError("no room on the runway", permanent=self.permanent)
+            raise BackendError("no room on the runway", permanent=self.permanent, after=self.after)
         if request.ref in self.known:
             return
         self.created.append(request.ref)

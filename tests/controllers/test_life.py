@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, Observation
+from jupyter_trainjob.controllers import trainjob
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.controllers.retention import Retention, RetentionController
 from jupyter_trainjob.resources.base import OwnerReference
@@ -16,7 +17,7 @@ from jupyter_trainjob.resources.errors import NotFound
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Retries, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.store import Filter, Store
+from jupyter_trainjob.store import Filter, Store, Writer
 
 from .conftest import job_of, limit_queue, make_job, running, until, until_phase
 from .instant import InstantBackend
@@ -155,6 +156,61 @@ async def test_what_fails_to_start_for_good_says_why_and_frees_its_place(
         failed = await until_phase(store, first, Phase.FAILED)
         await until_phase(store, second, Phase.SUCCEEDED)
     assert (failed.status.reason, failed.status.message) == ("BackendError", "no room on the runway")
+
+
+@pytest.mark.asyncio
+async def test_trouble_that_passes_fails_no_job_and_is_told_while_it_lasts(
+    store: Store, objects: FilesystemStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainjob, "CREATE_SECONDS", 0.1)
+    backend = InstantBackend(fail_creates=30)
+    async with running(store, objects, backend):
+        uid = submit("patient").metadata.uid
+        await until(lambda: len(backend.tried) >= 8, 20)
+        told = job_of(store, uid).status
+        assert told.phase is Phase.ADMITTED
+        assert told.message == "It could not be started yet, and that is tried again: no room on the runway"
+        waits = next(one for one in told.conditions if one.type == "Created")
+        assert (waits.status, waits.reason, waits.message) == ("False", "Waiting", told.message)
+        ended = (await until_phase(store, uid, Phase.SUCCEEDED, 20)).status
+    assert len(ended.attempts) == 1 and ended.message == ""
+    assert next(one for one in ended.conditions if one.type == "Created").status == "True"
+
+
+@pytest.mark.asyncio
+async def test_who_asks_to_be_left_alone_is_left_alone_whatever_wakes_the_job(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend(fail_creates=1)
+    backend.after = 3.0
+    async with running(store, objects, backend) as manager:
+        uid = submit("busy").metadata.uid
+        await until(lambda: bool(backend.tried))
+        for _ in range(10):
+            manager._changed(AttemptRef(uid, 1))
+            await asyncio.sleep(0.05)
+        await until_phase(store, uid, Phase.SUCCEEDED)
+    first, second = backend.tried
+    assert second - first >= 3.0
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_waits_for_its_backend_can_be_cancelled(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = InstantBackend(fail_creates=1000)
+    backend.after = 600.0
+    async with running(store, objects, backend):
+        uid = submit("stuck").metadata.uid
+        await until(lambda: bool(backend.tried))
+
+        def cancel(writer: Writer) -> None:
+            job = writer.by_uid(TrainJob, uid)
+            job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message="")
+            writer.update(job)
+
+        store.write(cancel)
+        await until_phase(store, uid, Phase.CANCELLED)
 
 
 @pytest.mark.asyncio

@@ -8,10 +8,11 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
+from ...resources.errors import FieldError
+from ...resources.profile import Profile
+from ...resources.trainjob import TrainJob
 from ...storage.base import ObjectStore, StoreError
 from ..base import (
     AttemptRef,
@@ -22,11 +23,13 @@ from ..base import (
     NodeCapacity,
     Observation,
 )
-from . import capacity, delivery, evidence, kept, objects, report
+from . import choices, delivery, evidence, kept, objects, report
+from .attempts import Attempt, Attempts
 from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
 from .errands import Errands
 from .following import Following, Last
 from .handover import Handover
+from .room import Room
 from .settings import KubernetesSettings
 from .watch import Object, Watch
 
@@ -40,6 +43,8 @@ RENEW_SECONDS = 60.0
 """Between two looks at whose credentials are to be renewed."""
 ORPHANS_SECONDS = 60.0
 """Between two tries to find Secrets without a Job, where the first failed."""
+LOOK_SECONDS = 3.0
+"""So long an answer is waited for that only confirms what the watches tell."""
 KILL_SECONDS = 1
 ISOLATION = "namespaces+cgroups"
 KERNELS = {
@@ -49,17 +54,6 @@ KERNELS = {
 }
 
 
-@dataclass
-class _Attempt:
-    """What is remembered of one attempt beside its Job: nothing that a new server could not find out again."""
-
-    pod: Object | None = None
-    tombstone: Object | None = None
-    """The Job, where somebody deleted it."""
-    events: list[Object] = field(default_factory=list)
-    asked: float = 0.0
-
-
 class KubernetesBackend(Backend):
     """Runs attempts in one namespace of a cluster. ``settings`` say which, and how."""
 
@@ -67,15 +61,14 @@ class KubernetesBackend(Backend):
         self.name = name
         self._settings = settings
         self._terms = delivery.terms(name, settings)
-        self._known: dict[AttemptRef, _Attempt] = {}
         self._errands = Errands(lambda ref: self._changed(ref), name)
         self._orphans: set[AttemptRef] = set()
-        self._removed: set[AttemptRef] = set()
-        """Deleted by us, while their pods are still ending."""
         self._connection: Connection | None = None
         self._following: Following | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed: Callable[[AttemptRef], None] = lambda ref: None
+        self._has_room: Callable[[], None] = lambda: None
+        self._told_room: list[NodeCapacity] = []
 
     # Life of the backend
 
@@ -89,11 +82,11 @@ class KubernetesBackend(Backend):
         delivery.signing(store, self.name)
         self._connection = await Connection.open(Access(settings.kubeconfig, settings.context))
         self._secrets = Handover(self._connection, store, settings, self._terms)
-        self._following = Following(store, changed, self.name)
-        self._jobs = self._watch("/apis/batch/v1", "jobs", "Jobs", kept.job, self._job_changed)
-        self._pods = self._watch("/api/v1", "pods", "Pods", kept.pod, self._pod_changed)
-        self._quotas = self._watch("/api/v1", "resourcequotas", "Quotas", kept.quota)
-        self._nodes = Watch(self._connection, "/api/v1/nodes", what="Nodes", trim=kept.node)
+        self._following = following = Following(store, changed, self.name)
+        self._attempts = Attempts(self._connection, settings, changed)
+        self._attempts.wanted, self._attempts.pod_changed = following.wanted, following.poke
+        self._attempts.job_gone = following.break_off
+        self._room = Room(self._connection, settings, self._room_changed)
         for watch in self._watches:
             watch.start()
         try:
@@ -109,7 +102,7 @@ class KubernetesBackend(Backend):
         _, silent = await asyncio.wait(words, timeout=START_SECONDS)
         for task in silent:
             task.cancel()
-        for watch in (self._jobs, self._pods):
+        for watch in (self._jobs, self._attempts.pods):
             error = watch.failure
             if error is not None and (error.permanent or _is_final(error)):
                 raise error
@@ -135,7 +128,7 @@ class KubernetesBackend(Backend):
     async def _find_orphans(self) -> bool:
         """Secrets whose Job was never made, because a server died between the two. False: not to be told now."""
         try:
-            self._orphans |= {ref for ref in await self._secrets.all() if ref.name not in self._jobs.objects}
+            self._orphans |= await self._secrets.all() - self._attempts.refs()
         except BackendError as error:
             log.info("backend %s: Secrets without a Job can't be looked for: %s", self.name, error)
             return False
@@ -157,6 +150,7 @@ class KubernetesBackend(Backend):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._errands.stop()
+        self._room.stop()
         for watch in self._watches:
             await watch.stop()
         if self._following is not None:
@@ -169,14 +163,14 @@ class KubernetesBackend(Backend):
     async def create(self, request: AttemptRequest) -> None:
         """The Secret, then the Job. What a server that died in between left is taken up."""
         ref, settings = request.ref, self._settings
-        if ref.name in self._need(self._jobs).objects:
+        if self._need().job(ref) is not None:
             return
         try:
             files = await self._secrets.prepare(request)
         except StoreError as error:
             raise BackendError(f"The object store can't be used: {error}") from error
         job = objects.job(request, settings, orders_digest=hashlib.sha256(files[delivery.ORDERS]).hexdigest())
-        self._removed.discard(ref)
+        self._attempts.created(ref)
         self._orphans.add(ref)  # until there is a Job with which it goes
         await self._secrets.put(request, files)
         reply = await self._api.request("POST", self._path("jobs"), body=job)
@@ -198,23 +192,31 @@ class KubernetesBackend(Backend):
 
     async def observe(self, ref: AttemptRef) -> Observation:
         """From what the watches and the sidecar told. Raises :class:`BackendError` before their first word."""
-        jobs, following = self._need(self._jobs), self._follower
-        job = jobs.objects.get(ref.name)
+        attempts, following = self._need(), self._follower
+        job = attempts.job(ref)
         if job is None:
-            if not (jobs.synced and self._pods.synced):
-                raise BackendError(
-                    jobs.trouble() or self._pods.trouble() or f"The cluster has not told yet what it has of {ref.name}."
-                )
-            job = self._buried(ref)
+            if not attempts.complete:
+                told = attempts.trouble() or f"The cluster has not told yet what it has of {ref.name}."
+                raise BackendError(told)
+            job = attempts.buried(ref) or await self._looked_up(ref)
         if job is None:
             return await self._left(ref)
-        known = self._known.setdefault(ref, _Attempt())
-        sight = self._sight(job, known)
+        known = attempts.of(ref)
+        sight = attempts.sight(job, known)
         self._help(ref, known, sight)
         following.want(ref)
-        harvest = following.harvest(ref, lambda: self._last(ref)) if sight.state == "ended" else None
+        harvest = following.harvest(ref, lambda: attempts.last(ref)) if sight.state == "ended" else None
         trouble = following.trouble(ref)
         return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
+
+    async def _looked_up(self, ref: AttemptRef) -> Object | None:
+        """The Job, asked for: what the watches tell may be behind, and ``gone`` ends a job for good."""
+        if self._follower.reaps(ref):
+            return None
+        reply = await self._api.request("GET", self._path("jobs", ref.name), patience=LOOK_SECONDS)
+        if reply.ok and objects.ref_of(reply.body) == ref:
+            self._jobs.put(reply.body)
+        return self._attempts.job(ref)
 
     async def _left(self, ref: AttemptRef) -> Observation:
         """Of an attempt without Job and pod: what the store still has, if nobody came for it yet."""
@@ -230,12 +232,12 @@ class KubernetesBackend(Backend):
 
     async def cancel(self, ref: AttemptRef, message: str) -> None:
         """Note it at the Job, then delete the pod with its own grace: the code is interrupted, outputs are shipped."""
-        job = self._need(self._jobs).objects.get(ref.name)
+        job = self._need().job(ref)
         if job is None:
             return
-        known = self._known.setdefault(ref, _Attempt())
+        known = self._attempts.of(ref)
         noted = objects.CANCELLED in (job["metadata"].get("annotations") or {})
-        if self._sight(job, known).state == "ended" and not noted:
+        if self._attempts.sight(job, known).state == "ended" and not noted:
             return
         pod = known.pod if known.pod is not None and not known.pod.get("deleted") else None
         placed = pod is not None and bool(pod["spec"].get("nodeName"))
@@ -243,7 +245,7 @@ class KubernetesBackend(Backend):
             patch = objects.cancel_patch(message)
             if not placed:
                 patch["spec"] = {"suspend": True}  # so that no pod comes any more
-            reply = await self._patch(self._path("jobs", ref.name), patch)
+            reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
             if reply is not None:
                 self._jobs.put(reply)
         if pod is not None and placed and not pod["metadata"].get("deletionTimestamp"):
@@ -252,35 +254,42 @@ class KubernetesBackend(Backend):
 
     async def delete(self, ref: AttemptRef) -> None:
         """The Job and with it its pods, which are killed; the Secret goes with the Job."""
-        known = self._known.get(ref)
+        known, name = self._need().known.get(ref), self._attempts.name(ref)
         pod = known.pod if known is not None else None
         dying = pod is not None and bool(pod["metadata"].get("deletionTimestamp"))
         if pod is not None and not pod.get("deleted") and not dying and not kept.is_done(pod):
             await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
-        reply = await self._remove("jobs", ref.name, propagationPolicy="Background")
-        await self._secrets.remove(ref, with_job=reply.ok)
-        self._known.pop(ref, None)
-        if pod is not None and not pod.get("deleted"):
-            self._removed.add(ref)
+        reply = await self._remove("jobs", name, propagationPolicy="Background")
+        await self._secrets.remove(ref, name, with_job=reply.ok)
         self._orphans.discard(ref)
-        self._jobs.drop(ref.name)
+        self._attempts.drop(ref)
         await self._follower.drop(ref, clean=True)
 
     async def attempts(self) -> list[AttemptRef]:
         """By the labels of the Jobs, and of the Secrets that never got one."""
-        found = {objects.ref_of(job) for job in self._need(self._jobs).objects.values()}
-        return sorted({ref for ref in found if ref is not None} | self._orphans, key=lambda ref: ref.name)
+        return sorted(self._need().refs() | self._orphans, key=lambda ref: ref.name)
 
     async def capacity(self) -> list[NodeCapacity]:
-        """Nodes that our pods may use, within the namespace's quota."""
-        jobs = self._need(self._jobs).objects
-        pods = {ref.name: known.pod for ref, known in self._known.items()}
-        return capacity.nodes(
-            self._nodes.objects.values(),
-            self._quotas.objects.values(),
-            self._settings,
-            used=capacity.use(jobs.values(), pods),
-        )
+        """Nodes that our pods may use, less what others have of them, within what others leave of the quota."""
+        self._told_room = self._capacity()
+        return self._told_room
+
+    async def sizes(self) -> list[NodeCapacity]:
+        """Nodes as they would be if all were well and nobody else used them, each within the whole quota."""
+        self._need()
+        return self._room.sizes()
+
+    def on_room(self, changed: Callable[[], None]) -> None:
+        """Told within seconds of a node, a quota or others' pods that changed."""
+        self._has_room = changed
+
+    def offers(self) -> frozenset[str]:
+        """Images and volumes."""
+        return choices.OFFERS
+
+    async def check(self, job: TrainJob, profile: Profile) -> list[FieldError]:
+        """By the operator's allow-list and the profile's volumes."""
+        return choices.problems(job, profile, self._settings)
 
     async def kernels(self) -> list[KernelInfo]:
         """One for each language that there is an image for."""
@@ -289,17 +298,16 @@ class KubernetesBackend(Backend):
 
     def describe(self) -> dict[str, Any]:
         """Which cluster, and whether what is known of it is current."""
-        self._need(self._jobs)
-        warnings = [text for watch in self._watches if (text := watch.trouble())]
-        nodes, quotas = list(self._nodes.objects.values()), list(self._quotas.objects.values())
-        warnings += capacity.warnings(nodes, quotas, self._settings)
+        self._need()
+        warnings = [text for watch in (self._jobs, self._attempts.pods) if (text := watch.trouble())]
+        warnings += self._room.warnings()
         return {
             "type": "kubernetes",
             "isolation": ISOLATION,
             "address": self._api.address,
             "namespace": self._settings.namespace,
             "requests": self._api.requests,
-            "lagSeconds": max([*self._jobs.lags, 0.0]),
+            "lagSeconds": self._jobs.lag(),
             "warnings": warnings,
         }
 
@@ -307,7 +315,11 @@ class KubernetesBackend(Backend):
 
     @property
     def _watches(self) -> tuple[Watch, ...]:
-        return self._jobs, self._pods, self._quotas, self._nodes
+        return self._jobs, self._attempts.pods, *self._room.watches
+
+    @property
+    def _jobs(self) -> Watch:
+        return self._attempts.jobs
 
     @property
     def _api(self) -> Connection:
@@ -321,79 +333,24 @@ class KubernetesBackend(Backend):
             raise BackendError(f"The backend {self.name!r} has not been started.")
         return self._following
 
-    def _need(self, watch: Watch) -> Watch:
-        """``watch``, of a backend that was started."""
+    def _need(self) -> Attempts:
+        """Those of a backend that was started."""
         _ = self._api
-        return watch
+        return self._attempts
+
+    def _capacity(self) -> list[NodeCapacity]:
+        attempts = self._need()
+        return self._room.capacity(attempts.ours(), attempts.helpers())
+
+    def _room_changed(self) -> None:
+        if self._capacity() != self._told_room:
+            self._has_room()
 
     def _path(self, kind: str, name: str = "") -> str:
         group = "/apis/batch/v1" if kind == "jobs" else "/api/v1"
         return f"{group}/namespaces/{self._settings.namespace}/{kind}" + (f"/{name}" if name else "")
 
-    def _watch(
-        self,
-        group: str,
-        kind: str,
-        what: str,
-        trim: Callable[[Object], Object],
-        changed: Callable[[Object | None, Object | None], None] = lambda old, new: None,
-    ) -> Watch:
-        path = f"{group}/namespaces/{self._settings.namespace}/{kind}"
-        selector = objects.selector(self._settings) if kind in ("jobs", "pods") else ""
-        return Watch(self._api, path, what=what, selector=selector, trim=trim, changed=changed)
-
-    def _job_changed(self, old: Object | None, new: Object | None) -> None:
-        ref = objects.ref_of(new or old or {})
-        if ref is None:
-            return
-        known = self._known.get(ref)
-        if new is None and known is not None and known.pod is not None:
-            known.tombstone = kept.tombstone(old, datetime.now(timezone.utc))
-        elif new is None:
-            self._known.pop(ref, None)
-        self._changed(ref)
-
-    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        """A pod that is gone from the cluster stays known: its end is evidence."""
-        pod = new if new is not None else old
-        ref = objects.ref_of(pod or {})
-        if pod is None or ref is None:
-            return
-        if ref in self._removed:  # its pod takes its grace
-            if new is None:
-                self._removed.discard(ref)
-            return
-        known = self._known.setdefault(ref, _Attempt())
-        if known.pod is None or kept.is_later(pod, known.pod):
-            known.pod = pod if new is not None else {**pod, "deleted": True}
-        abandoned = new is None and ref.name not in self._jobs.objects and self._jobs.synced
-        if abandoned and not self._follower.wanted(ref):
-            self._known.pop(ref, None)
-        self._follower.poke(ref)
-        self._changed(ref)
-
-    def _sight(self, job: Object, known: _Attempt) -> evidence.Sight:
-        return evidence.look(
-            job, known.pod, known.events, now=datetime.now(timezone.utc), startup_seconds=self._settings.startup_seconds
-        )
-
-    def _buried(self, ref: AttemptRef) -> Object | None:
-        """In the place of a Job that somebody deleted, as long as its pod is known."""
-        known = self._known.get(ref)
-        if known is None or known.pod is None:
-            return None
-        if known.tombstone is None:  # deleted before this server looked
-            known.tombstone = kept.tombstone(None, datetime.now(timezone.utc))
-        return known.tombstone
-
-    def _last(self, ref: AttemptRef) -> Last:
-        job, known = self._jobs.objects.get(ref.name) or self._buried(ref), self._known.get(ref)
-        if job is None or known is None:
-            return Last(True)
-        sight = self._sight(job, known)
-        return Last(sight.sidecar_over, sight.termination, sight.begun)
-
-    def _help(self, ref: AttemptRef, known: _Attempt, sight: evidence.Sight) -> None:
+    def _help(self, ref: AttemptRef, known: Attempt, sight: evidence.Sight) -> None:
         """What an attempt that does not get on needs: a look at its events, an end."""
         if sight.give_up is not None:
             self._errands.begin(ref, "give up", self._give_up(ref, sight.give_up))
@@ -402,13 +359,13 @@ class KubernetesBackend(Backend):
             self._errands.begin(ref, "events", self._ask_events(ref, known))
 
     async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
-        reply = await self._patch(self._path("jobs", ref.name), objects.give_up_patch(why))
+        reply = await self._patch(self._path("jobs", self._attempts.name(ref)), objects.give_up_patch(why))
         if reply is not None:
             self._jobs.put(reply)
 
-    async def _ask_events(self, ref: AttemptRef, known: _Attempt) -> None:
+    async def _ask_events(self, ref: AttemptRef, known: Attempt) -> None:
         """Of the pod, else of the Job that has none."""
-        name = known.pod["metadata"]["name"] if known.pod is not None else ref.name
+        name = known.pod["metadata"]["name"] if known.pod is not None else self._attempts.name(ref)
         query = {"fieldSelector": f"involvedObject.name={name}", "limit": "50"}
         reply = await self._api.request("GET", self._path("events"), query=query)
         known.events = reply.body.get("items") or []
@@ -427,15 +384,15 @@ class KubernetesBackend(Backend):
         """One timer for the credentials of all attempts that this server looks after."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            for ref, known in list(self._known.items()):
+            for ref, known in list(self._attempts.known.items()):
                 try:
                     self._renew_if_due(ref, known)
                 except Exception:  # what one odd pod looks like must not end the renewal of all others'
                     log.exception("backend %s: the credentials of %s can't be looked after", self.name, ref.name)
 
-    def _renew_if_due(self, ref: AttemptRef, known: _Attempt) -> None:
-        job = self._jobs.objects.get(ref.name)
-        if job is None or not self._follower.wanted(ref) or self._sight(job, known).state == "ended":
+    def _renew_if_due(self, ref: AttemptRef, known: Attempt) -> None:
+        job = self._attempts.job(ref)
+        if job is None or not self._follower.wanted(ref) or self._attempts.sight(job, known).state == "ended":
             return
         if self._secrets.is_due(ref, job):
             self._errands.begin(ref, "renewing the credentials", self._secrets.renew(ref, job))

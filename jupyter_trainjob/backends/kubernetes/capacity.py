@@ -18,7 +18,7 @@ from typing import Any
 
 from ...resources.quantity import byte_count, cpu_millis, format_bytes, format_cpu, parse
 from ..base import NodeCapacity
-from .objects import ATTEMPT, INSTALLATION, LIMITS, MANAGED_BY, MANAGER, UID
+from .objects import INSTALLATION, LIMITS, MANAGED_BY, MANAGER, ref_of
 from .reading import Object, annotation, conditions, meta, status, told_as_json
 from .settings import KubernetesSettings
 
@@ -28,6 +28,8 @@ _QUOTAS = {
     "jobs": ("pods", "count/pods", "count/jobs.batch"),
 }
 _FINAL = ("Succeeded", "Failed")
+_PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+"""Prefixes of taints that tell of how a node is."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class Amount:
         return Amount(self.cpu + other.cpu, self.memory + other.memory, self.gpu + other.gpu, self.jobs + other.jobs)
 
 
+@dataclass(frozen=True)
+class Ours:
+    """What our attempts have of the cluster."""
+
+    nodes: Mapping[str, Amount] = field(default_factory=dict)
+    """By node, without what each takes beside what it asks for; under ``""`` those without a node."""
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """What of each thing that a quota may bound is ours: of those that have a pod."""
+
+
 @dataclass
 class _Bound:
     """What a quota leaves to all our jobs together, and which quota says so."""
@@ -56,19 +68,72 @@ def nodes(
     quotas: Iterable[Object],
     settings: KubernetesSettings,
     *,
-    used: Mapping[str, Amount] | None = None,
+    ours: Ours | None = None,
     others: Iterable[Object] = (),
 ) -> list[NodeCapacity]:
-    """The nodes that our jobs may run on, by name. ``used``: what our jobs have of each (:func:`use`). ``others``: pods
-    that are none of ours, whose requests take room.
+    """The nodes that our jobs may run on now, by name. ``others``: pods that are none of our attempts', whose requests
+    take room; what they take of a quota is what it counts beyond ``ours``.
     """
-    taken = _requests_of(others, settings)
+    taken, ours = _requests_of(others, settings), ours or Ours()
     usable = [
         _capacity(node, taken.get(meta(node)["name"], Amount()), settings)
         for node in sorted(found, key=lambda item: str(meta(item).get("name")))
         if not _closed(node, settings)
     ]
-    return _bounded(usable, quotas, settings, used or {})
+    return _bounded(usable, _bounds(quotas, settings, ours.counted), settings, ours.nodes)
+
+
+def sizes(
+    found: Iterable[Object], quotas: Iterable[Object], settings: KubernetesSettings, *, others: Iterable[Object] = ()
+) -> list[NodeCapacity]:
+    """The nodes as they would be if all were well and only our attempts ran: what no job may be beyond, ever.
+
+    Nodes that are cordoned or away for now count; what is on every node, by a DaemonSet or the kubelet's own, stays.
+    """
+    taken = _requests_of([pod for pod in others if pod.get("stays")], settings)
+    whole = [
+        _capacity(node, taken.get(meta(node)["name"], Amount()), settings)
+        for node in sorted(found, key=lambda item: str(meta(item).get("name")))
+        if not _never(node, settings)
+    ]
+    bounds = _bounds(quotas, settings, None)
+    each = _overhead_under(bounds, settings)
+
+    def least(name: str, has: int) -> int:
+        bound = bounds.get(name)
+        return has if bound is None else max(0, min(has, bound.most - getattr(each, name)))
+
+    return [
+        replace(
+            node,
+            cpu_millis=least("cpu", node.cpu_millis),
+            memory_bytes=least("memory", node.memory_bytes),
+            gpu=least("gpu", node.gpu),
+        )
+        for node in whole
+    ]
+
+
+def ours(jobs: Iterable[Object], pods: Mapping[str, Object | None], settings: KubernetesSettings) -> Ours:
+    """Of our ``jobs``; ``pods``: by the Job's name."""
+    everything = list(jobs)
+    found = use(everything, pods)
+    live = [pod for pod in pods.values() if pod is not None and not pod.get("deleted")]
+    names = {name for name, pod in pods.items() if pod is not None and not pod.get("deleted") and not _is_done(pod)}
+    placed = Amount()
+    for amount in use([job for job in everything if meta(job).get("name") in names], pods).values():
+        placed += amount
+    each, most = overhead(settings), overhead(settings, limits=True)
+    counted = {
+        "cpu": placed.cpu + each.cpu * placed.jobs,
+        "limits.cpu": placed.cpu + most.cpu * placed.jobs,
+        "memory": placed.memory + each.memory * placed.jobs,
+        "gpu": placed.gpu,
+        "pods": len(names),
+        "count/pods": len(live),
+        "count/jobs.batch": len(everything),
+    }
+    return Ours(found, counted)
 
 
 def use(jobs: Iterable[Object], pods: Mapping[str, Object | None]) -> dict[str, Amount]:
@@ -77,6 +142,8 @@ def use(jobs: Iterable[Object], pods: Mapping[str, Object | None]) -> dict[str, 
     for job in jobs:
         if any(conditions(job).get(kind, {}).get("status") == "True" for kind in ("Complete", "Failed")):
             continue
+        if (job.get("spec") or {}).get("suspend") and pods.get(str(meta(job).get("name"))) is None:
+            continue  # it waits for Kueue
         told = told_as_json(annotation(job, LIMITS))
         node = str(((pods.get(str(meta(job).get("name"))) or {}).get("spec") or {}).get("nodeName") or "")
         amount = Amount(_number(told, "cpuMillis"), _number(told, "memoryBytes"), _number(told, "gpu"), 1)
@@ -93,7 +160,7 @@ def warnings(found: Iterable[Object], quotas: Iterable[Object], settings: Kubern
         told.append("the cluster tells of no node: may the server read them?")
     elif all(closed.values()):
         told.append("no node of the cluster takes jobs now: they wait until one does")
-    for name, bound in sorted(_bounds(quotas, settings).items()):
+    for name, bound in sorted(_bounds(quotas, settings, None).items()):
         shown = {"cpu": format_cpu, "memory": format_bytes}.get(name, str)(max(0, bound.most))
         what = {"cpu": f"{shown} CPU", "memory": f"{shown} memory", "gpu": f"{shown} GPU"}.get(name, f"{shown} jobs")
         told.append(f"{bound.said} bounds all jobs together to {what}")
@@ -127,17 +194,26 @@ def _capacity(node: Object, taken: Amount, settings: KubernetesSettings) -> Node
 
 
 def _closed(node: Object, settings: KubernetesSettings) -> str:
-    """Why no job of ours goes to a node; empty where some may. Profiles may tolerate more: that is theirs."""
+    """Why no job of ours goes to a node now; empty where some may. Profiles may tolerate more: that is theirs."""
     if (node.get("spec") or {}).get("unschedulable"):
         return "it is cordoned"
     ready = conditions(node).get("Ready", {})
     if ready.get("status") != "True":
         return f"it is not ready ({ready.get('message') or ready.get('reason') or 'it never said that it is'})"
+    return _never(node, settings, passing=False)
+
+
+def _never(node: Object, settings: KubernetesSettings, *, passing: bool = True) -> str:
+    """Why no job of ours ever goes to a node; empty where some may. Without ``passing``, taints that the cluster sets
+    and takes away by itself count too.
+    """
     labels = meta(node).get("labels") or {}
     for key, value in settings.node_selector.items():
         if labels.get(key) != value:
             return f"it lacks the label {key}={value}"
     for taint in _untolerated(node, settings):
+        if passing and str(taint.get("key")).startswith(_PASSING):
+            continue
         if taint.get("key") not in settings.gpu_resources:  # pods that ask for one tolerate it
             shown = f"{taint.get('key')}={taint.get('value') or ''}:{taint.get('effect')}"
             return f"it has the taint {shown}, which the settings don't tolerate"
@@ -168,21 +244,28 @@ def _amounts(quantities: Mapping[str, Any], settings: KubernetesSettings) -> Amo
 
 
 def _requests_of(pods: Iterable[Object], settings: KubernetesSettings) -> dict[str, Amount]:
-    """Node → what pods that are none of ours request of it."""
+    """Node → what pods that are no attempt's of ours request of it."""
     found: dict[str, Amount] = {}
     for pod in pods:
         spec, labels = pod.get("spec") or {}, meta(pod).get("labels") or {}
-        ours = labels.get(MANAGED_BY) == MANAGER and labels.get(INSTALLATION) == settings.installation_label
-        if (ours and UID in labels and ATTEMPT in labels) or status(pod).get("phase") in _FINAL:
+        mine = labels.get(MANAGED_BY) == MANAGER and labels.get(INSTALLATION) == settings.installation_label
+        if (mine and ref_of(pod) is not None) or _is_done(pod):
             continue
         name = str(spec.get("nodeName") or "")
         if name:
-            found[name] = found.get(name, Amount()) + _requests(spec, settings)
+            asked = pod.get("requests") or requests(spec, settings)
+            found[name] = found.get(name, Amount()) + asked
     return found
 
 
-def _requests(spec: Object, settings: KubernetesSettings) -> Amount:
-    """As the scheduler counts: sidecars and containers together, or the largest of the init containers."""
+def _is_done(pod: Object) -> bool:
+    return status(pod).get("phase") in _FINAL
+
+
+def requests(spec: Object, settings: KubernetesSettings) -> Amount:
+    """What a pod takes of its node, as the scheduler counts: sidecars and containers together, or the largest of the
+    init containers.
+    """
     running, most = Amount(), Amount()
     for container in spec.get("initContainers") or []:
         one = _amounts((container.get("resources") or {}).get("requests") or {}, settings)
@@ -200,8 +283,12 @@ def _larger(one: Amount, other: Amount) -> Amount:
     return Amount(max(one.cpu, other.cpu), max(one.memory, other.memory), max(one.gpu, other.gpu))
 
 
-def _bounds(quotas: Iterable[Object], settings: KubernetesSettings) -> dict[str, _Bound]:
-    """``cpu``, ``memory``, ``gpu``, ``jobs`` → the least that a quota gives to all pods of the namespace."""
+def _bounds(
+    quotas: Iterable[Object], settings: KubernetesSettings, mine: Mapping[str, int] | None
+) -> dict[str, _Bound]:
+    """``cpu``, ``memory``, ``gpu``, ``jobs`` → the least that a quota leaves to our jobs, beside what it counts beyond
+    ``mine``; None: what it gives to all together.
+    """
     found: dict[str, _Bound] = {}
     for quota in quotas:
         spec = quota.get("spec") or {}
@@ -212,7 +299,12 @@ def _bounds(quotas: Iterable[Object], settings: KubernetesSettings) -> dict[str,
             for key in keys:
                 if key not in hard:
                     continue
-                number = parse(str(hard[key])) * (1000 if name == "cpu" else 1)
+                unit = 1000 if name == "cpu" else 1
+                number = parse(str(hard[key])) * unit
+                if mine is not None:
+                    counted = parse(str((status(quota).get("used") or {}).get(key, "0"))) * unit
+                    theirs = counted - mine.get(key, mine.get(name, 0))
+                    number -= theirs if theirs > 0 else 0
                 bound = _Bound(int(number), f"the quota {meta(quota).get('name')} ({key}: {hard[key]})")
                 if name not in found or bound.most < found[name].most:
                     found[name] = bound
@@ -242,9 +334,8 @@ class _Left:
 
 
 def _bounded(
-    usable: list[NodeCapacity], quotas: Iterable[Object], settings: KubernetesSettings, used: Mapping[str, Amount]
+    usable: list[NodeCapacity], bounds: Mapping[str, _Bound], settings: KubernetesSettings, used: Mapping[str, Amount]
 ) -> list[NodeCapacity]:
-    bounds = _bounds(quotas, settings)
     if not bounds or not usable:
         return usable
     each = _overhead_under(bounds, settings)

@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +23,11 @@ from urllib.parse import urlencode
 import yaml
 
 from ..base import BackendError
+from .replies import Expired as Expired
+from .replies import Refused as Refused
+from .replies import Reply as Reply
+from .replies import conflict as conflict
+from .replies import failures, judged, message_of, refusal, unreachable
 
 REQUEST_SECONDS = 20.0
 """One request, all in all."""
@@ -35,7 +40,6 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _AGAIN = frozenset({429, 500, 502, 503, 504})
-_VALUES = frozenset({404, 409})
 
 
 @dataclass(frozen=True)
@@ -51,39 +55,6 @@ class Access:
         return str(Path(self.kubeconfig).expanduser()) if self.kubeconfig else None
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What the server said: ``code`` is 2xx, or 404 or 409 for the caller to judge; ``body`` is an object or Status."""
-
-    code: int
-    body: dict[str, Any] = field(default_factory=dict)
-    after: float | None = None
-    """After so many seconds the server wants to be asked again."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it was done."""
-        return 200 <= self.code < 300
-
-    @property
-    def taken(self) -> bool:
-        """Whether what was to be made is there already; any other 409 is a conflict that passes."""
-        return self.code == 409 and self.body.get("reason") == "AlreadyExists"
-
-
-class Refused(BackendError):
-    """The server answered, and not with what was wanted. ``status`` is HTTP's; ``after`` as in :class:`Reply`."""
-
-    def __init__(self, message: str, reply: Reply, *, remedy: str = "", permanent: bool = False) -> None:
-        super().__init__(message, remedy=remedy, permanent=permanent)
-        self.status = reply.code
-        self.after = reply.after
-
-
-class Expired(Exception):
-    """The place in the server's history that was asked for is no longer there (410)."""
-
-
 class Connection:
     """One API server. Made on the event loop by :meth:`open`; safe for many tasks.
 
@@ -97,6 +68,7 @@ class Connection:
         self._loaded = time.monotonic()
         self._reloading = asyncio.Lock()
         self._old: list[Any] = []
+        self._answered = False
         self.requests = 0
 
     @classmethod
@@ -135,8 +107,9 @@ class Connection:
             tries += 1
             try:
                 reply = await self._once(method, path, query, body, content_type, accept)
+                self._answered = True
                 if reply.code not in _AGAIN and (reply.code != 401 or reloaded):
-                    return _judged(reply, self.address)
+                    return judged(reply, self.address)
                 failure: BackendError = refusal(reply, self.address)
                 wait = back_off(tries) if reply.after is None else reply.after
                 if reply.code == 401:
@@ -145,6 +118,7 @@ class Connection:
             except failures() as error:
                 failure, wait = unreachable(error, self.address), back_off(tries)
                 if failure.permanent:
+                    failure.permanent = not self._answered  # it worked once: somebody will mend it
                     raise failure from error
             if time.monotonic() + wait > until:
                 raise failure
@@ -167,7 +141,7 @@ class Connection:
                     if reply.code == 401:
                         await self._reload()
                     if reply.code == 410:
-                        raise Expired(_message(reply))
+                        raise Expired(message_of(reply))
                     raise refusal(reply, self.address)
                 _keep_alive(response)
                 yield _lines(response.content)
@@ -346,84 +320,3 @@ async def _lines(content: Any) -> AsyncIterator[bytes]:
             head, newline, tail = tail.partition(b"\n")
         if head:
             rest.append(head)
-
-
-# What it means
-
-
-def _judged(reply: Reply, address: str) -> Reply:
-    if reply.ok or reply.code in _VALUES:
-        return reply
-    if reply.code == 410:
-        raise Expired(_message(reply))
-    raise refusal(reply, address)
-
-
-def conflict(reply: Reply, what: str) -> BackendError:
-    """A 409 that passes: others write at the same time."""
-    return BackendError(f"The cluster could not {what} just now, and is asked again: {_message(reply)}.")
-
-
-def refusal(reply: Reply, address: str) -> Refused:
-    """Why the server at ``address`` does not do it."""
-    said, where = _message(reply), f"The Kubernetes API server at {address}"
-    remedy, permanent = "", False
-    if reply.code == 401:
-        text = f"{where} does not accept our credentials (401)"
-        remedy = "They may have expired: log in again, or get a new kubeconfig or token."
-    elif reply.code == 403 and "exceeded quota" in said:
-        text = "The namespace's quota does not allow it"
-    elif reply.code == 403:
-        text = f"{where} forbids it (403)"
-        remedy = "Give this server's account that right: `jupyter trainjob deploy --dry-run` prints all it needs."
-    elif reply.code in (400, 413, 415, 422):
-        text, permanent = f"{where} refuses the object ({reply.code})", True
-    elif reply.code == 429:
-        text = f"{where} is too busy (429)"
-    else:
-        text = f"{where} failed ({reply.code})"
-    return Refused(f"{text}: {said}.", reply, remedy=remedy, permanent=permanent)
-
-
-def _message(reply: Reply) -> str:
-    return str(reply.body.get("message") or reply.body.get("reason") or "no reason given").rstrip(".")[:1000]
-
-
-def failures() -> tuple[type[BaseException], ...]:
-    """What may go wrong on the way to the server and back. Whoever asks has a connection, hence aiohttp."""
-    import aiohttp
-
-    return (aiohttp.ClientError, OSError, asyncio.TimeoutError)
-
-
-def unreachable(error: BaseException, address: str) -> BackendError:
-    """Why there is no answer from the server at ``address``."""
-    where = f"The Kubernetes API server at {address}"
-    cause = _certificate_error(error)
-    if cause is not None:
-        return BackendError(
-            f"{where} shows a certificate that can't be trusted: {cause.verify_message or str(cause)}.",
-            remedy="The kubeconfig's certificate-authority(-data) must be the cluster's own, and its server the name "
-            "that the certificate is for.",
-            permanent=True,
-        )
-    if isinstance(error, asyncio.TimeoutError):
-        return BackendError(f"{where} does not answer in time.", remedy="Look whether it is overloaded or cut off.")
-    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
-        return BackendError(
-            f"{where} can't be reached: the connection was refused.",
-            remedy="Look whether it runs, and whether the kubeconfig names the right address and port.",
-        )
-    return BackendError(f"{where} can't be reached: {str(error) or type(error).__name__}.")
-
-
-def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    at: BaseException | None = error
-    for _ in range(5):
-        if at is None:
-            return None
-        inner = getattr(at, "certificate_error", None)  # aiohttp's own, which pretends to be one
-        if inner is None and isinstance(at, ssl.SSLCertVerificationError):
-            return at
-        at = inner or at.__cause__
-    return None

@@ -11,13 +11,14 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 from ...storage.base import KeyMissing, ObjectStore, StoreError
-from ..base import AttemptRef
+from ..base import AttemptRef, BackendError
+from .fence import CalledOff, Fence
 from .harvest import Harvest, forget, gather, prune, read_state, unread
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ PRUNE_BYTES = 64 * 2**20
 """What a cap leaves out is removed when it has grown by so much: a flood must not fill the store while the job runs."""
 AGAIN_SECONDS = 10.0
 """After a harvest that broke for a reason that nobody thought of."""
+LEAVE_SECONDS = 30.0
+"""So long a removal waits for a harvest that was called off and is in the middle of a step."""
 _NOT_NOW = (StoreError, KeyMissing, ValueError)
 """Away, changed by another server meanwhile, or not what it should be: a further try may find it well."""
 
@@ -60,6 +63,10 @@ class _Known:
     harvest: Harvest | None = None
     harvesting: asyncio.Task[None] | None = None
     harvest_after: float = 0.0
+    fence: Fence | None = None
+    """What the harvest writes through."""
+    step: Future[Any] | None = None
+    """What a thread does for it."""
     pruned: int = 0
     poked: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = ""
@@ -71,6 +78,8 @@ class Following:
     def __init__(self, store: ObjectStore, changed: Callable[[AttemptRef], None], name: str) -> None:
         self._store, self._changed = store, changed
         self._known: dict[AttemptRef, _Known] = {}
+        self._leaving: dict[AttemptRef, set[Future[Any]]] = {}
+        """Steps of harvests that were called off."""
         self._news = asyncio.Event()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix=f"backend-{name}-store")
         self._task = asyncio.create_task(self._run(), name=f"backend-{name}-following")
@@ -78,6 +87,8 @@ class Following:
     async def stop(self) -> None:
         """Leave off; the next start reads it all again."""
         tasks = [self._task]
+        for ref in list(self._known):
+            self.break_off(ref)
         for known in self._known.values():
             tasks += [task for task in (known.reading, known.harvesting) if task is not None]
         for task in tasks:
@@ -122,26 +133,54 @@ class Following:
             known.harvesting.add_done_callback(partial(self._harvested, ref, known))
         return known.harvest
 
+    def reaps(self, ref: AttemptRef) -> bool:
+        """Whether what it left is being read, or was."""
+        known = self._known.get(ref)
+        return known is not None and (known.harvest is not None or known.harvesting is not None)
+
     async def left(self, ref: AttemptRef) -> dict[str, Any]:
         """The last word of an attempt that the cluster has forgotten; empty where it is not in the store.
 
         Raises ``StoreError``.
         """
-        known = self._known.get(ref)
-        if known is not None and (known.harvest is not None or known.harvesting is not None):
-            return known.state
+        if self.reaps(ref):
+            return self.state(ref)
         state: dict[str, Any] = await self._in_thread(read_state, self._store, ref)
         if state:
             self._known.setdefault(ref, _Known()).state = state
         return state
 
+    def break_off(self, ref: AttemptRef) -> None:
+        """Its Job is gone: whoever removed it may be removing what it left too, so nothing more is written for it.
+
+        Where it was a stranger, it is harvested anew when it is asked for.
+        """
+        known = self._known.get(ref)
+        if known is None or known.harvest is not None or known.harvesting is None:
+            return
+        if known.fence is not None:
+            known.fence.shut()
+        if known.step is not None and not known.step.done():
+            self._leaving.setdefault(ref, set()).add(known.step)
+        known.harvesting.cancel()
+        known.harvesting = None
+
     async def drop(self, ref: AttemptRef, *, clean: bool) -> None:
-        """Forget all about it; ``clean``: remove what was only for the harvest too."""
+        """Forget all about it; ``clean``: remove what was only for the harvest too.
+
+        When this returns, no thread writes for it any more. Raises :class:`BackendError` where one can't be stopped.
+        """
+        self.break_off(ref)
         known = self._known.pop(ref, None)
         for task in (known.reading, known.harvesting) if known is not None else ():
             if task is not None and not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        if leaving := self._leaving.get(ref):
+            await asyncio.to_thread(wait, leaving, LEAVE_SECONDS)
+            if not all(step.done() for step in leaving):
+                raise BackendError(f"What {ref.name} left is still being put in order; its removal has to wait.")
+            self._leaving.pop(ref, None)
         if clean:
             try:
                 await self._in_thread(forget, self._store, ref)
@@ -207,8 +246,10 @@ class Following:
             try:
                 known.state = await self._in_thread(read_state, self._store, ref) or known.state
                 if known.state.get("state") == "ended" or last.over:
-                    reap = partial(gather, begun=last.begun)
-                    known.harvest = await self._in_thread(reap, self._store, ref, last.termination)
+                    known.fence = Fence(self._store)
+                    reap = partial(gather, known.fence, ref, last.termination, begun=last.begun)
+                    known.step = self._pool.submit(reap)
+                    known.harvest = await asyncio.wrap_future(known.step)
                     known.trouble = ""
                     break
             except _NOT_NOW as error:
@@ -224,7 +265,7 @@ class Following:
     def _harvested(self, ref: AttemptRef, known: _Known, task: asyncio.Task[None]) -> None:
         """A harvest that broke is begun again when it is asked for after a while: nothing runs for ever for it."""
         error = None if task.cancelled() else task.exception()
-        if error is None or self._known.get(ref) is not known:
+        if error is None or isinstance(error, CalledOff) or self._known.get(ref) is not known:
             return
         log.error("Reading what %s left broke, and will be tried again", ref.name, exc_info=error)
         known.trouble = f"What {ref.name} left can't be read: {error!r}."

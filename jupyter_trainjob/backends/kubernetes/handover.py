@@ -82,23 +82,23 @@ class Handover:
             raise BackendError(f"The cluster has no namespace {self.settings.namespace!r}.")
         if reply.code == 409 and not reply.taken:
             raise conflict(reply, f"make the Secret {ref.name}")
-        if reply.taken and not await self._patch(ref, {"data": secret["data"]}):
+        if reply.taken and not await self._patch(ref.name, {"data": secret["data"]}):
             raise BackendError(f"The Secret {ref.name} of an earlier try was just being removed; it is made again.")
         self._signed[ref] = time.time()
 
     async def give(self, ref: AttemptRef, job: Object) -> None:
         """Let the cluster remove it with the Job. If that fails, :meth:`remove` and :meth:`renew` see to it."""
         try:
-            if await self._patch(ref, _ownership(job)):
+            if await self._patch(meta(job)["name"], _ownership(job)):
                 self._owned.add(ref)
         except BackendError as error:
             log.info("The Secret of %s has no owner yet: %s", ref.name, error)
 
-    async def remove(self, ref: AttemptRef, *, with_job: bool) -> None:
-        """Remove it, unless the cluster does so because the Job was removed."""
+    async def remove(self, ref: AttemptRef, name: str, *, with_job: bool) -> None:
+        """Remove that of the Job ``name``, unless the cluster does so because the Job was removed."""
         self._signed.pop(ref, None)
         if not with_job or ref not in self._owned:
-            await self.api.request("DELETE", self._path(ref.name))
+            await self.api.request("DELETE", self._path(name))
         self._owned.discard(ref)
 
     def is_due(self, ref: AttemptRef, job: Object) -> bool:
@@ -112,18 +112,19 @@ class Handover:
 
         Others may write into the Secret: nothing is signed but for orders that the Job was made with.
         """
-        reply = await self.api.request("GET", self._path(ref.name))
+        name = str(meta(job)["name"])
+        reply = await self.api.request("GET", self._path(name))
         if not reply.ok:
-            raise BackendError(f"the Secret {ref.name} is gone")
+            raise BackendError(f"the Secret {name} is gone")
         told = base64.b64decode((reply.body.get("data") or {}).get(delivery.ORDERS, ""))
         if hashlib.sha256(told).hexdigest() != annotation(job, objects.ORDERS):
             raise BackendError(
-                f"The orders in the Secret {ref.name} are not those that its Job was made with: somebody changed them. "
+                f"The orders in the Secret {name} are not those that its Job was made with: somebody changed them. "
                 "Its credentials are not renewed."
             )
         new = await asyncio.to_thread(delivery.renewed, json.loads(told), self.signing, self.terms)
         data = {delivery.CREDENTIALS: base64.b64encode(delivery.to_json(new)).decode("ascii")}
-        if await self._patch(ref, {**_ownership(job), "data": data}):
+        if await self._patch(name, {**_ownership(job), "data": data}):
             self._owned.add(ref)
         self._signed[ref] = time.time()
 
@@ -134,10 +135,10 @@ class Handover:
         found = {objects.ref_of(item) for item in reply.body.get("items") or []}
         return {ref for ref in found if ref is not None}
 
-    async def _patch(self, ref: AttemptRef, patch: Object) -> bool:
-        reply = await self.api.request("PATCH", self._path(ref.name), body=patch, content_type=MERGE_PATCH)
+    async def _patch(self, name: str, patch: Object) -> bool:
+        reply = await self.api.request("PATCH", self._path(name), body=patch, content_type=MERGE_PATCH)
         if reply.code == 409:
-            raise conflict(reply, f"change the Secret {ref.name}")
+            raise conflict(reply, f"change the Secret {name}")
         return reply.ok
 
     def _path(self, name: str = "") -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .containers import MAIN, RUNNER, SIDECAR
-from .reading import Object, conditions, container, meta, part, status
+from .reading import Object, conditions, container, meta, part, status, true
+from .replies import PASSING, beyond_quota
 
 MAX_TOLD = 800
 """Characters of somebody else's words."""
@@ -58,12 +59,20 @@ def of_job(events: Iterable[Object]) -> Holdup | None:
         return None
     text = _CREATING_PREFIX.sub("", _said(told.get("message")))
     quota = _QUOTA.search(text)
+    if quota and (beyond := beyond_quota(text)):
+        message = (
+            f"The cluster's quota {quota['quota']!r} can never hold the job: {beyond}. Ask for less, or the operator "
+            "for more."
+        )
+        return Holdup("QuotaExceeded", message, "Unschedulable", for_good=True)
     if quota:
         message = (
             f"The cluster's quota {quota['quota']!r} is used up ({quota['rest'].strip()}). The job starts when others "
             "have ended."
         )
         return Holdup("QuotaExceeded", message, "Unschedulable")
+    if any(words in text for words in PASSING):
+        return Holdup("FailedCreate", f"The cluster can't make the job's pod now: {text}.", "BackendError")
     refused = "is forbidden" in str(told.get("message")) or "is invalid" in text or "denied the request" in text
     if refused:
         message = f"The cluster does not admit the job's pod: {text}. An operator must change the cluster's settings."
@@ -76,6 +85,24 @@ def of_job(events: Iterable[Object]) -> Holdup | None:
 def of_pod(pod: Object, events: Iterable[Object]) -> Holdup | None:
     """Of a pod whose main container has not begun, or waits for a sidecar that fails; None where all goes well."""
     return _unscheduled(pod) or _waiting(pod) or _sidecar(pod) or _creating(pod, events)
+
+
+def suspended() -> Holdup:
+    """Of a Job that somebody holds, and not for a queue of Kueue's that it bears the name of."""
+    message = (
+        "The cluster holds the job's Job back (suspend): somebody suspended it, or Kueue manages all Jobs there and "
+        "this queue names no LocalQueue. An operator should set spec.kueue of the queue, or release the Job."
+    )
+    return Holdup("Suspended", message, "BackendError")
+
+
+def of_workload(workload: Object | None) -> Holdup | None:
+    """Of a Job that waits for Kueue: that it waits in vain. None while it may be admitted."""
+    told = true(workload, "Finished")
+    if not told or told.get("reason") == "OutOfSync":  # Kueue makes another one, then
+        return None
+    message = f"Kueue closed its Workload before it started: {_said(told.get('message'))}."
+    return Holdup("WorkloadClosed", message, "BackendError", for_good=True)
 
 
 def is_creating(pod: Object) -> bool:

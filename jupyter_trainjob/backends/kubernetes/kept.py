@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from .capacity import requests
+from .objects import ref_of
 from .reading import Object, meta, status
+from .settings import KubernetesSettings
 from .watch import trimmed
 
 
@@ -14,9 +17,23 @@ def job(found: Object) -> Object:
     return trimmed(found, "suspend", "activeDeadlineSeconds", "backoffLimit")
 
 
-def pod(found: Object) -> Object:
-    """Of a pod."""
-    return trimmed(found, "nodeName", "terminationGracePeriodSeconds")
+def pod(found: Object, settings: KubernetesSettings) -> Object:
+    """Of a pod of ours; of one that is no attempt's also what it requests."""
+    short = trimmed(found, "nodeName", "terminationGracePeriodSeconds")
+    return short if ref_of(found) is not None else {**short, "requests": requests(found.get("spec") or {}, settings)}
+
+
+def other(found: Object, settings: KubernetesSettings) -> Object:
+    """Of a pod that is none of ours: there may be thousands."""
+    told, spec = meta(found), found.get("spec") or {}
+    names = ("name", "namespace", "uid", "resourceVersion")
+    short: Object = {
+        "metadata": {name: told[name] for name in names if name in told},
+        "spec": {"nodeName": spec.get("nodeName") or ""},
+        "requests": requests(spec, settings),
+    }
+    owners = {one.get("kind") for one in told.get("ownerReferences") or []}
+    return {**short, "stays": True} if owners & {"DaemonSet", "Node"} else short
 
 
 def quota(found: Object) -> Object:

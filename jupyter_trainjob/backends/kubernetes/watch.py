@@ -29,12 +29,16 @@ SILENCE_SECONDS = 130.0
 """Bookmarks come about once a minute: a watch that says nothing for so long is dead."""
 QUIET_SECONDS = 10.0
 """So long without a watch is told nobody: servers restart."""
-FORBIDDEN_SECONDS = 300.0
+FORBIDDEN_SECONDS = 60.0
+"""The longest pause where we may not look: rights are given and taken while servers run, and one that restarts may
+refuse for an instant what it allows.
+"""
 SHORT_SECONDS = 1.0
 """A watch that ends sooner without a word was refused politely."""
 RELIST_FAILURES = 8
 _METADATA = (
     "name",
+    "namespace",
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -61,7 +65,8 @@ class Watch:
 
     ``path``: of the list, such as ``/apis/batch/v1/namespaces/jobs/jobs``. ``what``: for people, such as ``Jobs``.
     ``trim``: makes what is kept. ``changed(old, new)`` is called on the loop for every change; ``new`` is None for
-    an object that is gone. ``lags``: the latest times in seconds from an answer to one of our own writes until the
+    an object that is gone. ``fields``: a field selector. ``across``: over all namespaces, so that objects are kept by
+    ``namespace/name``. ``lags``: the latest times in seconds from an answer to one of our own writes until the
     watch told of it.
     """
 
@@ -72,6 +77,8 @@ class Watch:
         *,
         what: str,
         selector: str = "",
+        fields: str = "",
+        across: bool = False,
         trim: Callable[[Object], Object],
         changed: Callable[[Object | None, Object | None], None] = lambda old, new: None,
     ) -> None:
@@ -85,7 +92,8 @@ class Watch:
         self.complete = asyncio.Event()
         """Set by the first list. :attr:`objects` are current while :meth:`trouble` is empty."""
         self._connection, self._path = connection, path
-        self._selector, self._trim, self._changed = selector, trim, changed
+        self._selector, self._fields, self._across = selector, fields, across
+        self._trim, self._changed = trim, changed
         self._version = ""
         self._put: dict[str, float] = {}
         self._dropped: set[str] = set()
@@ -115,6 +123,11 @@ class Watch:
         """For how long nothing could be heard; 0 while a watch stands."""
         return 0.0 if self._following else time.monotonic() - self._away_since
 
+    def lag(self, share: float = 0.99) -> float:
+        """Seconds that so large a ``share`` of the latest :attr:`lags` did not exceed; 0 where there were none."""
+        ordered = sorted(self.lags)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
     @property
     def forbidden(self) -> bool:
         """Whether we may not look."""
@@ -123,7 +136,7 @@ class Watch:
     def trouble(self) -> str:
         """In a sentence, why :attr:`objects` may be old; empty while all is well."""
         away = self.away_seconds
-        if away < QUIET_SECONDS:
+        if away < QUIET_SECONDS and not self.forbidden:
             return ""
         since = f"for {away:.0f} s, and what is told of them may be old" if self.synced else "yet"
         why = f": {self.failure}" if self.failure is not None else "."
@@ -132,7 +145,9 @@ class Watch:
     def put(self, found: Object) -> None:
         """Take in the answer to a write of ours: the watch tells of it only later."""
         meta = found.get("metadata", {})
-        name = meta.get("name", "")
+        name = self._name(meta)
+        if meta.get("uid", "") in self._dropped:
+            return  # of our own removal, whatever is still told of it
         if name not in self.objects and _number(meta.get("resourceVersion")) <= _number(self._version):
             return  # the watch has told of it already, and that it is gone
         if self._is_newer(found):
@@ -164,11 +179,11 @@ class Watch:
                 after = 0.0 if failures == 0 else None
             except BackendError as error:
                 failed = True
-                after = self._failed(error)
+                after = self._failed(error, failures + 1)
             except Exception as error:  # whatever a server says that is none: told, and tried again
                 log.exception("The watch of %s broke", self.what)
                 self._version, failed = "", True
-                self._failed(BackendError(f"What the API server said could not be read: {error!r}."))
+                self._failed(BackendError(f"What the API server said could not be read: {error!r}."), failures + 1)
             failures = failures + 1 if failed else 0
             if failures >= RELIST_FAILURES:
                 self._version = ""
@@ -176,14 +191,14 @@ class Watch:
                 pause = back_off(failures)
                 await asyncio.sleep(pause if after is None else after and max(after, pause))
 
-    def _failed(self, error: BackendError) -> float | None:
+    def _failed(self, error: BackendError, count: int) -> float | None:
         if self.failure is None or str(self.failure) != str(error):
             log.warning("%s can't be followed now, and will be tried again: %s", self.what, error)
         self.failure = error
         self.first_word.set()
         if self.forbidden:
-            return FORBIDDEN_SECONDS
-        return error.after if isinstance(error, Refused) else None
+            return back_off(count + 4, longest=FORBIDDEN_SECONDS)
+        return error.after
 
     async def _list(self) -> None:
         """All of them, in pages; what is no longer there is gone."""
@@ -195,7 +210,7 @@ class Watch:
             if not reply.ok:
                 raise BackendError(f"{self.what} can't be listed: the API server does not know {self._path}.")
             for item in reply.body.get("items") or []:
-                found[item["metadata"]["name"]] = item
+                found[self._name(item["metadata"])] = item
             meta = reply.body.get("metadata", {})
             if not meta.get("continue"):
                 break
@@ -243,11 +258,11 @@ class Watch:
             raise BackendError(f"The API server ended the watch of {self.what}: {text[:500]}.")
         meta = found["metadata"]
         if kind in ("ADDED", "MODIFIED"):
-            self._see(meta["name"], found)
+            self._see(self._name(meta), found)
         elif kind == "DELETED":
             self._dropped.discard(meta.get("uid", ""))
             if self._is_newer(found):
-                self._gone(meta["name"], self._trim(found))
+                self._gone(self._name(meta), self._trim(found))
         self._version = meta["resourceVersion"]
 
     def _see(self, name: str, found: Object) -> None:
@@ -272,7 +287,7 @@ class Watch:
 
     def _is_newer(self, found: Object) -> bool:
         meta = found.get("metadata", {})
-        known = self.objects.get(meta.get("name", ""))
+        known = self.objects.get(self._name(meta))
         return known is None or _number(meta.get("resourceVersion")) > _number(known["metadata"].get("resourceVersion"))
 
     def _word(self) -> None:
@@ -280,7 +295,12 @@ class Watch:
         self.first_word.set()
 
     def _query(self) -> dict[str, str]:
-        return {"labelSelector": self._selector} if self._selector else {}
+        told = {"labelSelector": self._selector, "fieldSelector": self._fields}
+        return {name: value for name, value in told.items() if value}
+
+    def _name(self, meta: Object) -> str:
+        name = str(meta.get("name", ""))
+        return f"{meta.get('namespace', '')}/{name}" if self._across else name
 
 
 def _number(version: str | None) -> int:

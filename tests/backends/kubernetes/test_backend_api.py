@@ -8,6 +8,8 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError, Observation
+from jupyter_trainjob.backends.kubernetes import backend as backend_module
 from jupyter_trainjob.backends.kubernetes import handover as module
+from jupyter_trainjob.backends.kubernetes import objects
 from jupyter_trainjob.backends.kubernetes.backend import KubernetesBackend
 from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
@@ -36,10 +40,10 @@ T0 = "2026-11-22T10:00:00Z"
 
 
 class Place:
-    """A backend of an installation of its own; :meth:`again` is the next server of it."""
+    """A backend of an installation of its own; :meth:`again` is the next server of it, :meth:`other` a second one."""
 
     def __init__(self, apiserver: ApiServer, proxy: Proxy, folder: Path) -> None:
-        self.proxy = proxy
+        self.proxy, self._direct = proxy, apiserver.kubeconfig("admin")
         self.store: Any = SigningFilesystem(folder)
         config = apiserver.kubeconfig("admin", proxy.url)
         self.settings = KubernetesSettings(
@@ -55,6 +59,16 @@ class Place:
         await self.backend.stop()
         self.backend = KubernetesBackend(name="cluster", settings=self.settings)
         return await self.start()
+
+    @asynccontextmanager
+    async def other(self) -> AsyncIterator[KubernetesBackend]:
+        """A second server, whose requests don't go through the proxy."""
+        backend = KubernetesBackend(name="other", settings=replace(self.settings, kubeconfig=self._direct))
+        await backend.start(self.store, lambda ref: None)
+        try:
+            yield backend
+        finally:
+            await backend.stop()
 
     def fault(self, method: str, part: str, **what: Any) -> None:
         self.proxy.faults.append(Fault(lambda how, path: how == method and part in path, **what))
@@ -125,7 +139,7 @@ async def test_a_secret_without_a_job_is_found_when_the_cluster_answers_late(pla
 
 async def a_pod(place: Place, ref: AttemptRef, **status: Any) -> str:
     """What the Job's controller and a kubelet would make; it stays until :func:`bury`."""
-    job, api = place.backend._jobs.objects[ref.name], place.backend._api
+    job, api = place.backend._attempts.job(ref), place.backend._api
     name = f"{ref.name}-pod"
     main = {"name": "main", "image": "none"}
     body = {
@@ -223,7 +237,7 @@ async def test_cancelling_before_there_is_a_pod_loses_nothing(place: Place) -> N
 
 
 async def knows(place: Place, ref: AttemptRef, what: str) -> bool:
-    known = place.backend._known.get(ref)
+    known = place.backend._attempts.known.get(ref)
     return known is not None and known.pod is not None and (what == "pod" or what in known.pod["metadata"])
 
 
@@ -262,7 +276,7 @@ async def test_a_store_that_is_away_at_the_start_is_tried_before_the_first_job(
 async def test_nothing_is_signed_for_orders_that_somebody_changed(place: Place) -> None:
     request = a_job()
     await place.backend.create(request)
-    job = place.backend._jobs.objects[request.ref.name]
+    job = place.backend._attempts.job(request.ref)
     before = await place.secret(request.ref)
     credentials = json.loads(base64.b64decode(before["data"]["credentials.json"]))
     credentials["gets"]["blobs/eve/exam"] = {"url": "", "expires": 0}
@@ -278,3 +292,125 @@ async def test_nothing_is_signed_for_orders_that_somebody_changed(place: Place) 
     await place.backend._api.request("PATCH", path, body={"data": data}, content_type=MERGE_PATCH)
     with pytest.raises(BackendError, match=r"not those that its Job was made with: somebody changed them"):
         await place.backend._secrets.renew(request.ref, job)
+
+
+async def test_what_another_server_made_is_not_told_as_gone_by_one_whose_watch_is_behind(place: Place) -> None:
+    place.proxy.faults.append(Fault(lambda how, path: "watch=1" in path, times=1000, silence=60))
+    place.proxy.cut_all()
+    request = a_job()
+    async with place.other() as other:
+        await other.create(request)
+        assert place.backend._attempts.job(request.ref) is None, "nothing told it"
+        assert (await place.backend.observe(request.ref)).state == "starting"
+        assert (await place.backend.observe(AttemptRef("never", 1))).state == "gone"
+        ship(place, AttemptRef("running", 1), state="running")
+
+
+async def test_an_attempt_that_runs_elsewhere_is_not_taken_for_one_that_the_cluster_forgot(place: Place) -> None:
+    place.proxy.faults.append(Fault(lambda how, path: "watch=1" in path, times=1000, silence=60))
+    place.proxy.cut_all()
+    request = a_job()
+    async with place.other() as other:
+        await other.create(request)
+        ship(place, request.ref, state="running")
+        assert (await place.backend.observe(request.ref)).state == "starting", "its state is in the store"
+
+
+async def test_gone_is_not_told_while_the_cluster_does_not_answer(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "LOOK_SECONDS", 0.3)
+    place.fault("GET", f"{JOBS}/tj-", times=1000, status=503, body={"message": "leader changed"})
+    with pytest.raises(BackendError, match=r"failed \(503\): leader changed"):
+        await place.backend.observe(AttemptRef("never", 1))
+
+
+async def test_a_job_is_found_by_its_labels_whatever_it_is_called(place: Place) -> None:
+    """As a waiting slot is, once an attempt has claimed it."""
+    request, api = a_job(), place.backend._api
+    made = objects.job(request, place.settings)
+    labels = made["metadata"]["labels"]
+    made["metadata"] = {**made["metadata"], "name": "tj-slot-7", "labels": {}}
+    made["spec"]["suspend"] = True
+    installation = {name: labels[name] for name in (objects.MANAGED_BY, objects.INSTALLATION)}
+    made["metadata"]["labels"] = installation
+    assert (await api.request("POST", JOBS, body=made)).ok
+    await place.until(lambda: has(place, "tj-slot-7"))
+    assert await place.backend.attempts() == []
+    patch = {"metadata": {"labels": labels}}
+    assert (await api.request("PATCH", f"{JOBS}/tj-slot-7", body=patch, content_type=MERGE_PATCH)).ok
+    seen = await observed(place, request.ref, "starting", "queued")
+    assert seen.ref == request.ref and await place.backend.attempts() == [request.ref]
+    await place.backend.cancel(request.ref, "never mind")
+    assert (await observed(place, request.ref, "ended")).evidence["cancelled"] == "never mind"
+    await place.backend.delete(request.ref)
+    assert (await api.request("GET", f"{JOBS}/tj-slot-7")).code == 404
+
+
+async def has(place: Place, name: str) -> bool:
+    return name in place.backend._attempts.jobs.objects
+
+
+async def test_a_changed_quota_and_node_wake_whoever_admits(place: Place) -> None:
+    woken = asyncio.Event()
+    place.backend.on_room(woken.set)
+    api = place.backend._api
+    node = {"metadata": {"name": f"node-{uuid.uuid4().hex[:8]}"}}
+    name = node["metadata"]["name"]
+    assert (await api.request("POST", "/api/v1/nodes", body=node)).ok
+    ready = {"type": "Ready", "status": "True", "reason": "x", "message": "x"}
+    has = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    patch = {"status": {"allocatable": has, "capacity": has, "conditions": [ready]}}
+    quotas = "/api/v1/namespaces/default/resourcequotas"
+    try:
+        await place.backend.capacity()
+        await api.request("PATCH", f"/api/v1/nodes/{name}/status", body=patch, content_type=MERGE_PATCH)
+        await api.request("PATCH", f"/api/v1/nodes/{name}", body={"spec": {"taints": None}}, content_type=MERGE_PATCH)
+        await asyncio.wait_for(woken.wait(), 20)
+        assert name in {one.name for one in await place.backend.capacity()}
+        woken.clear()
+        body = {"metadata": {"name": "class"}, "spec": {"hard": {"requests.cpu": "2"}}}
+        assert (await api.request("POST", quotas, body=body)).ok
+        await asyncio.wait_for(woken.wait(), 20)
+        assert [one.cpu_millis for one in await place.backend.capacity() if one.name == name] == [1900]
+    finally:
+        await api.request("DELETE", f"{quotas}/class")
+        await api.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+async def test_what_pods_of_others_have_of_a_node_is_not_given_away(place: Place) -> None:
+    api, name = place.backend._api, f"node-{uuid.uuid4().hex[:8]}"
+    has = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    ready = {"type": "Ready", "status": "True", "reason": "x", "message": "x"}
+    await api.request("POST", "/api/v1/nodes", body={"metadata": {"name": name}})
+    patch = {"status": {"allocatable": has, "capacity": has, "conditions": [ready]}}
+    await api.request("PATCH", f"/api/v1/nodes/{name}/status", body=patch, content_type=MERGE_PATCH)
+    await api.request("PATCH", f"/api/v1/nodes/{name}", body={"spec": {"taints": None}}, content_type=MERGE_PATCH)
+    main = {"name": "main", "image": "none", "resources": {"requests": {"cpu": "3"}}}
+    body = {"metadata": {"name": "theirs"}, "spec": {"containers": [main], "nodeName": name}}
+    await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": "theirs"}})
+    pods = "/api/v1/namespaces/theirs/pods"
+
+    async def cpu(wanted: int) -> bool:
+        return [one.cpu_millis for one in await place.backend.capacity() if one.name == name] == [wanted]
+
+    try:
+        await place.until(lambda: cpu(7900))
+        assert (await api.request("POST", pods, body=body)).ok
+        await place.until(lambda: cpu(4900))
+        assert [one.cpu_millis for one in await place.backend.sizes() if one.name == name] == [7900]
+    finally:
+        await api.request("DELETE", f"{pods}/theirs", body={"gracePeriodSeconds": 0})
+        await api.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+async def test_rights_that_are_missing_are_told(place: Place) -> None:
+    await place.backend.stop()
+    forbidden = {"message": 'pods is forbidden: User "server" cannot list resource "pods" at the cluster scope'}
+    place.proxy.faults.append(
+        Fault(lambda how, path: path.startswith("/api/v1/pods"), times=1000, status=403, body=forbidden)
+    )
+    backend = await place.again()
+    warnings = backend.describe()["warnings"]
+    assert any("what pods of others have of the nodes is not known" in text for text in warnings)
+    await backend.capacity()

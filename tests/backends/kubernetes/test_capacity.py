@@ -62,7 +62,7 @@ def test_the_largest_job_that_is_told_makes_a_pod_that_fits() -> None:
     (found,) = nodes(node(cpu="2", memory="4Gi")).values()
     asked = request(resources={"cpu": f"{found.cpu_millis}m", "memory": str(found.memory_bytes)})
     spec = objects.job(asked, SETTINGS)["spec"]["template"]["spec"]
-    total = capacity._requests(spec, SETTINGS)
+    total = capacity.requests(spec, SETTINGS)
     assert (total.cpu, total.memory) == (2000, 4 * GIB)
 
 
@@ -155,8 +155,8 @@ def test_a_quota_on_limits_counts_what_the_sidecar_may_have() -> None:
 
 
 def test_what_runs_keeps_its_place_when_a_quota_is_lowered() -> None:
-    used = {"a": Amount(3000, GIB, 0, 1)}
-    found = nodes(node("a"), node("b"), quotas=(quota(requests_cpu="2"),), used=used)
+    ours = capacity.Ours({"a": Amount(3000, GIB, 0, 1)})
+    found = nodes(node("a"), node("b"), quotas=(quota(requests_cpu="2"),), ours=ours)
     assert found["a"].cpu_millis == 3000 + EACH.cpu and found["b"].cpu_millis == 0
 
 
@@ -170,6 +170,45 @@ def test_use_is_what_live_attempts_have_of_each_node() -> None:
     done["status"] = {"conditions": [condition("Complete")]}
     found = capacity.use([first, second, done], {f"tj-{UID}-1": {"spec": {"nodeName": "a"}}, f"tj-{UID}-2": None})
     assert found == {"a": Amount(1000, GIB, 0, 1), "": Amount(1000, GIB, 0, 1)}
+
+
+def counting(told: dict[str, Any], **used: str) -> dict[str, Any]:
+    """A quota that counts so much."""
+    told["status"] = {**told["status"], "used": {key.replace("_", "."): value for key, value in used.items()}}
+    return told
+
+
+def test_what_others_have_of_a_quota_is_not_ours_and_what_we_have_is() -> None:
+    jobs = [objects.job(request(attempt=number), SETTINGS) for number in (1, 2)]
+    pods = {f"tj-{UID}-1": {"spec": {"nodeName": "node1"}, "status": {"phase": "Running"}}, f"tj-{UID}-2": None}
+    ours = capacity.ours(jobs, pods, SETTINGS)
+    assert ours.nodes == {"node1": Amount(1000, GIB, 0, 1), "": Amount(1000, GIB, 0, 1)}
+    each = capacity.overhead(SETTINGS, limits=True)
+    assert ours.counted["cpu"] == 1000 + EACH.cpu and ours.counted["limits.cpu"] == 1000 + each.cpu
+    assert (ours.counted["pods"], ours.counted["count/pods"], ours.counted["count/jobs.batch"]) == (1, 1, 2)
+    alone = counting(quota(requests_cpu="6"), requests_cpu=f"{1000 + EACH.cpu}m")
+    shared = counting(quota(requests_cpu="6"), requests_cpu=f"{3000 + EACH.cpu}m")
+    behind = counting(quota(requests_cpu="6"), requests_cpu="0")
+    alone_cpu, shared_cpu, behind_cpu = (
+        nodes(node(), quotas=(one,), ours=ours)["node1"].cpu_millis for one in (alone, shared, behind)
+    )
+    assert alone_cpu - shared_cpu == 2000 and behind_cpu == alone_cpu
+
+
+def test_what_a_job_may_ever_have_does_not_shrink_with_todays_use() -> None:
+    taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    theirs = {"key": "team", "effect": "NoSchedule"}
+    found = [node("a"), node("b", "64", unschedulable=True), node("c", "96", ready="False", taints=[taint])]
+    found.append(node("d", "128", taints=[theirs]))
+    busy = pod("a", {"cpu": "7"})
+    proxy = {**pod("a", {"cpu": "500m"}), "stays": True}
+    assert set(nodes(*found)) == {"a"} and nodes(*found, others=[busy])["a"].cpu_millis == 1000 - EACH.cpu
+    sizes = {one.name: one for one in capacity.sizes(found, [], SETTINGS, others=[busy, proxy])}
+    assert {name: one.cpu_millis + EACH.cpu for name, one in sizes.items()} == {"a": 7500, "b": 64000, "c": 96000}
+    full = counting(quota(requests_cpu="6"), requests_cpu="6")
+    assert nodes(*found, quotas=(full,))["a"].cpu_millis == 0
+    bounded = capacity.sizes(found, [full, quota("b", requests_memory="2Gi")], SETTINGS)
+    assert {(one.cpu_millis, one.memory_bytes) for one in bounded} == {(6000 - EACH.cpu, 2 * GIB - EACH.memory)}
 
 
 @rules(max_examples=150, deadline=None)
@@ -196,7 +235,7 @@ def test_whatever_is_admitted_fits_the_nodes_and_the_quota(seed: int) -> None:
                 model.Amount(0, item.per_job_cpu_millis, item.per_job_memory_bytes),
                 item.jobs,
             )
-            for item in capacity.nodes(found, quotas, SETTINGS, used=used)
+            for item in capacity.nodes(found, quotas, SETTINGS, ours=capacity.Ours(used))
         )
         queued = tuple(
             model.QueuedView(

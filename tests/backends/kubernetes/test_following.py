@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.base import AttemptRef, BackendError
 from jupyter_trainjob.backends.kubernetes import following as module
 from jupyter_trainjob.backends.kubernetes.following import Following, Last
 from jupyter_trainjob.backends.kubernetes.harvest import Harvest
@@ -26,9 +27,22 @@ pytestmark = pytest.mark.asyncio
 
 
 class Store(FilesystemStore):
-    """Raises what :attr:`raises` holds, one after the other, instead of listing."""
+    """Raises what :attr:`raises` holds, one after the other, instead of listing. Where :attr:`slow` is set, it puts
+    only when :attr:`on` is.
+    """
 
     raises: list[BaseException]
+    slow = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.in_the_middle, self.on = threading.Event(), threading.Event()
+
+    def put(self, key: str, data: Any, **options: Any) -> Any:
+        if self.slow:
+            self.in_the_middle.set()
+            self.on.wait(20)
+        return super().put(key, data, **options)
 
     def list(self, prefix: str, **options: Any) -> Any:
         if self.raises:
@@ -140,3 +154,52 @@ async def test_only_an_attempt_whose_code_ran_can_have_lost_anything(place: Plac
     assert (found.state, found.log.size, found.log_complete) == ({}, 0, not begun)
     assert [item["type"] for item in found.conditions] == (["OutputsComplete"] if begun else [])
     assert place.store.exists(record_key(PREFIX)), "whoever reads the log is told that no more will come"
+
+
+async def begin_slowly(place: Place) -> None:
+    """A harvest that is in the middle of putting the joined log."""
+    place.store.put(segment_key(PREFIX, 0), b"0123456789")
+    put_state(place.store)
+    place.store.slow = True
+    assert place.following.harvest(REF, lambda: place.last) is None
+    await asyncio.to_thread(place.store.in_the_middle.wait, 10)
+
+
+def left(place: Place) -> list[str]:
+    return [info.key for info in place.store.list("jobs/")]
+
+
+async def test_nothing_is_written_any_more_once_the_removal_has_returned(place: Place) -> None:
+    await begin_slowly(place)
+    removal = asyncio.create_task(place.following.drop(REF, clean=True))
+    await asyncio.sleep(0.3)
+    assert not removal.done(), "a thread is in the middle of a put"
+    place.store.on.set()
+    await asyncio.wait_for(removal, 10)
+    place.store.delete_prefix("jobs/")
+    await asyncio.sleep(0.3)
+    assert left(place) == []
+
+
+async def test_a_store_that_holds_a_harvest_up_holds_its_removal_up_and_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 0.2)
+    await begin_slowly(place)
+    for _ in range(2):
+        with pytest.raises(BackendError, match=r"What tj-abc-2 left is still being put in order") as told:
+            await place.following.drop(REF, clean=True)
+        assert not told.value.permanent
+    place.store.on.set()
+    await place.until(lambda: all(step.done() for step in place.following._leaving[REF]))
+    await place.following.drop(REF, clean=True)
+
+
+async def test_a_harvest_of_a_job_that_another_server_removed_writes_nothing_behind_it(place: Place) -> None:
+    await begin_slowly(place)
+    place.following.break_off(REF)
+    place.store.on.set()
+    await place.until(lambda: all(step.done() for step in place.following._leaving[REF]))
+    assert not place.store.exists(record_key(PREFIX)), "the step under way was the last"
+    place.store.slow = False
+    assert (await place.ended()).log.size == 10, "where it was a stranger, it is read all the same"

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.backends.kubernetes import watch as module
-from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH, Access, Connection
+from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH, Access, Connection, Refused, Reply
 from jupyter_trainjob.backends.kubernetes.watch import Watch, trimmed
 
 from .apiserver import ApiServer, Fault, Proxy
@@ -248,19 +248,67 @@ async def test_what_we_removed_stays_away_whatever_is_still_told_of_it(seen: See
 
 
 @pytest.mark.asyncio
-async def test_a_right_that_is_missing_is_told_and_not_asked_for_again_and_again(apiserver: ApiServer) -> None:
+async def test_a_right_that_is_missing_is_told_at_once_and_asked_for_rarely(apiserver: ApiServer) -> None:
     api = await Connection.open(Access(apiserver.kubeconfig("student")))
     watch = Watch(api, "/api/v1/nodes", what="Nodes", trim=trimmed)
     try:
         watch.start()
         await asyncio.wait_for(watch.first_word.wait(), 10)
         assert watch.forbidden and not watch.synced and 'cannot list resource "nodes"' in str(watch.failure)
+        assert watch.trouble().startswith("Nodes of the cluster could not be followed yet: The Kubernetes API server")
         asked = api.requests
-        await asyncio.sleep(2)
-        assert api.requests == asked
+        await asyncio.sleep(6)
+        assert api.requests - asked <= 3
     finally:
         await watch.stop()
         await api.close()
+
+
+@pytest.mark.asyncio
+async def test_a_right_that_was_refused_once_is_back_soon(proxy: Proxy, seen: Seen) -> None:
+    await started(seen)
+    proxy.faults = [Fault(is_watch, status=403, body={"message": "maps is forbidden"})]
+    proxy.cut_all()
+    await seen.until(lambda: seen.watch.forbidden)
+    assert "Maps of the cluster could not be followed for 0 s, and what is told of them may be old" in (
+        seen.watch.trouble()
+    )
+    await seen.make("one")
+    await seen.until(lambda: bool(seen.told), 20)
+    assert seen.watch.trouble() == ""
+
+
+def test_pauses_where_we_may_not_look_grow_to_a_minute_and_are_never_the_same(api: Connection) -> None:
+    watch = Watch(api, LIST, what="Maps", trim=trimmed)
+    error = Refused("no", Reply(403))
+    first = {watch._failed(error, 1) for _ in range(20)}
+    late = {watch._failed(error, 30) for _ in range(20)}
+    assert len(first) > 10 and all(1.5 <= one <= 3.3 for one in first if one is not None)
+    assert len(late) > 10 and all(30 <= one <= 60 for one in late if one is not None)
+
+
+@pytest.mark.asyncio
+async def test_objects_of_all_namespaces_that_are_called_alike_are_told_apart(api: Connection) -> None:
+    for name in ("one", "two"):
+        await api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": f"across-{name}"}})
+        body = {"metadata": {"name": "twin", "labels": {"for": "across"}}}
+        assert (await api.request("POST", f"/api/v1/namespaces/across-{name}/configmaps", body=body)).ok
+    fields = "metadata.namespace!=across-none"
+    watch = Watch(
+        api, "/api/v1/configmaps", what="Maps", selector="for=across", fields=fields, across=True, trim=trimmed
+    )
+    try:
+        watch.start()
+        await asyncio.wait_for(watch.complete.wait(), 10)
+        assert sorted(watch.objects) == ["across-one/twin", "across-two/twin"]
+        await api.request("DELETE", "/api/v1/namespaces/across-one/configmaps/twin")
+        until = time.monotonic() + 10
+        while len(watch.objects) == 2:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.02)
+        assert sorted(watch.objects) == ["across-two/twin"]
+    finally:
+        await watch.stop()
 
 
 @pytest.mark.asyncio

@@ -1,0 +1,172 @@
+"""What the watches of Jobs and pods tell of our attempts: the Job of each, and the last that was seen of its pod.
+
+An attempt's Job is known by its labels, whatever it is called. Nothing here is lost with a server: the next one finds
+it out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from ..base import AttemptRef
+from . import capacity, evidence, kept, objects
+from .connect import Connection
+from .following import Last
+from .reading import Object, meta
+from .settings import KubernetesSettings
+from .watch import Watch
+
+
+@dataclass
+class Attempt:
+    """What is remembered of one attempt beside its Job."""
+
+    pod: Object | None = None
+    tombstone: Object | None = None
+    """The Job, where somebody deleted it."""
+    events: list[Object] = field(default_factory=list)
+    asked: float = 0.0
+    """When its events were asked for (monotonic)."""
+
+
+class Attempts:
+    """All of one backend's. ``changed(ref)`` is called, on the loop, for every change of its Job or pod."""
+
+    def __init__(
+        self, connection: Connection, settings: KubernetesSettings, changed: Callable[[AttemptRef], None]
+    ) -> None:
+        self._settings, self._changed = settings, changed
+        selector, namespace = objects.selector(settings), settings.namespace
+        self.jobs = Watch(
+            connection,
+            f"/apis/batch/v1/namespaces/{namespace}/jobs",
+            what="Jobs",
+            selector=selector,
+            trim=kept.job,
+            changed=self._job_changed,
+        )
+        self.pods = Watch(
+            connection,
+            f"/api/v1/namespaces/{namespace}/pods",
+            what="Pods",
+            selector=selector,
+            trim=lambda found: kept.pod(found, settings),
+            changed=self._pod_changed,
+        )
+        self.known: dict[AttemptRef, Attempt] = {}
+        self._names: dict[AttemptRef, str] = {}
+        self._removed: set[AttemptRef] = set()
+        """Deleted by us, while their pods are still ending."""
+        self.pod_changed: Callable[[AttemptRef], None] = lambda ref: None
+        self.job_gone: Callable[[AttemptRef], None] = lambda ref: None
+        self.wanted: Callable[[AttemptRef], bool] = lambda ref: False
+        """Whether somebody looked at it lately."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether Jobs and pods were ever told in full."""
+        return self.jobs.synced and self.pods.synced
+
+    def trouble(self) -> str:
+        """Why what is known may be old; empty while all is well."""
+        return self.jobs.trouble() or self.pods.trouble()
+
+    def refs(self) -> set[AttemptRef]:
+        """Those that there is a Job of."""
+        return set(self._names)
+
+    def name(self, ref: AttemptRef) -> str:
+        """What its Job is called, or would be."""
+        return self._names.get(ref, ref.name)
+
+    def job(self, ref: AttemptRef) -> Object | None:
+        """Its Job, as far as that was told."""
+        return self.jobs.objects.get(self.name(ref))
+
+    def of(self, ref: AttemptRef) -> Attempt:
+        """What is remembered of it; made if need be."""
+        return self.known.setdefault(ref, Attempt())
+
+    def buried(self, ref: AttemptRef) -> Object | None:
+        """In the place of a Job that somebody deleted, as long as its pod is known."""
+        known = self.known.get(ref)
+        if known is None or known.pod is None:
+            return None
+        if known.tombstone is None:  # deleted before this server looked
+            known.tombstone = kept.tombstone(None, datetime.now(timezone.utc))
+        return known.tombstone
+
+    def sight(self, job: Object, known: Attempt) -> evidence.Sight:
+        """What the cluster tells of it now."""
+        now = datetime.now(timezone.utc)
+        return evidence.look(job, known.pod, known.events, now=now, startup_seconds=self._settings.startup_seconds)
+
+    def last(self, ref: AttemptRef) -> Last:
+        """What the cluster tells of its end."""
+        job, known = self.job(ref) or self.buried(ref), self.known.get(ref)
+        if job is None or known is None:
+            return Last(True)
+        sight = self.sight(job, known)
+        return Last(sight.sidecar_over, sight.termination, sight.begun)
+
+    def ours(self) -> capacity.Ours:
+        """What our attempts have of the cluster."""
+        pods = {self.name(ref): known.pod for ref, known in self.known.items()}
+        return capacity.ours(self.jobs.objects.values(), pods, self._settings)
+
+    def helpers(self) -> list[Object]:
+        """Pods of ours that are no attempt's, such as those that build environments."""
+        return [pod for pod in self.pods.objects.values() if objects.ref_of(pod) is None]
+
+    def created(self, ref: AttemptRef) -> None:
+        """It is made anew."""
+        self._removed.discard(ref)
+
+    def drop(self, ref: AttemptRef) -> None:
+        """Forget it: its Job is deleted, its pod ends by itself."""
+        known = self.known.pop(ref, None)
+        if known is not None and known.pod is not None and not known.pod.get("deleted"):
+            self._removed.add(ref)
+        self.jobs.drop(self.name(ref))
+
+    def _job_changed(self, old: Object | None, new: Object | None) -> None:
+        before, ref = objects.ref_of(old or {}), objects.ref_of(new or old or {})
+        name = str(meta(new or old)["name"])
+        if before is not None and (new is None or before != ref) and self._names.get(before) == name:
+            del self._names[before]
+        if ref is None:
+            return
+        if new is not None:
+            self._names[ref] = name
+        else:
+            self._bury(ref, old)
+        self._changed(ref)
+
+    def _bury(self, ref: AttemptRef, job: Object | None) -> None:
+        known = self.known.get(ref)
+        if known is not None and known.pod is not None:
+            known.tombstone = kept.tombstone(job, datetime.now(timezone.utc))
+        else:
+            self.known.pop(ref, None)
+        self.job_gone(ref)
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        """A pod that is gone from the cluster stays known: its end is evidence."""
+        pod = new if new is not None else old
+        ref = objects.ref_of(pod or {})
+        if pod is None or ref is None:
+            return
+        if ref in self._removed:  # its pod takes its grace
+            if new is None:
+                self._removed.discard(ref)
+            return
+        known = self.of(ref)
+        if known.pod is None or kept.is_later(pod, known.pod):
+            known.pod = pod if new is not None else {**pod, "deleted": True}
+        abandoned = new is None and ref not in self._names and self.jobs.synced
+        if abandoned and not self.wanted(ref):
+            self.known.pop(ref, None)
+        self.pod_changed(ref)
+        self._changed(ref)
