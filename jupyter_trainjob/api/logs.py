@@ -8,7 +8,9 @@ threads, and share :data:`POLLS_PER_SECOND`.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..resources import names
@@ -25,6 +27,9 @@ LOOK_AGAIN_SECONDS = 1.0
 
 POLLS_PER_SECOND = 400
 """Of all followers together: many of them look less often each, so that they leave the machine to the jobs."""
+
+READERS = 1000
+"""So many places in logs are remembered between requests."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Logs:
         self._store = services.store
         self._objects = services.objects
         self._waiting = 0
+        self._places: OrderedDict[tuple[str, int], tuple[LogReader, float]] = OrderedDict()
 
     async def read(
         self, job: TrainJob, number: int | None, offset: int, limit: int, patience: Patience, folder: str = ""
@@ -85,13 +91,17 @@ class Logs:
     async def _follow(
         self, job: TrainJob, attempt: Attempt, folder: str, offset: int, limit: int, patience: Patience
     ) -> LogPiece:
-        reader = LogReader(self._objects, names.attempt_prefix(job.metadata.uid, attempt.number) + folder)
+        prefix = names.attempt_prefix(job.metadata.uid, attempt.number) + folder
+        reader, due = self._places.pop((prefix, offset), (LogReader(self._objects, prefix), 0.0))
         loop = asyncio.get_running_loop()
         looked = loop.time()
         over = attempt.end is not None or job.status.phase.final  # looked at before the bytes: then none come after
+        if looked < due and not over and patience.left > 0:
+            await patience.pause(due - looked)
         while True:
-            chunk = await self._services.io(reader.read, offset, limit)
+            chunk = await self._services.io(partial(reader.read, offset, limit, fresh=over or patience.left <= 0))
             if chunk.data or chunk.complete or over or patience.left <= 0:
+                self._remember(prefix, reader, chunk)
                 return self._piece(chunk, over)
             await self._pause(patience)
             if loop.time() - looked >= LOOK_AGAIN_SECONDS:
@@ -103,9 +113,20 @@ class Logs:
     async def _pause(self, patience: Patience) -> None:
         self._waiting += 1
         try:
-            await patience.pause(max(self._objects.poll_seconds, self._waiting / POLLS_PER_SECOND))
+            await patience.pause(self._interval())
         finally:
             self._waiting -= 1
+
+    def _interval(self) -> float:
+        return max(self._objects.poll_seconds, self._waiting / POLLS_PER_SECOND)
+
+    def _remember(self, prefix: str, reader: LogReader, chunk: LogChunk) -> None:
+        """Whoever follows comes back at once, for what comes next: with the same reader, and when it may be there."""
+        if chunk.data and not chunk.complete:
+            due = asyncio.get_running_loop().time() + self._interval() if reader.at_end else 0.0
+            self._places[prefix, chunk.next_offset] = reader, due
+            while len(self._places) > READERS:
+                self._places.popitem(last=False)
 
     def _piece(self, chunk: LogChunk, over: bool) -> LogPiece:
         self._services.metrics.log_bytes.inc(len(chunk.data))

@@ -9,6 +9,8 @@ from .base import KeyMissing, ObjectStore
 from .loglayout import Hole, LogRecord, base, joined_key, record, segment_key, segments
 
 READ_BYTES = 1024 * 1024
+RECORD_SECONDS = 1.0
+"""Whoever follows a log looks at its record this often: each look at it is a request."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +32,54 @@ class LogChunk:
 
 
 class LogReader:
-    """Reads one log. It remembers where it was, to find what follows without listing; cheap to make anew."""
+    """Reads one log, for one caller at a time; cheap to make anew.
+
+    It remembers where it was: who goes on reading where a chunk ended asks for one object a look, most of the time.
+    """
 
     def __init__(self, store: ObjectStore, prefix: str) -> None:
         self._store, self._prefix = store, base(prefix)
         self._here: tuple[int, int] | None = None  # (start, size) of the segment read last
         self._known: LogRecord | None = None
-        self._looked = False
+        self._record_due = 0.0
+        self._end_seen = 0.0  # when there was nothing more behind what was read
+        self.at_end = False
+        """Whether the latest chunk was all that there was."""
 
-    def read(self, offset: int, limit: int = READ_BYTES, wait_seconds: float = 0.0) -> LogChunk:
+    def read(self, offset: int, limit: int = READ_BYTES, wait_seconds: float = 0.0, *, fresh: bool = True) -> LogChunk:
         """Up to ``limit`` bytes from ``offset`` on.
 
         Where there are none yet it looks again for ``wait_seconds``, then returns an empty chunk. Inside a hole it
-        reads from its end. Raises ``StoreError``.
+        reads from its end. Without ``fresh`` the news that the log has ended, or has holes, may be a second old. Raises
+        ``StoreError``.
         """
         if offset < 0 or limit < 1:
             raise ValueError(f"offset {offset} or limit {limit} is no position in a log")
         deadline = time.monotonic() + wait_seconds
         while True:
-            chunk = self._look(offset, limit)
+            chunk = self._look(offset, limit, fresh)
             left = deadline - time.monotonic()
             if chunk.data or chunk.complete or left <= 0:
                 return chunk
             time.sleep(min(self._store.poll_seconds, left))
 
-    def _look(self, offset: int, limit: int) -> LogChunk:
+    def _look(self, offset: int, limit: int, fresh: bool) -> LogChunk:
         """The record is read once at first, and then only where there are no bytes: each look at it is a request."""
-        if not self._looked:
-            self._known, self._looked = record(self._store, self._prefix), True
+        if not self._record_due:
+            self._read_record()
         while True:
             known = self._known
             if known is not None and known.complete:
                 return self._joined(known, offset, limit)
             chunk = self._growing(known or LogRecord(), offset, limit)
-            if chunk.data:
+            if chunk.data or not (fresh or time.monotonic() >= self._record_due):
                 return chunk
-            self._known = record(self._store, self._prefix)
+            self._read_record()
             if self._known == known:
                 return chunk
+
+    def _read_record(self) -> None:
+        self._known, self._record_due = record(self._store, self._prefix), time.monotonic() + RECORD_SECONDS
 
     def _joined(self, known: LogRecord, offset: int, limit: int) -> LogChunk:
         begin, position, end = known.position(min(offset, known.size))
@@ -80,31 +92,61 @@ class LogReader:
     def _growing(self, known: LogRecord, offset: int, limit: int) -> LogChunk:
         parts: list[bytes] = []
         begin, count = offset, 0
-        while count < limit:
-            found = self._find(begin + count, holes=bool(known.holes))
+        now = time.monotonic()
+        # One shipment at most can have come since the end was seen: what is found is then all there is.
+        one_will_do = not self._store.can_append and now - self._end_seen < self._store.ship_seconds
+        while count < limit and not (parts and one_will_do):
+            found = self._take(begin + count, limit - count, holes=bool(known.holes))
             if found is None:
                 break
-            start, size = found
+            start, data = found
             if start > begin + count:
                 if parts:
                     break  # the hole's end is the next chunk's beginning
                 begin = start
-            skip = begin + count - start
-            try:
-                data = self._store.get(segment_key(self._prefix, start), skip, min(size, skip + limit - count))
-            except KeyMissing:  # trimmed or joined since
-                self._here = None
-                break
-            if not data:
-                break
             parts.append(data)
             count += len(data)
+        self.at_end = count < limit
+        if self.at_end:
+            self._end_seen = now
         gap = known.gap
         if gap is not None and gap[0] <= offset < begin:
             gap = (gap[0], max(begin, gap[1]))
         seen = sum(self._here) if self._here else 0
         size = max(begin + count if parts else 0, seen, known.size)
         return LogChunk(b"".join(parts), begin, begin + count, size, False, gap, known.missing)
+
+    def _take(self, offset: int, limit: int, *, holes: bool) -> tuple[int, bytes] | None:
+        """Bytes of one segment, from ``offset`` on or from behind a hole, and where they begin; None if there are none.
+
+        Where segments never grow, the bytes themselves are asked for: their length tells the segment's.
+        """
+        found = None
+        if not self._store.can_append and not (self._here and self._here[0] <= offset < sum(self._here)):
+            data = self._get(offset, 0, limit)
+            if data:
+                size = len(data) if len(data) < limit else (self._stat(offset) or (offset, limit))[1]
+                self._here = (offset, size)
+                return offset, data
+            if holes or offset != sum(self._here or (0, 0)):
+                found = self._search(offset)
+        else:
+            found = self._find(offset, holes=holes)
+        if found is None:
+            return None
+        start, size = found
+        skip = max(0, offset - start)
+        data = self._get(start, skip, min(size, skip + limit))
+        if not data:  # trimmed or joined since
+            self._here, self._record_due = None, 0.0
+            return None
+        return start + skip, data
+
+    def _get(self, start: int, first: int, end: int) -> bytes:
+        try:
+            return self._store.get(segment_key(self._prefix, start), first, end)
+        except KeyMissing:
+            return b""
 
     def _find(self, offset: int, *, holes: bool) -> tuple[int, int] | None:
         """The segment that holds ``offset``, or the next one behind a hole; None if there is none yet."""

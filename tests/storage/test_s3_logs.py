@@ -6,11 +6,14 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jupyter_trainjob.storage.base import StoreError
-from jupyter_trainjob.storage.logs import LogReader, LogWriter, join
+from jupyter_trainjob.storage.loglayout import record_key, segment_key
+from jupyter_trainjob.storage.logs import LogReader, LogRecord, LogWriter, join
+from jupyter_trainjob.storage.s3 import S3Store
 
 from .servers import S3Server
 from .test_logs import PREFIX, read_all
@@ -90,3 +93,35 @@ def test_a_full_server_loses_nothing_when_room_is_made(full_minio: S3Server, tmp
     record = writer.close()
     assert (record.size, record.missing) == (len(whole), 0)
     assert read_all(store) == [(0, whole)]
+
+
+def test_who_follows_a_growing_log_asks_for_one_object_a_look(own_minio: S3Server, tmp_path: Path) -> None:
+    store = own_minio.store()
+    asked: list[str] = []
+    send = store.client.request
+
+    def counted(what: str, *arguments: Any, **more: Any) -> Any:
+        asked.append(what)
+        return send(what, *arguments, **more)
+
+    own = S3Store.from_description(store.describe())
+    for number in range(3):
+        own.put(segment_key(PREFIX, 4 * number), b"%03d\n" % number)
+    store.client.request = counted  # type: ignore[method-assign]
+    reader = LogReader(store, PREFIX)
+    assert reader.read(0, fresh=False).data == b"000\n001\n002\n" and reader.at_end
+    del asked[:]
+    assert reader.read(12, fresh=False).data == b"" and len(asked) == 1, asked
+    own.put(segment_key(PREFIX, 12), b"003\n")
+    assert reader.read(12, fresh=False).data == b"003\n" and len(asked) == 2, asked
+    time.sleep(store.ship_seconds)
+    for number in (4, 5):  # who was away for longer gets all there is
+        own.put(segment_key(PREFIX, 4 * number), b"%03d\n" % number)
+    assert reader.read(16, fresh=False).data == b"004\n005\n" and len(asked) == 5, asked
+    own.put(record_key(PREFIX), LogRecord(24).to_json())
+    join(own, PREFIX)
+    deadline = time.monotonic() + 5
+    while not reader.read(24, fresh=False).complete:
+        assert time.monotonic() < deadline, "the end is seen although its record is looked at but once a second"
+        time.sleep(0.05)
+    assert LogReader(store, PREFIX).read(0).data == b"".join(b"%03d\n" % number for number in range(6))
