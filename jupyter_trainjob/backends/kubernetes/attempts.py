@@ -60,7 +60,11 @@ class Attempts:
         self._removed: set[AttemptRef] = set()
         """Deleted by us, while their pods are still ending."""
         self.pod_changed: Callable[[AttemptRef], None] = lambda ref: None
+        self.helper_changed: Callable[[Object], None] = lambda job: None
+        """Of a Job of ours that is no attempt's."""
         self.job_gone: Callable[[AttemptRef], None] = lambda ref: None
+        self.borne: Callable[[Object], Object] = lambda job: job
+        """A Job with what else is known of it."""
         self.wanted: Callable[[AttemptRef], bool] = lambda ref: False
         """Whether somebody looked at it lately."""
 
@@ -101,7 +105,8 @@ class Attempts:
     def sight(self, job: Object, known: Attempt) -> evidence.Sight:
         """What the cluster tells of it now."""
         now = datetime.now(timezone.utc)
-        return evidence.look(job, known.pod, known.events, now=now, startup_seconds=self._settings.startup_seconds)
+        startup = self._settings.startup_seconds
+        return evidence.look(self.borne(job), known.pod, known.events, now=now, startup_seconds=startup)
 
     def last(self, ref: AttemptRef) -> Last:
         """What the cluster tells of its end."""
@@ -137,6 +142,7 @@ class Attempts:
         if before is not None and (new is None or before != ref) and self._names.get(before) == name:
             del self._names[before]
         if ref is None:
+            self.helper_changed(new or old or {})
             return
         if new is not None:
             self._names[ref] = name

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from . import holdups
 from .containers import MAIN
 from .holdups import short
-from .reading import Object, conditions, container, deletion_asked, meta, part, status, time, true
+from .objects import GAVE_UP, is_kueues
+from .reading import Object, annotation, conditions, container, deletion_asked, meta, part, status, time, true
 
 _VOLUME = re.compile(r'Usage of EmptyDir volume "(?P<name>[^"]+)" exceeds the limit "(?P<limit>[^"]+)"')
 _CONTAINER_DISK = re.compile(r'Container (?P<name>\S+) exceeded its local ephemeral storage limit "(?P<limit>[^"]+)"')
@@ -196,10 +197,26 @@ def _by_hand(job: Object, pod: Object) -> Cause | None:
         return None
     if ended is not None and asked is not None and ended < asked and meta(pod).get("deletionGracePeriodSeconds"):
         return None
+    if (taken := _taken_by_kueue(job, pod)) is not None:
+        return taken
     what = "Job" if meta(job).get("deletionTimestamp") else "pod"
     return Cause(
         "DeletedExternally", f"Somebody deleted its {what} in the cluster while it ran, with kubectl for example."
     )
+
+
+def _taken_by_kueue(job: Object, pod: Object) -> Cause | None:
+    """Kueue suspended the Job, whose controller then deleted the pod; it may have released it again since."""
+    if not is_kueues(job) or meta(job).get("deletionTimestamp") or annotation(job, GAVE_UP) is not None:
+        return None
+    told, made = conditions(job).get("Suspended", {}), time(meta(pod).get("creationTimestamp"))
+    since = time(told.get("lastTransitionTime"))
+    again = told.get("status") == "False" and since is not None and made is not None and since > made
+    if not ((job.get("spec") or {}).get("suspend") or told.get("status") == "True" or again):
+        return None
+    evicted = true(job.get("workload"), "Evicted") or true(job.get("workload"), "Preempted")
+    said = short(evicted.get("message")).rstrip(" .")
+    return Cause("Preempted", f"Kueue took its place away: {said}." if said else "Kueue took its place away.")
 
 
 def _failure(job: Object) -> Object:

@@ -14,7 +14,7 @@ from .watch import trimmed
 
 def job(found: Object) -> Object:
     """Of a Job."""
-    return trimmed(found, "suspend", "activeDeadlineSeconds", "backoffLimit")
+    return trimmed(found, "suspend", "parallelism", "activeDeadlineSeconds", "backoffLimit")
 
 
 def pod(found: Object, settings: KubernetesSettings) -> Object:
