@@ -17,6 +17,8 @@ import yaml
 from jupyter_trainjob.api.serve import ServiceApp
 from jupyter_trainjob.app import TrainJobExtension
 from jupyter_trainjob.config import LocalBackendSettings
+from jupyter_trainjob.resources.base import parse
+from jupyter_trainjob.resources.queue import Queue
 
 from ..api import processes
 from ..api.processes import Running
@@ -45,6 +47,13 @@ def test_the_unit_stops_the_server_and_not_the_jobs() -> None:
     program, *words = shlex.split(service["ExecStart"])
     assert program.endswith("/bin/jupyter")
     assert words[:2] == ["trainjob", "serve"]
+
+
+def test_the_queue_of_kueues_is_one_that_may_be_made() -> None:
+    [text] = [text for text in blocks(PAGE, "yaml") if "localQueue" in text]
+    spec = parse(Queue, yaml.safe_load(text)).spec
+    assert spec.kueue is not None
+    assert [spec.kueue.class_of(priority) for priority in (0, 10)] == ["usual", "urgent"]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +88,7 @@ def tokens(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def queues(folder: Path) -> list[dict[str, Any]]:
-    [text] = blocks(PAGE, "yaml")
+    text, *_ = blocks(PAGE, "yaml")
     (folder / "queues.yaml").write_text(text, "utf-8")
     return list(yaml.safe_load_all(text))
 
