@@ -114,6 +114,22 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class SharedBound:
+    """What all nodes of a backend have together at most. Its share is in the nodes' sizes already: this is for people,
+    to be told why no node has room.
+    """
+
+    limit: str
+    """``cpu``, ``memory``, ``gpu`` or ``runningJobs``: what there is a bound of."""
+    size: int
+    """What of it our jobs may have, with what each takes beside what it asks for: thousandths, bytes, a number."""
+    whole: int
+    """What it gives to all, others included."""
+    called: str
+    """Such as ``the namespace's quota course``."""
+
+
+@dataclass(frozen=True)
 class NodeCapacity:
     """What one node has in all for our jobs (not what is free: that follows from the record)."""
 
@@ -128,6 +144,10 @@ class NodeCapacity:
     """How many may run at once; None: no bound."""
     gpu_only: bool = False
     """Whether only jobs that ask for GPUs may run there."""
+    called: str = "the machine"
+    """For people."""
+    shared: tuple[SharedBound, ...] = ()
+    """The same of all nodes of the backend."""
 
 
 @dataclass(frozen=True)

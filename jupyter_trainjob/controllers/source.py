@@ -11,7 +11,7 @@ from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
-from ..scheduling.model import Amount, NodeView, QueuedView, Snapshot
+from ..scheduling.model import Amount, NodeView, QueuedView, SharedView, Snapshot
 from ..store import Reader, Store
 from .means import default_backend
 from .snapshot import RecordCache, environment_text, gate_text, need_of
@@ -81,7 +81,8 @@ class SnapshotSource:
                 for node in await backend.capacity():
                     size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
                     each = Amount(0, node.per_job_cpu_millis, node.per_job_memory_bytes)
-                    nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only))
+                    shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
+                    nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only, node.called, shared))
             self._nodes = tuple(nodes)
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes

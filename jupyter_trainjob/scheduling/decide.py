@@ -76,7 +76,10 @@ class Use:
         self.users: dict[tuple[str, str], Amount] = defaultdict(Amount)
         self.nodes: dict[tuple[str, str], Amount] = defaultdict(Amount)
         for active in snapshot.active:
-            self.add(active.queue, active.backend, active.owner, active.node, active.need)
+            if active.waits:
+                self.users[active.queue, active.owner] += active.need
+            else:
+                self.add(active.queue, active.backend, active.owner, active.node, active.need)
 
     def add(self, queue: str, backend: str, owner: str, node: str, need: Amount) -> None:
         """Count one more attempt."""
@@ -181,9 +184,29 @@ def _behind(job: QueuedView, blocker: Blocker) -> Blocker:
     return Blocker(blocker.limit, "order", job.queue, requested, blocker.used, blocker.maximum, message)
 
 
+def _shared_blocker(job: QueuedView, nodes: list[NodeView], use: Use) -> Blocker | None:
+    """What all nodes together have too little of, if that is what is missing."""
+    backend, beside = nodes[0].backend, nodes[0].per_job
+    used = sum((amount for (name, _), amount in use.nodes.items() if name == backend), Amount())
+    for bound in nodes[0].shared:
+        each = _part(beside, bound.limit)
+        taken, need = _part(used, bound.limit) + each * used.jobs, _part(job.need, bound.limit) + each
+        free = max(0, bound.size - taken)
+        if need > free:
+            extra = f" ({show(bound.limit, each)} of it beside what it asked for)" if each else ""
+            message = (
+                f"{bound.called} has {show(bound.limit, free)} of {quantity(bound.limit, bound.whole)} free, "
+                f"the job needs {show(bound.limit, need)}{extra}"
+            )
+            return Blocker(bound.limit, "node", job.queue, need, bound.whole - free, bound.whole, message)
+    return None
+
+
 def _node_blocker(job: QueuedView, backend: str, nodes: list[NodeView], use: Use) -> Blocker:
     if not nodes:
         return Blocker("node", "missing", job.queue, message=f"backend {backend} has no node now")
+    if shared := _shared_blocker(job, nodes, use):
+        return shared
     nodes = [node for node in nodes if job.need.gpu or not node.gpu_only] or nodes
     best = max(nodes, key=lambda node: node.size.cpu_millis - _taken(node, use).cpu_millis)
     used = _taken(best, use)
@@ -191,11 +214,11 @@ def _node_blocker(job: QueuedView, backend: str, nodes: list[NodeView], use: Use
         need, in_use, size = (_part(amount, limit) for amount in (job.need, used, best.size))
         if need > size - in_use:
             message = (
-                f"the machine has {show(limit, max(0, size - in_use))} of {quantity(limit, size)} free, "
+                f"{best.called} has {show(limit, max(0, size - in_use))} of {quantity(limit, size)} free, "
                 f"the job needs {show(limit, need)}"
             )
             return Blocker(limit, "node", job.queue, need, in_use, size, message)
     if best.jobs is not None and used.jobs >= best.jobs:
-        message = f"the machine takes {counted(best.jobs, 'job')} at once, and runs as many"
+        message = f"{best.called} takes {counted(best.jobs, 'job')} at once, and runs as many"
         return Blocker("runningJobs", "node", job.queue, 1, used.jobs, best.jobs, message)
     return Blocker("node", "node", job.queue, message="no single node has enough room free")

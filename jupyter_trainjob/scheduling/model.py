@@ -119,6 +119,19 @@ class NodeView:
     jobs: int | None = None
     """How many may run on it at once; None is no bound."""
     gpu_only: bool = False
+    called: str = "the machine"
+    shared: tuple[SharedView, ...] = ()
+    """What bounds all nodes of the backend together, and is in their sizes already."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedView:
+    """A bound on all nodes of a backend. ``size``: for our jobs, with what each takes beside; ``whole``: for all."""
+
+    limit: str
+    size: int
+    whole: int
+    called: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from jupyter_trainjob.scheduling.model import (
     QueuedView,
     QueueView,
     Scope,
+    SharedView,
     Snapshot,
 )
 
@@ -262,6 +263,22 @@ def test_every_limit_holds_and_every_job_is_admitted_or_explained(
     assert all(waiting.blocker.message for waiting in decision.waiting)
     # The same snapshot gives the same decision, whatever the order it came in.
     assert decide(replace(view, queued=tuple(reversed(view.queued)))) == decision
+
+
+def test_who_waits_for_what_all_nodes_share_is_told_so_and_not_of_a_node() -> None:
+    shared = (SharedView("cpu", 3300, 4000, "the quota class"),)
+    each = Amount(0, 100, 0)
+    nodes = [
+        NodeView("local", name, Amount(0, 1500, 8 * GIB), each, called=f"the node {name}", shared=shared)
+        for name in ("n1", "n2")
+    ]
+    view = snapshot([job("a", cpu=2000)], [running("r", node="n1"), running("s", node="n2")], nodes=nodes)
+    waiting = decide(view).waiting[0]
+    assert waiting.blocker.message == (
+        "the quota class has 1100m of 4 CPUs free, the job needs 2100m (100m of it beside what it asked for)"
+    )
+    fits = replace(view, queued=(job("a", cpu=1000),))  # as far as the quota goes: it is the nodes that are full
+    assert decide(fits).waiting[0].blocker.message.startswith("the node n1 has 400m of 1500m CPUs free")
 
 
 def test_what_is_admitted_elsewhere_is_handed_over_whatever_room_there_is() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...resources.quantity import byte_count, cpu_millis, format_bytes, format_cpu, parse
-from ..base import NodeCapacity
+from ..base import NodeCapacity, SharedBound
 from .objects import INSTALLATION, LIMITS, MANAGED_BY, MANAGER, ref_of
 from .reading import Object, annotation, conditions, meta, status, told_as_json
 from .settings import KubernetesSettings
@@ -61,6 +61,8 @@ class _Bound:
 
     most: int
     said: str
+    whole: int
+    name: str
 
 
 def nodes(
@@ -189,6 +191,7 @@ def _capacity(node: Object, taken: Amount, settings: KubernetesSettings) -> Node
         per_job_cpu_millis=each.cpu,
         per_job_memory_bytes=each.memory,
         jobs=max(0, has.jobs - taken.jobs) if "pods" in (status(node).get("allocatable") or {}) else None,
+        called=f"the node {meta(node)['name']}",
         gpu_only=any(taint.get("key") in settings.gpu_resources for taint in _untolerated(node, settings)),
     )
 
@@ -305,7 +308,9 @@ def _bounds(
                     counted = parse(str((status(quota).get("used") or {}).get(key, "0"))) * unit
                     theirs = counted - mine.get(key, mine.get(name, 0))
                     number -= theirs if theirs > 0 else 0
-                bound = _Bound(int(number), f"the quota {meta(quota).get('name')} ({key}: {hard[key]})")
+                called = str(meta(quota).get("name"))
+                whole = int(parse(str(hard[key])) * unit)
+                bound = _Bound(int(number), f"the quota {called} ({key}: {hard[key]})", whole, called)
                 if name not in found or bound.most < found[name].most:
                     found[name] = bound
     return found
@@ -352,7 +357,11 @@ def _bounded(
     for node in order:
         left.pay(each)  # for the first job that starts there now; the others are counted by the scheduler
         shares[node.name] = _share(node, used.get(node.name, Amount()), left, each)
-    return [shares[node.name] for node in usable]
+    shared = tuple(
+        SharedBound("runningJobs" if name == "jobs" else name, bound.most, bound.whole, f"the quota {bound.name}")
+        for name, bound in bounds.items()
+    )
+    return [replace(shares[node.name], shared=shared) for node in usable]
 
 
 def _overhead_under(bounds: Mapping[str, _Bound], settings: KubernetesSettings) -> Amount:

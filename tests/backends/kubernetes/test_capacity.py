@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from jupyter_trainjob.backends.base import NodeCapacity
+from jupyter_trainjob.backends.base import NodeCapacity, SharedBound
 from jupyter_trainjob.backends.kubernetes import capacity, objects
 from jupyter_trainjob.backends.kubernetes.capacity import Amount
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
@@ -55,7 +55,7 @@ def nodes(*found: dict[str, Any], quotas: tuple[Any, ...] = (), **more: Any) -> 
 
 def test_a_node_has_what_it_can_allocate_less_one_jobs_overhead() -> None:
     (found,) = nodes(node(cpu="3920m", memory="16Gi", extra={"nvidia.com/gpu": "2"})).values()
-    assert found == NodeCapacity("node1", 3820, 16 * GIB - 192 * MIB, 2, 100, 192 * MIB, 110)
+    assert found == NodeCapacity("node1", 3820, 16 * GIB - 192 * MIB, 2, 100, 192 * MIB, 110, called="the node node1")
 
 
 def test_the_largest_job_that_is_told_makes_a_pod_that_fits() -> None:
@@ -140,6 +140,17 @@ def test_a_quota_bounds_all_nodes_together_and_keeps_large_jobs_possible() -> No
     assert "the quota class (requests.cpu: 6) bounds all jobs together to 6 CPU" in capacity.warnings(
         three, [quota(requests_cpu="6")], SETTINGS
     )
+
+
+def test_who_waits_for_a_quota_can_be_told_its_name_and_what_it_gives() -> None:
+    shared = counting(quota(requests_cpu="6", pods="9"), requests_cpu="2")
+    told = nodes(node("a"), node("b"), quotas=(shared,))
+    assert told["a"].shared == told["b"].shared
+    assert set(told["a"].shared) == {
+        SharedBound("cpu", 4000, 6000, "the quota class"),
+        SharedBound("runningJobs", 9, 9, "the quota class"),
+    }
+    assert nodes(node())["node1"].shared == ()
 
 
 def test_the_least_of_several_quotas_counts_and_scoped_ones_do_not() -> None:
