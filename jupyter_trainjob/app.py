@@ -274,8 +274,7 @@ class TrainJobExtension(ExtensionApp):
 
     def _first_start(self, store: Store) -> None:
         """Make the default queue and profile where there are none."""
-        backend = "local" if "local" in self.backends or not self.backends else next(iter(self.backends))
-        store.write(lambda writer: ensure_defaults(writer, self.default_queue, self.default_profile, backend))
+        store.write(lambda writer: ensure_defaults(writer, self.default_queue, self.default_profile))
 
     def _write_json_logs(self) -> None:
         """Every handler of the server's and of our log gets a formatter that keeps fields apart."""

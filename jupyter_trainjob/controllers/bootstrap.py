@@ -9,15 +9,15 @@ from ..resources.queue import Queue, QueueSpec
 from ..store import Writer
 
 
-def ensure_defaults(writer: Writer, queue: str, profile: str, backend: str = "local") -> None:
-    """Make the default queue (on ``backend``) and profile where they are missing; never change one that is there."""
+def ensure_defaults(writer: Writer, queue: str, profile: str) -> None:
+    """Make the default queue and profile where they are missing; never change one that is there."""
     try:
         writer.get(Queue, "", queue)
     except NotFound:
         writer.create(
             Queue(
                 metadata=ObjectMeta(name=queue, owner="system"),
-                spec=QueueSpec(description="Everybody's, bounded by the machine alone.", backend=backend),
+                spec=QueueSpec(description="Everybody's, bounded by the machine alone."),
             )
         )
     try:

@@ -162,6 +162,19 @@ def test_an_unknown_backend_option_is_named_at_start() -> None:
         pass
 
 
+def test_a_queue_that_names_no_backend_moves_with_the_configuration(tmp_path: Path) -> None:
+    data = f"--TrainJobExtension.data_dir={tmp_path / 'data'}"
+    with running_server(data) as server, server.http() as http:
+        here = wait_for(http, submit(http, "print(1)"), is_final)
+        assert here["status"]["attempts"][0]["backend"] == "local"
+        asked = http.get("metrics").text
+        assert "# TYPE trainjob_backend_watch_lag_seconds gauge" in asked and 'backend="local"' not in asked
+    other = "--TrainJobExtension.backends={'other': {'type': 'local'}, 'local': {'type': 'local'}}"
+    with running_server(data, other) as server, server.http() as http:
+        there = wait_for(http, submit(http, "print(1)"), is_final)
+        assert there["status"]["attempts"][0]["backend"] == "other"
+
+
 def test_a_backend_that_cannot_start_is_said_to_whoever_asks() -> None:
     with (
         pytest.raises(RuntimeError, match=r"could not start: .*/nope/python"),
