@@ -11,7 +11,19 @@ from urllib.parse import urlsplit
 from kubernetes.aio import client as k
 
 from ..settings import KubernetesSettings
-from .marks import BUILDS, DENY_ALL, OBJECT, OF_BUILDERS, OF_SERVICE, SERVICE, TO_STORE, metadata, of_component, of_jobs
+from .marks import (
+    BUILDING,
+    BUILDS,
+    DENY_ALL,
+    OBJECT,
+    OF_BUILDERS,
+    OF_SERVICE,
+    SERVICE,
+    TO_STORE,
+    metadata,
+    of_component,
+    of_jobs,
+)
 from .settings import DeploySettings
 
 NETWORKING = "networking.k8s.io/v1"
@@ -111,7 +123,7 @@ def of_builders(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1Net
     ports = [k.V1NetworkPolicyPort(port=port, protocol="TCP") for port in deploy.index_ports]
     selected = k.V1LabelSelector(
         match_labels=of_jobs(settings),
-        match_expressions=[k.V1LabelSelectorRequirement(key=BUILDS, operator="Exists")],
+        match_expressions=[k.V1LabelSelectorRequirement(key=BUILDS, operator="In", values=[BUILDING])],
     )
     rules = [k.V1NetworkPolicyEgressRule(to=_peers(deploy.index_peers), ports=ports), *_dns(deploy)]
     return _policy(settings, OF_BUILDERS, selected, types=["Egress"], egress=rules)

@@ -65,7 +65,7 @@ async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
     else:
         yield looks.pod_security(namespace)
     in_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    account = patient.deploy.account if patient.deploy.has("service") and not in_cluster else ""
+    account = patient.deploy.account if patient.deploy.has("rights") and not in_cluster else ""
     for finding in await asks.rights(api, patient.settings, wanted(kueue=patient.deploy.kueue), account):
         yield finding
     async for finding in _objects(api, patient):
@@ -166,7 +166,6 @@ async def _tried(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
 
 
 async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[Finding]:
-    control = await trial.open_one_port()
     address, seen = await trial.listener()
     if not address:
         yield _no_pod(seen)
@@ -175,12 +174,16 @@ async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[
     told: dict[str, Any] = {"host": address}
     if patient.store is not None:
         told["store"] = await asyncio.to_thread(_for_pods, patient, place)
-    seen = await trial.tries(told)
+    seen = await trial.look(told)
     if seen.problem:
         yield _no_pod(seen)
         return
     yield _server_clock(seen, asked)
     found = json.loads(seen.words)
+    control = not found["reached"] and await trial.open_port()
+    if control:
+        waited = await trial.wait(address)
+        found["opened"] = not waited.problem and json.loads(waited.words)["opened"]
     missing = await _list(
         trial.api, f"/apis/networking.k8s.io/v1/namespaces/{patient.settings.namespace}/networkpolicies"
     )

@@ -1,7 +1,7 @@
 """Runs in a pod of ``jupyter trainjob doctor``, given to Python as text: what can be reached from there?
 
-Standard library, and ``storage.signed`` of the image, which is what jobs' sidecars use. ``serve PORT PORT`` listens
-until it is ended; ``try JSON`` says what it found in the container's last words.
+Standard library, and ``storage.signed`` of the image, which is what jobs' sidecars use. ``serve PORT`` listens until it
+is ended; ``look JSON`` and ``wait JSON`` say what they found in the container's last words.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import socket
 import ssl
 import struct
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,15 +23,9 @@ CONNECT_SECONDS = 2.0
 WORDS = "/dev/termination-log"
 
 
-def serve(ports: list[str]) -> None:
+def serve(port: str) -> None:
     """Take every connection, say nothing."""
-    for port in ports:
-        listener = socket.create_server(("", int(port)))
-        threading.Thread(target=_accept, args=(listener,), daemon=True).start()
-    threading.Event().wait()
-
-
-def _accept(listener: socket.socket) -> None:
+    listener = socket.create_server(("", int(port)))
     while True:
         listener.accept()[0].close()
 
@@ -100,13 +93,8 @@ def ahead_of_store(told: dict[str, Any]) -> float | None:
 
 
 def look(told: dict[str, Any]) -> dict[str, Any]:
-    """All of it."""
-    host, opened, closed = told["host"], told["open"], told["closed"]
-    found: dict[str, Any] = {"early": reaches(host, closed), "opened": False}
-    until = time.monotonic() + told["seconds"]
-    while not found["opened"] and time.monotonic() < until:
-        found["opened"] = reaches(host, opened)
-    found["closed"] = reaches(host, closed)
+    """What a job's pod reaches. ``host``, ``port``: where another pod listens."""
+    found: dict[str, Any] = {"early": reaches(told["host"], told["port"])}
     api = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     found["api"] = bool(api) and reaches(api, int(os.environ.get("KUBERNETES_SERVICE_PORT", "443")))
     found["metadata"] = reaches("169.254.169.254", 80)
@@ -118,11 +106,22 @@ def look(told: dict[str, Any]) -> dict[str, Any]:
             Path(store["caFile"]).write_text(store["ca"], "utf-8")
         found["store"] = store_works(store)
         found["ahead"] = ahead_of_store(store)
+    found["reached"] = reaches(told["host"], told["port"])
     return found
+
+
+def wait(told: dict[str, Any]) -> dict[str, Any]:
+    """Whether the other pod is reached within ``seconds``: a policy now opens its port."""
+    until = time.monotonic() + told["seconds"]
+    while not reaches(told["host"], told["port"]):
+        if time.monotonic() > until:
+            return {"opened": False}
+    return {"opened": True}
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2:])
+        serve(sys.argv[2])
     else:
-        Path(WORDS).write_text(json.dumps(look(json.loads(sys.argv[2]))), "utf-8")
+        said = {"look": look, "wait": wait}[sys.argv[1]](json.loads(sys.argv[2]))
+        Path(WORDS).write_text(json.dumps(said), "utf-8")

@@ -129,9 +129,9 @@ def skew(check: str, whose: str, ahead: float | None) -> Finding:
 
 
 def closed(told: Mapping[str, object], *, control: bool, store_named: bool, missing: bool) -> Iterator[Finding]:
-    """What a pod of a job's kind reached. ``control``: a port of its peer was opened to it, to compare with."""
+    """What a pod of a job's kind reached. ``control``: its peer's port was opened then, to compare."""
     check = "network"
-    if told.get("closed"):
+    if told.get("reached"):
         yield fail(
             check,
             "Pods of jobs reach each other: "
@@ -140,7 +140,7 @@ def closed(told: Mapping[str, object], *, control: bool, store_named: bool, miss
         )
     elif told.get("opened"):
         early = bool(told.get("early"))
-        text = "Tried: a port that a policy opens is open between two pods, and another one is closed."
+        text = "Tried: two pods can't reach each other, and can as soon as a policy lets them."
         if early:
             yield warn(
                 check,

@@ -1,4 +1,8 @@
-"""Pods that try what pods can do: two that try to reach each other, one for each further image."""
+"""Pods that try what pods can do: one listens, others try to reach it and the store, one for each further image.
+
+First as pods of jobs are: nothing may be reached but the store. Then with a policy of the trial's own that opens the
+port: what is open now was closed by policy before, and not by accident.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,8 @@ from ..settings import KubernetesSettings
 
 PROBE = "jupyter-trainjob/probe"
 """Label of the pods of one trial."""
-OPEN, CLOSED = 8000, 8001
-"""Ports of the one that listens: a policy of the trial's own opens the first, and none the second."""
+PORT = 8000
+"""Of the one that listens."""
 POLL_SECONDS = 0.5
 PULL_SECONDS = 120.0
 POLICY_SECONDS = 30.0
@@ -53,11 +57,11 @@ class Trial:
         self._pods: list[str] = []
         self._opened = False
 
-    async def open_one_port(self) -> bool:
-        """Let pods of the trial reach :data:`OPEN` of each other; False where we may not."""
+    async def open_port(self) -> bool:
+        """Let pods of the trial reach :data:`PORT` of each other from now on; False where we may not."""
         selector = k.V1LabelSelector(match_labels={PROBE: self.name})
         peers = [k.V1NetworkPolicyPeer(pod_selector=selector)]
-        ports = [k.V1NetworkPolicyPort(port=OPEN, protocol="TCP")]
+        ports = [k.V1NetworkPolicyPort(port=PORT, protocol="TCP")]
         policy = k.V1NetworkPolicy(
             api_version="networking.k8s.io/v1",
             kind="NetworkPolicy",
@@ -81,19 +85,24 @@ class Trial:
         return reply.ok
 
     async def listener(self) -> tuple[str, Seen]:
-        """The address of a pod that listens on both ports, or why there is none."""
+        """The address of a pod that listens, or why there is none."""
         name = f"{self.name}-listens"
-        seen = await self._start(name, self._source("serve", str(OPEN), str(CLOSED)), self.settings.helper_image)
+        seen = await self._start(name, self._source("serve", str(PORT)), self.settings.helper_image)
         if seen is not None:
             return "", seen
         pod, problem = await self._until(name, lambda pod: bool(part(container(pod, "main"), "running")))
         address = str(status(pod).get("podIP") or "")
         return address, Seen(problem or ("" if address else "it has no address"))
 
-    async def tries(self, told: dict[str, Any]) -> Seen:
-        """A pod that tries what ``told`` says, until its end."""
-        command = self._source("try", json.dumps({"open": OPEN, "closed": CLOSED, "seconds": POLICY_SECONDS, **told}))
-        return await self._to_its_end(f"{self.name}-tries", command, self.settings.helper_image)
+    async def look(self, told: dict[str, Any]) -> Seen:
+        """A pod that tries what pods of jobs reach, until its end."""
+        command = self._source("look", json.dumps({"port": PORT, **told}))
+        return await self._to_its_end(f"{self.name}-looks", command, self.settings.helper_image)
+
+    async def wait(self, address: str) -> Seen:
+        """A pod that waits for the port to be open."""
+        command = self._source("wait", json.dumps({"host": address, "port": PORT, "seconds": POLICY_SECONDS}))
+        return await self._to_its_end(f"{self.name}-waits", command, self.settings.helper_image)
 
     async def image(self, number: int, image: str) -> Seen:
         """A pod of ``image`` that ends at once."""
