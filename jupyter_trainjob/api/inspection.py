@@ -14,12 +14,11 @@ from ..resources.folder import FolderError, Listing, read_folder
 from ..resources.trainjob import CellSource, FolderSource, NotebookSource, TrainJob
 from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Store
-from .sources import Findings, Inspector
+from .sources import CODE, DIGEST, MAX_SCRIPT_BYTES, SCRIPT_REMEDY, Asked, Findings, Inspector
 
 T = TypeVar("T")
 
 MAX_NOTEBOOK_BYTES = 32 * 1024 * 1024
-DIGEST = "spec.source.digest"
 ENTRY = "spec.source.entry"
 
 
@@ -37,23 +36,25 @@ class Inspection:
 
         Raises :class:`Unavailable` where the store can't be read.
         """
-        source = job.spec.source
+        source, person = job.spec.source, job.metadata.owner
         if isinstance(source, CellSource):
-            return await self._inspector.cell(
-                source.code, asked or fallback, job.spec.parameters, person=job.metadata.owner
-            )
-        row = await self._store.aread(lambda reader: reader.blob(job.metadata.owner, source.digest))
+            about = Asked(asked or fallback, job.spec.parameters, CODE, person, source.first_line)
+            return await self._inspector.cell(source.code, about)
+        row = await self._store.aread(lambda reader: reader.blob(person, source.digest))
         if row is None:
             return Findings()  # told by checks.blob_errors
-        key = names.blob_key(job.metadata.owner, source.digest)
+        key = names.blob_key(person, source.digest)
         if isinstance(source, FolderSource):
             return await self._folder(job, source, key, asked)
-        if row.size > MAX_NOTEBOOK_BYTES:
-            what = "notebook" if isinstance(source, NotebookSource) else "script"
-            problem = f"the {what} {source.path!r} has {row.size / 2**20:.0f} MiB; the limit is 32 MiB"
-            return Findings([FieldError(DIGEST, problem, None, "Clear its outputs and save it again.")])
+        is_notebook = isinstance(source, NotebookSource)
+        limit = MAX_NOTEBOOK_BYTES if is_notebook else MAX_SCRIPT_BYTES
+        if row.size > limit:
+            what = "notebook" if is_notebook else "script"
+            problem = f"the {what} {source.path!r} has {row.size / 2**20:.0f} MiB; the limit is {limit >> 20} MiB"
+            remedy = "Clear its outputs and save it again." if is_notebook else SCRIPT_REMEDY
+            return Findings([FieldError(DIGEST, problem, None, remedy)])
         data = await self._read(source.path, self._objects.get, key)
-        return await self._file(job, data, source.path, asked, DIGEST, notebook=isinstance(source, NotebookSource))
+        return await self._file(data, source.path, Asked(asked, job.spec.parameters, DIGEST, person), is_notebook)
 
     async def _folder(self, job: TrainJob, source: FolderSource, key: str, asked: str) -> Findings:
         try:
@@ -67,16 +68,16 @@ class Inspection:
             remedy = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(some)}."
             problem = f"the folder has no file {source.entry!r}"
             return Findings([FieldError(ENTRY, problem, source.entry, remedy)])
-        notebook = source.entry.lower().endswith(".ipynb")
-        return await self._file(job, listing.entry, source.entry, asked, ENTRY, notebook=notebook)
+        is_notebook = source.entry.lower().endswith(".ipynb")
+        about = Asked(asked, job.spec.parameters, ENTRY, job.metadata.owner)
+        return await self._file(listing.entry, source.entry, about, is_notebook)
 
     def _listing(self, key: str, entry: str) -> Listing:
         with self._objects.open(key) as chunks:
             return read_folder(chunks, entry=entry)
 
-    async def _file(self, job: TrainJob, data: bytes, path: str, asked: str, where: str, *, notebook: bool) -> Findings:
-        look = self._inspector.notebook if notebook else self._inspector.script
-        return await look(data, path, asked, job.spec.parameters, where, person=job.metadata.owner)
+    async def _file(self, data: bytes, path: str, asked: Asked, is_notebook: bool) -> Findings:
+        return await (self._inspector.notebook if is_notebook else self._inspector.script)(data, path, asked)
 
     async def _read(self, path: str, function: Callable[..., T], *arguments: Any) -> T:
         """In threads of our own: a large upload must not keep others from the loop's."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 
-def one_cell(code: str, cell_id: str) -> dict[str, Any]:
-    """A notebook (nbformat 4.5) of one cell of code."""
+def one_cell(code: str, cell_id: str, first_line: int = 1) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) of one cell of code, which its author sees from line ``first_line`` of theirs."""
     cell: dict[str, Any] = {
         "cell_type": "code",
         "id": cell_id,
-        "metadata": {},
+        "metadata": {"trainjob": {"firstLine": first_line}} if first_line > 1 else {},
         "source": code,
         "outputs": [],
         "execution_count": None,

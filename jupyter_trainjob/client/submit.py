@@ -22,9 +22,11 @@ _DEPENDENCY_ENDS = ("succeeded", "finished", "failed")
 def submit_cell(session: Session, code: str, **options: Unpack[JobOptions]) -> Steps[dict[str, Any]]:
     """Send ``code`` away as a job of one cell. The options are those of :class:`.spec.JobOptions`."""
     spec.check_code(code)
-    source = {"type": "cell", "code": code}
+    source: dict[str, Any] = {"type": "cell", "code": code}
     if options.get("cell_id"):
         source["cellId"] = options["cell_id"]
+    if options.get("first_line", 1) != 1:
+        source["firstLine"] = options["first_line"]
     return (yield from _submit(session, source, options, "cell"))
 
 

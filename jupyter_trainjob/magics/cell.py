@@ -31,6 +31,7 @@ def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) 
         if not code.strip():
             raise UsageError("The cell is empty: write the code to run below the %%trainjob line.")
         options = job_options(arguments)
+        options["first_line"] = _first_line(shell, code)
         _check_syntax(shell, code, options)
         names = spec.split_names(arguments.in_)
         if names:
@@ -80,24 +81,25 @@ def _check_syntax(shell: Any, code: str, options: JobOptions) -> None:
     if options.get("kernel"):
         return
     try:
-        _compile(shell, code)
+        _compile(shell, code, options["first_line"])
     except UsageError:
         if state.client().language(options) == "python":
             raise
 
 
-def _compile(shell: Any, code: str) -> None:
+def _compile(shell: Any, code: str, first_line: int) -> None:
+    lines = code.split("\n")
+    above = next(number for number, line in enumerate(lines) if line.strip())  # IPython drops empty lines there
     try:
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        compile(shell.transform_cell(code), "cell", "exec", flags=flags, dont_inherit=True)
+        compile("\n" * above + shell.transform_cell(code), "cell", "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         number = error.lineno or 1
-        lines = code.splitlines()
         shown = lines[number - 1] if 0 < number <= len(lines) else (error.text or "").rstrip("\n")
         mark = " " * max(0, (error.offset or 1) - 1) + "^"
         raise UsageError(
             f"Nothing was submitted: the cell has a syntax error.\n"
-            f"  line {number + 1} of the cell: {error.msg}\n\n    {shown}\n    {mark}"
+            f"  line {number + first_line - 1} of the cell: {error.msg}\n\n    {shown}\n    {mark}"
         ) from None
     except ValueError as error:  # a null byte, a lone surrogate
         raise UsageError(f"Nothing was submitted: the cell can't be read: {error}.") from None
@@ -113,11 +115,23 @@ def _variables(namespace: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return {name: namespace[name] for name in names}
 
 
+def _first_line(shell: Any, code: str) -> int:
+    """The line of the cell at which ``code`` begins: the second, but where there are empty lines, or another magic,
+    above ours."""
+    cell = str((_request(shell).get("content") or {}).get("code") or "").rstrip()
+    code = code.rstrip()
+    return cell[: -len(code)].count("\n") + 1 if cell.endswith(f"\n{code}") else 2
+
+
+def _request(shell: Any) -> dict[str, Any]:
+    """The front end's, which the kernel now answers; empty outside a kernel."""
+    get_parent = getattr(shell, "get_parent", None)
+    return (get_parent() if get_parent else None) or {}
+
+
 def _cell_id(shell: Any) -> str:
     """The nbformat id of the cell, where the front end tells it."""
-    get_parent = getattr(shell, "get_parent", None)
-    parent = get_parent() if get_parent else None
-    found = ((parent or {}).get("metadata") or {}).get("cellId")
+    found = (_request(shell).get("metadata") or {}).get("cellId")
     return str(found)[:64] if found else ""
 
 

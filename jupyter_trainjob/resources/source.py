@@ -80,6 +80,12 @@ class CellSource(Model):
     type: Literal["cell"] = "cell"
     code: str = Field(description="The code, without the %%trainjob line.")
     cell_id: str = Field(default="", max_length=64, description="The nbformat id of the cell it came from.")
+    first_line: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_CODE_BYTES,
+        description="The line of that cell at which the code begins: 2 below %%trainjob. Errors count from it.",
+    )
 
     @field_validator("code")
     @classmethod

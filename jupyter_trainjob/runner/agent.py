@@ -81,8 +81,12 @@ class Agent:
             raise RuntimeError(answer["failure"])
         return answer
 
-    def code(self, source: str) -> tuple[str, Path | None]:
-        """What to send for a cell, and the file in which its end will be told, where it is not in the reply."""
+    def code(self, source: str, above: int = 0) -> tuple[str, Path | None]:
+        """What to send for a cell, and the file in which its end will be told, where it is not in the reply.
+
+        Where our code runs it, its lines count from behind ``above`` empty ones.
+        """
+        source = "\n" * above * self.taken_over + source
         path = self._folder / "cell"
         code = self._language.cell(str(path), str(self._folder / "answer.json")) if self.taken_over else ""
         if not code:

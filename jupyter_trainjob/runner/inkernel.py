@@ -39,6 +39,8 @@ _MARKED = frozenset(
         "comm_close",
     ]
 )
+_above = {"read": 0, "run": 0}
+"""How many empty lines stood above the code that was read last, and above that of the running cell."""
 
 
 class _Raw(io.RawIOBase):
@@ -99,9 +101,22 @@ def install(mark: bytes, no_input: str, seed: int | None = None) -> None:
     _close_quietly(kernel)
     _refuse_input(kernel, no_input)
     _exit_as_in_a_script(shell)
+    _number_all_lines(shell)
     _failures_fail(shell)
     if seed is not None:
         _seed(seed)
+
+
+def _number_all_lines(shell: Any) -> None:
+    """IPython drops the empty lines above a cell's code and numbers the rest without them; here they count."""
+
+    def look(lines: list[str]) -> list[str]:
+        _above["read"] = next((number for number, line in enumerate(lines) if not line.isspace()), 0)
+        return lines
+
+    shell.input_transformers_cleanup.insert(0, look)
+    shell.input_transformers_post.append(lambda lines: ["\n"] * _above["read"] + lines)
+    shell.events.register("pre_run_cell", lambda info: _above.update(run=_above["read"]))
 
 
 def _mark_messages(kernel: Any, mark: bytes, fd: int) -> None:
@@ -185,6 +200,14 @@ def _exit_as_in_a_script(shell: Any) -> None:
     for name in ("exit", "quit"):
         shell.user_ns[name] = shell.user_ns_hidden[name] = leave
     warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit', or Ctrl-D.")
+    show = shell.showtraceback
+
+    def showtraceback(*args: Any, **kwargs: Any) -> None:
+        error = sys.exc_info()[1]
+        if not (isinstance(error, SystemExit) and error.code in (None, 0, False)):  # the job ends well: nothing to tell
+            show(*args, **kwargs)
+
+    shell.showtraceback = showtraceback
 
 
 def _failures_fail(shell: Any) -> None:
@@ -340,7 +363,7 @@ def where() -> dict[str, Any]:
         if cell is None and code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
             cell = code.co_filename
         if code.co_filename == "<timed exec>":
-            line = trace.tb_lineno + 1  # the body of a %%time cell begins on its second line
+            line = trace.tb_lineno + 1 + _above["run"]  # the body of a %%time cell begins on its second line
         elif code.co_filename == cell:
             line = trace.tb_lineno
         trace = trace.tb_next

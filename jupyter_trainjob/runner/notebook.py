@@ -22,6 +22,8 @@ STREAM_BYTES = 1024 * 1024
 """How much stream text a cell keeps in the saved notebook: half of it from the beginning, half from the end."""
 RICH_BYTES = 32 * 1024 * 1024
 """How much the other outputs of a cell may come to in the saved notebook."""
+MAX_FIRST_LINE = 1024 * 1024
+_INJECTED = "injected-parameters"
 
 
 class NotebookError(Exception):
@@ -74,13 +76,13 @@ def inject(notebook: NotebookNode, parameters: dict[str, Any], language: Languag
     if not parameters:
         return
     cells = notebook.cells
-    cells[:] = [one for one in cells if "injected-parameters" not in tags(one)]
+    cells[:] = [one for one in cells if _INJECTED not in tags(one)]
     tagged = [index for index, one in enumerate(cells) if "parameters" in tags(one)]
     try:
         source = (language or find("python")).parameters(parameters, cells[tagged[0]].source if tagged else "")
     except ParameterError as error:
         raise NotebookError(str(error)) from error
-    cell = _nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
+    cell = _nbformat.v4.new_code_cell(source, metadata={"tags": [_INJECTED]})
     code = [index for index, one in enumerate(cells) if one.cell_type == "code"]
     cells.insert(tagged[0] + 1 if tagged else code[0] if code else len(cells), cell)
 
@@ -89,6 +91,18 @@ def tags(cell: NotebookNode) -> list[str]:
     """A cell's tags."""
     found = cell.metadata.get("tags", [])
     return found if isinstance(found, list) else []
+
+
+def injected_above(notebook: NotebookNode, index: int) -> int:
+    """How many of the cells above cell ``index`` are ours."""
+    return sum(_INJECTED in tags(cell) for cell in notebook.cells[:index])
+
+
+def lines_above(cell: NotebookNode) -> int:
+    """How many lines its author sees above the cell's code: one, the ``%%trainjob`` that sent it, or none."""
+    told = cell.metadata.get("trainjob")
+    first = told.get("firstLine") if isinstance(told, dict) else None
+    return first - 1 if isinstance(first, int) and 1 <= first <= MAX_FIRST_LINE else 0
 
 
 def runnable(cell: NotebookNode) -> bool:

@@ -155,11 +155,14 @@ class Run:
     async def _error(self, session: Session, reply: dict[str, Any], cell_id: str, index: int) -> dict[str, Any]:
         text = _ANSI.sub("", "\n".join(reply.get("traceback") or []))
         error = plain_error(reply.get("ename") or "Aborted", reply.get("evalue") or "", text)
-        error.update(cellId=cell_id, cellIndex=index)
+        ours = documents.injected_above(session.nb, index)  # its author counts without them
+        error.update(cellId=cell_id, cellIndex=index - ours)
         error["line"] = reply.get("line") or self.language.line(text)
         if self.python:
             with suppress(RuntimeError, OSError, ValueError):
                 error["line"] = (await session.agent.call("where"))["line"] or error["line"]
+        if error["line"] and not session.agent.taken_over:
+            error["line"] += documents.lines_above(session.nb.cells[index])
         return error
 
     async def _give(self, session: Session) -> None:

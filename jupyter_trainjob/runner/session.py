@@ -16,7 +16,7 @@ from .agent import Agent
 from .early import Kernel
 from .languages import Language
 from .messages import Messages
-from .notebook import CellOutputs, error_output, from_dict
+from .notebook import CellOutputs, error_output, from_dict, lines_above
 from .stream import Log
 from .told import Points
 
@@ -178,7 +178,7 @@ class Session(Messages):
             self.printed.begin_line()
         self.here = (cell, index, outputs)
         self.clear_before_next_output = False
-        code, answer = self.agent.code(cell.source)
+        code, answer = self.agent.code(cell.source, lines_above(cell))
         try:
             reply: dict[str, Any] = await self.request(
                 self.kc.execute, code, silent=False, store_history=True, allow_stdin=False, stop_on_error=False

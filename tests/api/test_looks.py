@@ -16,7 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from jupyter_trainjob.api.sources import Findings, Inspector
+from jupyter_trainjob.api.sources import Asked, Findings, Inspector
 from jupyter_trainjob.api.sources.inspector import SMALL_CHARACTERS, _small
 from jupyter_trainjob.api.sources.places import Busy, Places, Turns
 from jupyter_trainjob.api.sources.python import Python
@@ -87,11 +87,11 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.asyncio
 async def test_the_loop_goes_on_while_a_large_notebook_is_looked_at(inspector: Inspector, name: str) -> None:
-    await inspector.notebook(notebook("1"), "n.ipynb", "", {})  # the process is there
+    await inspector.notebook(notebook("1"), "n.ipynb", Asked())  # the process is there
     data = notebook(HOSTILE[name])
     watched = Watched()
     began = time.monotonic()
-    await watched.during(inspector.notebook(data, "n.ipynb", "", {"lr": 1}))
+    await watched.during(inspector.notebook(data, "n.ipynb", Asked(parameters={"lr": 1})))
     assert time.monotonic() - began < 12
     assert watched.stall < 0.1, f"{watched.stall:.3f} s"
     assert watched.growth < 4 * len(data) + 50 * MIB, f"{watched.growth / MIB:.0f} MiB"
@@ -105,9 +105,9 @@ async def test_the_loop_goes_on_while_a_large_notebook_is_looked_at(inspector: I
 )
 @pytest.mark.asyncio
 async def test_the_loop_goes_on_while_hostile_json_is_read(inspector: Inspector, data: bytes) -> None:
-    await inspector.notebook(notebook("1"), "n.ipynb", "", {})
+    await inspector.notebook(notebook("1"), "n.ipynb", Asked())
     watched = Watched()
-    found = await watched.during(inspector.notebook(data, "n.ipynb", "", {}))
+    found = await watched.during(inspector.notebook(data, "n.ipynb", Asked()))
     assert len(found.errors) == 1
     assert watched.stall < 0.1, f"{watched.stall:.3f} s"
     assert watched.growth < 4 * len(data) + 50 * MIB
@@ -118,7 +118,7 @@ async def test_the_loop_goes_on_while_hostile_json_is_read(inspector: Inspector,
 @pytest.mark.asyncio
 async def test_the_loop_goes_on_while_a_large_script_is_looked_at(inspector: Inspector, name: str) -> None:
     watched = Watched()
-    await watched.during(inspector.script(HOSTILE[name][: 8 * MIB].encode(), "a.py", "", {"lr": 1}))
+    await watched.during(inspector.script(HOSTILE[name][: 8 * MIB].encode(), "a.py", Asked(parameters={"lr": 1})))
     assert watched.stall < 0.1, f"{watched.stall:.3f} s"
     assert watched.growth < 100 * MIB
 
@@ -167,36 +167,36 @@ def test_what_is_long_or_deep_is_not_read_in_the_server() -> None:
 async def test_small_and_long_code_are_told_the_same(inspector: Inspector) -> None:
     for before in ("", LONG):
         line = before.count("\n") + 1
-        found = await inspector.cell(f"{before}for x in", "", {})
+        found = await inspector.cell(f"{before}for x in", Asked())
         assert [error.message for error in found.errors] == [f"line {line}: invalid syntax: for x in"]
-        found = await inspector.cell(f"{before}print(rate)", "", {"rat": 1})
+        found = await inspector.cell(f"{before}print(rate)", Asked(parameters={"rat": 1}))
         assert found.errors[0].field == "spec.parameters.rat" and "Did you mean 'rate'?" in found.errors[0].remedy
         assert len(found.code_hash) == 64
 
 
 @pytest.mark.asyncio
 async def test_an_ordinary_cell_is_told_at_once_and_starts_nothing(inspector: Inspector) -> None:
-    await inspector.cell("x = 1", "", {})
+    await inspector.cell("x = 1", Asked())
     began = time.monotonic()
     for _ in range(20):
-        await inspector.cell("import numpy as np\nprint(np.arange(10))\n" * 20, "", {})
+        await inspector.cell("import numpy as np\nprint(np.arange(10))\n" * 20, Asked())
     assert (time.monotonic() - began) / 20 < 0.05
     assert inspector._reader.pid is None
 
 
 @pytest.mark.asyncio
 async def test_a_notebook_is_told_as_the_look_goes_although_its_code_is_too_much(inspector: Inspector) -> None:
-    found = await inspector.notebook(notebook("a = 1\n" * (2 * MIB), language="r"), "n.ipynb", "python", {})
+    found = await inspector.notebook(notebook("a = 1\n" * (2 * MIB), language="r"), "n.ipynb", Asked("python"))
     assert (found.errors, found.language) == ([], "r")
 
 
 @pytest.mark.asyncio
 async def test_what_is_told_is_bounded_and_what_may_be_sent_is_not(inspector: Inspector) -> None:
     cells = notebook(";".join(f"a{number}=1" for number in range(20_000)), *["for x in"] * 60, tags=["parameters"])
-    found = await inspector.notebook(cells, "n.ipynb", "", {})
+    found = await inspector.notebook(cells, "n.ipynb", Asked())
     assert (len(found.parameters), len(found.errors)) == (1000, 50)
     declares = notebook(";".join(f"a{number}=1" for number in range(20_000)), tags=["parameters"])
-    found = await inspector.notebook(declares, "n.ipynb", "", {"a19999": 2})
+    found = await inspector.notebook(declares, "n.ipynb", Asked(parameters={"a19999": 2}))
     assert found.errors == []
 
 
@@ -211,7 +211,7 @@ def reader() -> Iterator[Reader]:
 
 
 def look(reader: Reader, code: str = "for x in") -> list[str]:
-    answers = reader.ask("text", code.encode(), what="the cell", where="here", parameters={})
+    answers = reader.ask("text", code.encode(), about=("the cell", "here", {}, 1))
     return [error.message for answer, _ in answers for error in Findings.unpacked(answer["findings"]).errors]
 
 
@@ -354,15 +354,15 @@ async def test_code_that_finds_no_place_is_accepted_and_a_notebook_is_to_be_sent
         release = threading.Event()
         held = asyncio.ensure_future(inspector._reading.run("bob", release.wait))
         await asyncio.sleep(0.05)
-        found = await inspector.cell(f"{LONG}for x in", "", {}, person="alice")
+        found = await inspector.cell(f"{LONG}for x in", Asked(person="alice"))
         assert found.errors == [] and len(found.code_hash) == 64
         with pytest.raises(Unavailable) as refused:
-            await inspector.notebook(notebook("1"), "n.ipynb", "", {}, person="alice")
+            await inspector.notebook(notebook("1"), "n.ipynb", Asked(person="alice"))
         assert refused.value.message == "'n.ipynb' can't be read now: the server reads other notebooks."
         assert refused.value.remedy == "Send it again in a moment."
         release.set()
         await held
-        told: dict[str, Any] = (await inspector.cell(f"{LONG}for x in", "", {}, person="alice")).packed()
+        told: dict[str, Any] = (await inspector.cell(f"{LONG}for x in", Asked(person="alice"))).packed()
         assert len(told["errors"]) == 1
     finally:
         inspector.close()

@@ -44,6 +44,18 @@ async def test_an_r_cell_is_refused_with_its_line(alice: Caller) -> None:
 
 
 @needs_r
+@pytest.mark.parametrize("language", ["python", "R"])
+async def test_a_cell_below_the_magic_is_refused_with_its_authors_line(alice: Caller, language: str) -> None:
+    source = {"type": "cell", "code": "\nx = 1\nx y", "firstLine": 2}
+    found = await fields(alice, cell("", source=source, environment={"kernel": language}))
+    assert found["spec.source.code"]["message"].startswith("line 4: ")
+    source["code"] = "\n%ls\nx y" if language == "python" else "x = 1\nx = 2"
+    found = await fields(alice, cell("", source=source, environment={"kernel": language}, parameters={"x": 3}))
+    told = [one["message"] for one in found.values()]
+    assert told[0].startswith("line 4: " if language == "python" else "line 2 of the cell, x = 1, would overwrite")
+
+
+@needs_r
 async def test_an_r_notebook_is_refused_with_cell_and_line(alice: Caller) -> None:
     data = notebook(
         code_cell("x <- 1"), code_cell("1 +* 2", tags=["raises-exception"]), code_cell("y <- 1\ny z"), **R_METADATA

@@ -197,6 +197,15 @@ def test_an_empty_cell_is_refused(kernel: Kernel) -> None:
 def test_a_syntax_error_is_shown_at_the_line_as_the_notebook_numbers_it(kernel: Kernel) -> None:
     said = refused(kernel, "%%trainjob\nx = 1\nprint(x\n")
     assert "Nothing was submitted" in said and "line 3 of the cell" in said and "print(x" in said
+    said = refused(kernel, "\n%%trainjob --dry-run\n\n%time x = 1\nprint(x\n")
+    assert "line 5 of the cell" in said and "print(x" in said
+
+
+def test_what_fails_in_the_job_is_told_at_the_line_as_the_notebook_numbers_it(kernel: Kernel, client: Client) -> None:
+    ran = kernel.run("\n%%trainjob --name wrong --block\n\nx = 1\nx / 0")
+    assert ran.status == "error" and "line 5" in plain(ran.traceback)
+    job = client.job("wrong")
+    assert job.error["line"] == 5 and "(line 5)" in job.status["message"]
 
 
 def test_ipythons_own_syntax_is_no_syntax_error(kernel: Kernel) -> None:

@@ -35,6 +35,8 @@ def test_the_error_names_cell_and_line_and_is_plain_text(tmp_path):
         ("if True:\npass", "IndentationError", 2),
         ("import json\n\njson.loads('{')", "JSONDecodeError", 3),
         ("%%time\nx = 1\nraise KeyError('k')", "KeyError", 3),
+        ("\n \n%%time\nraise KeyError('k')", "KeyError", 4),
+        ("\n\n1 / 0", "ZeroDivisionError", 3),
         ("import sys\nsys.exit(3)", "SystemExit", 2),
         ("exit(1)", "SystemExit", 1),
         ("raise RuntimeError('x' * 1_000_000)", "RuntimeError", 1),
@@ -59,7 +61,8 @@ def test_leaving_with_zero_ends_the_job_well_and_skips_the_rest(tmp_path, code):
     assert (ended.outcome, ended.end["error"]) == ("ok", None)
     assert ended.end["results"][0]["error"] == ""
     assert b"never" not in ended.log
-    assert b"To exit: use" not in ended.log
+    assert ended.log == b"a\n"
+    assert ended.notebook.cells[0].outputs[-1].output_type == "stream"
 
 
 def test_a_cell_tagged_raises_exception_may_fail(tmp_path):

@@ -8,6 +8,18 @@ job itself will tell.
 from __future__ import annotations
 
 from .findings import Complaint, Findings, ParameterInfo, code_hash
-from .inspector import Inspector, installed_kernelspecs
+from .inspector import CODE, DIGEST, MAX_SCRIPT_BYTES, SCRIPT_REMEDY, Asked, Inspector, installed_kernelspecs
 
-__all__ = ["Complaint", "Findings", "Inspector", "ParameterInfo", "code_hash", "installed_kernelspecs"]
+__all__ = [
+    "CODE",
+    "DIGEST",
+    "MAX_SCRIPT_BYTES",
+    "SCRIPT_REMEDY",
+    "Asked",
+    "Complaint",
+    "Findings",
+    "Inspector",
+    "ParameterInfo",
+    "code_hash",
+    "installed_kernelspecs",
+]

@@ -24,9 +24,10 @@ class Complaint:
     """The line itself."""
     remedy: str = "Correct the line and send it again."
 
-    def error(self, where: str, place: str = "") -> FieldError:
-        """For the field ``where``; ``place`` says which cell, as ``"cell 3, "``."""
-        line = f"line {self.line}: " if self.line else ""
+    def error(self, where: str, place: str = "", first_line: int = 1) -> FieldError:
+        """For the field ``where``; ``place`` says which cell, as ``"cell 3, "``; the text's first line is told as
+        ``first_line``."""
+        line = f"line {self.line + first_line - 1}: " if self.line else ""
         shown = self.shown.strip()[:160]
         message = f"{place}{line}{self.message}" + (f": {shown}" if shown else "")
         return FieldError(where, message, shown or None, self.remedy)

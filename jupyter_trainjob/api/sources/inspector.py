@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from .scalaparser import ScalaParser
 DIGEST = "spec.source.digest"
 CODE = "spec.source.code"
 MAX_SCRIPT_BYTES = 8 * 1024 * 1024
+SCRIPT_REMEDY = "Put data into a file and send it with --files."
 MAX_FOREIGN_CHARACTERS = 1024 * 1024
 """Of a text in R or Scala that is looked at."""
 SMALL_CHARACTERS = 8 * 1024
@@ -43,12 +45,28 @@ def installed_kernelspecs() -> Iterable[Mapping[str, Any]]:
     return [dict(found["spec"]) for found in KernelSpecManager().get_all_specs().values()]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked about a source."""
+
+    language: str = ""
+    """The one that the job names; empty where it names none."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Those that are sent."""
+    where: str = DIGEST
+    """The field of the job that errors are told of."""
+    person: str = ""
+    """Whose look it is."""
+    first_line: int = 1
+    """Of a cell: what its author counts as the code's first line."""
+
+
 class Inspector:
     """What can be said of code before it runs.
 
     ``cache`` is a folder for what is made once of the Scala compiler; without one Scala is not checked. What can't be
-    told in a few seconds, or can't be begun in ``wait_seconds``, is accepted: the job itself will tell. ``person`` is
-    whose look it is: each has one at a time.
+    told in a few seconds, or can't be begun in ``wait_seconds``, is accepted: the job itself will tell. Each person
+    has one look at a time.
     """
 
     def __init__(
@@ -73,46 +91,29 @@ class Inspector:
         }
         self._quick = ThreadPoolExecutor(1, "trainjob-quick")
 
-    async def cell(self, code: str, language: str, parameters: Mapping[str, Any], *, person: str = "") -> Findings:
-        """Findings about one cell in ``language`` (empty: Python)."""
-        return await self._text(code, language or "python", "the cell", CODE, parameters, person)
+    async def cell(self, code: str, asked: Asked) -> Findings:
+        """Findings about one cell (of no language: Python)."""
+        return await self._text(code, asked.language or "python", "the cell", asked)
 
-    async def script(
-        self,
-        data: bytes,
-        path: str,
-        language: str,
-        parameters: Mapping[str, Any],
-        where: str = DIGEST,
-        *,
-        person: str = "",
-    ) -> Findings:
-        """Findings about a file of code. ``language`` is what was asked for; empty: by its suffix."""
+    async def script(self, data: bytes, path: str, asked: Asked) -> Findings:
+        """Findings about a file of code (of no language: that of its suffix)."""
         told = script_language(path)
-        error = _unreadable(data, path, where)
+        error = _unreadable(data, path, asked.where)
         if error is not None:
             return Findings([error], told)
-        findings = await self._text(data.decode("utf-8-sig"), language or told, "the script", where, parameters, person)
+        findings = await self._text(data.decode("utf-8-sig"), asked.language or told, "the script", asked)
         findings.language = told
         return findings
 
-    async def notebook(
-        self,
-        data: bytes,
-        path: str,
-        language: str,
-        parameters: Mapping[str, Any],
-        where: str = DIGEST,
-        *,
-        person: str = "",
-    ) -> Findings:
-        """Findings about a notebook file. ``language`` is what was asked for; empty: as the notebook tells.
+    async def notebook(self, data: bytes, path: str, asked: Asked) -> Findings:
+        """Findings about a notebook file (of no language: the one that it tells).
 
         Raises :class:`Unavailable` where there was no time to read it: unread, nobody knows what language it is in.
         """
-        head = {"path": path, "where": where, "language": language, "parameters": dict(parameters)}
+        where, parameters = asked.where, dict(asked.parameters)
+        head = {"path": path, "where": where, "language": asked.language, "parameters": parameters}
         try:
-            answers = await self._reading.run(person, lambda: self._reader.ask("notebook", data, **head))
+            answers = await self._reading.run(asked.person, lambda: self._reader.ask("notebook", data, **head))
         except Busy:
             raise Unavailable(
                 f"{path!r} can't be read now: the server reads other notebooks.", remedy="Send it again in a moment."
@@ -127,25 +128,21 @@ class Inspector:
             foreign = self._foreign.get(answers[0][0].get("spoken", ""))
             if "cells" in answer and foreign is not None:
                 cells = _cells(answer["cells"], body)
-                looked = await self._look(foreign, person, looking.look_at_cells, cells, path, where, parameters)
+                looked = await self._look(foreign, asked.person, looking.look_at_cells, cells, path, where, parameters)
                 findings.add(looked)
         return findings
 
-    async def _text(
-        self, code: str, name: str, what: str, where: str, parameters: Mapping[str, Any], person: str
-    ) -> Findings:
+    async def _text(self, code: str, name: str, what: str, asked: Asked) -> Findings:
         """Findings about a cell or a script; none about one in a language that isn't known here."""
-        name = name.lower()
+        name, person = name.lower(), asked.person
+        about = (what, asked.where, dict(asked.parameters), asked.first_line)
         quick = asyncio.get_running_loop().run_in_executor
         if name == Python.name and _small(code):
-            findings = await quick(self._quick, looking.look_at_text, self._python, code, what, where, parameters)
+            findings = await quick(self._quick, looking.look_at_text, self._python, code, *about)
         elif name == Python.name:
-            head = {"what": what, "where": where, "parameters": dict(parameters)}
-            findings = await self._read(person, "text", code, **head)
+            findings = await self._read(person, "text", code, about=about)
         elif name in self._foreign and len(code) <= MAX_FOREIGN_CHARACTERS:
-            findings = await self._look(
-                self._foreign[name], person, looking.look_at_text, code, what, where, parameters
-            )
+            findings = await self._look(self._foreign[name], person, looking.look_at_text, code, *about)
         else:
             findings = Findings()
         if len(code) <= HASHED_HERE:
@@ -219,7 +216,7 @@ def _unreadable(data: bytes, path: str, where: str) -> FieldError | None:
     """Why a file can't be a script; None where it can."""
     if len(data) > MAX_SCRIPT_BYTES:
         problem = f"the script {path!r} has {len(data) / 2**20:.0f} MiB; the limit is 8 MiB"
-        return FieldError(where, problem, None, "Put data into a file and send it with --files.")
+        return FieldError(where, problem, None, SCRIPT_REMEDY)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

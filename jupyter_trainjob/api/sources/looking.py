@@ -40,16 +40,19 @@ def code_cells(notebook: Mapping[str, Any]) -> list[Cell]:
     ]
 
 
-def look_at_text(language: Language, code: str, what: str, where: str, parameters: Mapping[str, Any]) -> Findings:
-    """Findings about ``what`` (the cell, the script); its hash is not among them."""
+def look_at_text(
+    language: Language, code: str, what: str, where: str, parameters: Mapping[str, Any], first_line: int = 1
+) -> Findings:
+    """Findings about ``what`` (the cell, the script), whose line ``first_line`` is where ``code`` begins; its hash is
+    not among them."""
     findings = Findings()
     complaint = language.complaints([code])[0]
     if complaint is not None:
-        findings.errors.append(complaint.error(where))
+        findings.errors.append(complaint.error(where, first_line=first_line))
     elif parameters:
         uses = language.uses(code, parameters.keys())
         if uses is not None:
-            findings.errors += used_errors(uses, parameters, what)
+            findings.errors += used_errors(uses, parameters, what, first_line)
     return findings
 
 

@@ -12,7 +12,7 @@ from .language import Uses
 from .types import fits, misfit, read_type, word
 
 
-def used_errors(uses: Uses, parameters: Collection[str], what: str) -> list[FieldError]:
+def used_errors(uses: Uses, parameters: Collection[str], what: str, first_line: int = 1) -> list[FieldError]:
     """Parameters that ``what`` (the cell, the script) doesn't use, or that it would overwrite before it uses them."""
     errors = []
     for name in parameters:
@@ -23,7 +23,7 @@ def used_errors(uses: Uses, parameters: Collection[str], what: str) -> list[Fiel
             errors.append(
                 FieldError(
                     f"spec.parameters.{name}",
-                    f"line {line} of {what}, {text}, would overwrite the parameter",
+                    f"line {line + first_line - 1} of {what}, {text}, would overwrite the parameter",
                     None,
                     f"Take that line out: parameters are set before {what} runs.",
                 )

@@ -92,13 +92,18 @@ def _read(code: str) -> _Read:
 
         try:
             manager = TransformerManager()  # type: ignore[no-untyped-call]
-            transformed = manager.transform_cell(code)
+            transformed = "\n" * _empty_above(code) + manager.transform_cell(code)
             return _Read(_parse(transformed), transformed)
         except SyntaxError as still:
             problem = still
         except (*_TOO_MUCH, ValueError, RuntimeError):
             return _Read()  # too much even for IPython: the kernel will say so
     return _Read(complaint=Complaint(problem.msg, problem.lineno or 0, problem.text or ""))
+
+
+def _empty_above(code: str) -> int:
+    """How many lines IPython drops above the code."""
+    return next((number for number, line in enumerate(code.split("\n")) if line.strip()), 0)
 
 
 def _parse(code: str) -> ast.Module:

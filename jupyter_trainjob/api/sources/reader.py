@@ -75,10 +75,7 @@ def _resident_bytes() -> int:
 def _text(head: Mapping[str, Any], body: bytes) -> Iterator[Answer]:
     """A cell or a script in Python."""
     code = body.decode("utf-8", "surrogatepass")
-    yield (
-        {"findings": looking.look_at_text(Python(), code, head["what"], head["where"], head["parameters"]).packed()},
-        b"",
-    )
+    yield {"findings": looking.look_at_text(Python(), code, *head["about"]).packed()}, b""
 
 
 def _hash(head: Mapping[str, Any], body: bytes) -> Iterator[Answer]:

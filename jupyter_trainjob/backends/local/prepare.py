@@ -311,7 +311,7 @@ def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, 
         copy_object(store, blob_key(request, source.digest), target, "the notebook")
         return
     if isinstance(source, CellSource):
-        text = json.dumps(one_cell(source.code, source.cell_id or "cell-1")).encode()
+        text = json.dumps(one_cell(source.code, source.cell_id or "cell-1", source.first_line)).encode()
     elif isinstance(source, ScriptSource):
         try:
             data = store.get(blob_key(request, source.digest))
