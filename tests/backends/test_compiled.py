@@ -9,6 +9,8 @@ import fcntl
 import json
 import logging
 import os
+import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ import pytest
 
 from jupyter_trainjob.backends.local.compiled import Compiled
 from jupyter_trainjob.backends.local.runtime import inspect
+from jupyter_trainjob.backends.local.sandbox import Bwrap
 from jupyter_trainjob.runner.languages import scalajar
 
 JAVA = f"""#!{sys.executable}
@@ -26,7 +29,7 @@ import pathlib, sys
 pathlib.Path(sys.argv[sys.argv.index("-d") + 1]).write_text("a jar")
 """
 RUN = """#!/bin/sh
-sleep 1000 &
+{sleep} &
 echo $! >>{told}
 trap '' TERM
 echo "$SPARK_SUBMIT_OPTS" >>{options}
@@ -35,14 +38,17 @@ wait
 
 
 class Kernel:
-    """One that never answers; each of its starts leaves a process."""
+    """One that never answers; each of its starts leaves a process. It tells of them in the folder ``compiled``."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.told, self.options = folder, folder / "started", folder / "options"
+        place = folder / "compiled"
+        self.folder, self.told, self.options = folder, place / "started", place / "options"
+        self._sleep = f"sleep {1000 + secrets.randbelow(10**6)}"
         self._script("java/bin/java", JAVA)
-        run = self._script("kernel/bin/run.sh", RUN.format(told=self.told, options=self.options))
-        (folder / "kernel/lib").mkdir()
-        with zipfile.ZipFile(folder / "kernel/lib/toree-assembly-1.jar", "w") as jar:
+        words = {"told": self.told, "options": self.options, "sleep": self._sleep}
+        run = self._script("kernels/toree/bin/run.sh", RUN.format(**words))
+        (folder / "kernels/toree/lib").mkdir()
+        with zipfile.ZipFile(folder / "kernels/toree/lib/toree-assembly-1.jar", "w") as jar:
             jar.writestr("reference.conf", 'default_interpreter_plugin = [\n  "Scala:theirs"\n]\n')
         (folder / "spark/jars").mkdir(parents=True)
         (folder / "spark/jars/a.jar").touch()
@@ -52,7 +58,6 @@ class Kernel:
             "language": "scala",
             "env": {"SPARK_HOME": str(folder / "spark"), "JAVA_HOME": str(folder / "java")},
         }
-        (folder / "kernels/toree").mkdir(parents=True)
         (folder / "kernels/toree/kernel.json").write_text(json.dumps(spec))
 
     def _script(self, name: str, text: str) -> str:
@@ -62,11 +67,12 @@ class Kernel:
         file.chmod(0o755)
         return str(file)
 
-    def started(self) -> list[int]:
-        return list(map(int, self.told.read_text().split())) if self.told.exists() else []
+    def started(self) -> list[str]:
+        return self.told.read_text().split() if self.told.exists() else []
 
-    def living(self) -> list[int]:
-        return [pid for pid in self.started() if os.path.exists(f"/proc/{pid}/exe")]
+    def living(self) -> list[str]:
+        """As the machine sees them: a sandbox has numbers of its own."""
+        return [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if self._sleep in _command(path)]
 
     def make(self, place: Path, run_seconds: float) -> str:
         code = "import sys; from jupyter_trainjob.runner.languages import scalajar as one; "
@@ -84,13 +90,27 @@ class Kernel:
         return done.stdout
 
 
+def _command(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").replace("\0", " ")
+    except OSError:  # it ended meanwhile
+        return ""
+
+
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
     return Kernel(tmp_path)
 
 
-def compiled_at(place: Path, kernel: Kernel) -> Compiled:
-    return Compiled(str(place), inspect(sys.executable, [str(kernel.folder / "kernels")]))
+def compiled_at(place: Path, kernel: Kernel, bwrap: Bwrap | None = None) -> Compiled:
+    return Compiled(str(place), inspect(sys.executable, [str(kernel.folder / "kernels")]), bwrap)
+
+
+def sandbox() -> Bwrap:
+    path = shutil.which("bwrap")
+    if path is None:
+        pytest.skip("there is no bwrap here")
+    return Bwrap(path, as_root=os.geteuid() == 0)
 
 
 def test_a_kernel_that_hangs_is_killed_tried_without_the_archive_and_then_left_alone(
@@ -114,8 +134,9 @@ def test_a_kernel_that_hangs_is_killed_tried_without_the_archive_and_then_left_a
     assert "can't be made: " in kernel.make(place, 2.5) and len(kernel.started()) == 4
 
 
-def test_nothing_of_it_runs_on_when_the_server_stops(tmp_path: Path, kernel: Kernel) -> None:
-    compiled = compiled_at(tmp_path / "compiled", kernel)
+@pytest.mark.parametrize("sandboxed", [True, False])
+def test_nothing_of_it_runs_on_when_the_server_stops(tmp_path: Path, kernel: Kernel, sandboxed: bool) -> None:
+    compiled = compiled_at(tmp_path / "compiled", kernel, sandbox() if sandboxed else None)
     compiled.place("scala")
     deadline = time.monotonic() + 60
     while not kernel.living():
@@ -153,3 +174,40 @@ def test_a_job_runs_without_where_there_is_no_room_for_it(
     assert caplog.messages == [
         f"Scala's jobs start slowly: the folder {tmp_path}/file/compiled can't be made: Not a directory"
     ]
+
+
+LOOKS = """#!{python}
+import os, pathlib, socket, sys
+place = pathlib.Path(sys.argv[sys.argv.index("-d") + 1]).parents[1]
+seen = [name for name in {hidden!r} if os.path.exists(name)]
+for name in ("/usr/x", "/etc/x", {spark!r} + "/x"):
+    try:
+        open(name, "w").close()
+    except OSError:
+        continue
+    seen.append("wrote " + name)
+seen += [name for _, name in socket.if_nameindex() if name != "lo"]
+seen += [name for name in os.environ if "SECRET" in name]
+(place / "seen").write_text(repr(seen))
+"""
+
+
+def test_it_sees_no_more_than_a_job_does(tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled by is put in the compiler's place, and looks around."""
+    (tmp_path / "data").write_text("the record of all jobs")
+    monkeypatch.setenv("SECRET", "of the server's")
+    java = tmp_path / "java/bin/java"
+    hidden = [
+        str(tmp_path / "data"),
+        "/var",
+        str(Path(scalajar.__file__).parents[3] / "pyproject.toml"),
+    ]
+    java.write_text(LOOKS.format(python=sys.executable, hidden=hidden, spark=str(tmp_path / "spark")))
+    compiled = compiled_at(tmp_path / "compiled", kernel, sandbox())
+    compiled.place("scala")
+    seen, deadline = tmp_path / "compiled/seen", time.monotonic() + 60
+    while not seen.exists() or not seen.read_text():
+        assert time.monotonic() < deadline, "nothing was compiled"
+        time.sleep(0.05)
+    compiled.stop()
+    assert seen.read_text() == "[]"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 from . import process
+from .folder import Folder, try_lock
 from .runtime import Runtime, package_folder
-from .sandbox import LAUNCH_ENV
+from .sandbox import LAUNCH_ENV, RUNNER, Bwrap, confined_argv, outermost, parents
+from .spawn import write_etc
 
 log = logging.getLogger(__name__)
 LANGUAGES = ("scala",)
@@ -19,6 +23,8 @@ AGAIN_SECONDS = 600.0
 """After so long it is looked whether there is something to be made for kernels that are new, or were changed."""
 _NICE = 10
 _NOWHERE = "/nonexistent"
+_MAKER = os.path.join("languages", "scalajar.py")
+_DRAFTS = "making-*"
 _TOLD_BYTES = 2000
 _LOOK_SECONDS = 0.1
 _END_SECONDS = 5.0
@@ -28,12 +34,16 @@ _END_SECONDS = 5.0
 class Compiled:
     """The folder ``path``, filled by the runner's ``languages/scalajar.py`` in a process of its own.
 
+    That runs no code but ours and the installed kernel's. Where there is a ``bwrap`` it sees no more than a job does,
+    writes into ``path`` alone, and what listens of Spark can be reached by nobody.
+
     No job waits for it: until it is done, the kernel compiles our code itself.
     """
 
-    def __init__(self, path: str, runtime: Runtime) -> None:
+    def __init__(self, path: str, runtime: Runtime, bwrap: Bwrap | None = None) -> None:
         self.path = path
         self._runtime = runtime
+        self._bwrap = bwrap
         self._lock = threading.Lock()
         self._began: float | None = None
         self._thread: threading.Thread | None = None
@@ -67,22 +77,21 @@ class Compiled:
             thread.join(2 * _END_SECONDS)
 
     def _make(self) -> None:
-        script = os.path.join(package_folder(), "runner", "languages", "scalajar.py")
         environment = {
             **LAUNCH_ENV,
             "PATH": os.pathsep.join([os.path.dirname(self._runtime.python), LAUNCH_ENV["PATH"]]),
             "HOME": _NOWHERE,
             "JUPYTER_PATH": self._runtime.jupyter_path,
         }
-        command = ["nice", "-n", str(_NICE), self._runtime.python, "-I", script, self.path]
         try:
-            with tempfile.TemporaryFile() as out:
+            with tempfile.TemporaryFile() as out, tempfile.TemporaryDirectory(prefix="trainjob-") as own:
+                command = self._command(environment, own)
                 child = subprocess.Popen(
-                    command,
+                    ["nice", "-n", str(_NICE), *command],
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
-                    env=environment,
+                    env=LAUNCH_ENV if self._bwrap else environment,
                     cwd="/",
                     start_new_session=True,
                 )
@@ -91,6 +100,8 @@ class Compiled:
                         pass
                 finally:
                     _end(child)
+                    if self._stopping.is_set():
+                        self._tidy()
                 out.seek(max(0, os.fstat(out.fileno()).st_size - _TOLD_BYTES))
                 told = out.read().decode("utf-8", "replace").strip()
         except OSError as error:
@@ -99,6 +110,39 @@ class Compiled:
             failed = child.returncode != 0
         if failed and not self._stopping.is_set():
             self._tell(f"our code for their kernel can't be compiled beforehand: {told}")
+
+    def _command(self, environment: dict[str, str], own: str) -> list[str]:
+        """The maker's; ``own`` is a folder for what only its sandbox needs."""
+        if self._bwrap is None:
+            return [self._runtime.python, "-I", os.path.join(package_folder(), "runner", _MAKER), self.path]
+        write_etc(Folder(own), 1000)
+        argv = [self._bwrap.path, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+        argv += ["--unshare-cgroup-try", "--hostname", "job", "--die-with-parent", "--new-session"]
+        argv += confined_argv(self._bwrap, environment)
+        argv += ["--tmpfs", "/tmp"]
+        shown = outermost(list(self._runtime.binds))
+        for folder in parents([*shown, RUNNER, self.path]):
+            argv += ["--dir", folder]
+        for path in shown:
+            argv += ["--ro-bind", path, path]
+        for name in ("passwd", "group", "hosts"):
+            argv += ["--ro-bind", os.path.join(own, "etc", name), f"/etc/{name}"]
+        for name in ("__init__.py", "_version.py", "runner"):
+            argv += ["--ro-bind", os.path.join(package_folder(), name), os.path.join(os.path.dirname(RUNNER), name)]
+        argv += ["--bind", self.path, self.path, "--chdir", "/", "--remount-ro", "/", "--"]
+        return [*argv, self._runtime.python, "-I", os.path.join(RUNNER, _MAKER), self.path]
+
+    def _tidy(self) -> None:
+        """What a maker began that was ended with its sandbox, a moment ago; not while another server's has the lock."""
+        until = time.monotonic() + _END_SECONDS
+        while (lock := try_lock(os.path.join(self.path, "lock"))) is None and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        if lock is not None:
+            try:
+                for draft in Path(self.path).glob(_DRAFTS):
+                    shutil.rmtree(draft, ignore_errors=True)
+            finally:
+                os.close(lock)
 
     def _tell(self, problem: str) -> None:
         """The operator, once."""
