@@ -39,38 +39,25 @@ async def test_an_r_cell_runs_in_the_sandbox_and_its_plot_is_kept(make_place: Ma
 @needs_scala
 @pytest.mark.slow
 @pytest.mark.asyncio
-async def test_a_scala_cell_runs_in_the_sandbox(make_place: MakePlace) -> None:
+async def test_scala_runs_in_the_sandbox_and_is_compiled_for_the_next_job_which_can_not_change_it(
+    make_place: MakePlace,
+) -> None:
     place = await make_place(**OPTIONS)
+    limits = {"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"}
+    asked: dict[str, Any] = {"environment": {"language": "scala"}, "resources": limits, "timeLimitSeconds": 300}
     code = 'println("sum " + (1 to n).sum)\nprintln(Runtime.getRuntime.availableProcessors)\n'
     code += "val kept = spark.range(5).count()"
-    ref = await place.begin(
-        code,
-        environment={"language": "scala"},
-        parameters={"n": 4},
-        outputs={"names": ["kept"]},
-        resources={"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"},
-        timeLimitSeconds=300,
-    )
-    ended = await place.until(ref, "ended", seconds=330)
-    log = (await place.log(ref)).decode()
+    first = await place.begin(code, **asked, parameters={"n": 4}, outputs={"names": ["kept"]})
+    orders = json.loads(Path(place.folder(first).file("in", "job.json")).read_text())
+    compiled = Path(orders["compiled"])
+    ended = await place.until(first, "ended", seconds=330)
+    log = (await place.log(first)).decode()
     assert log.startswith("sum 10\n1\n"), (log[-3000:], ended)
     assert "trainjob" not in log, "what we bring into the kernel is not the job's to see"
     (kept,) = ended.claims["end"]["results"]
     assert (kept["format"], kept["error"]) == ("json", ""), ended
-    assert place.store.get(f"jobs/{ref.uid}/1/results/kept").strip() == b"5"
+    assert place.store.get(f"jobs/{first.uid}/1/results/kept").strip() == b"5"
 
-
-@needs_scala
-@pytest.mark.slow
-@pytest.mark.asyncio
-async def test_scala_is_compiled_for_the_next_job_which_can_not_change_it(make_place: MakePlace) -> None:
-    place = await make_place(**OPTIONS)
-    limits = {"memory": "2Gi", "processes": 256, "openFiles": 1024, "disk": "1Gi"}
-    asked: dict[str, Any] = {"environment": {"language": "scala"}, "resources": limits, "timeLimitSeconds": 300}
-    first = await place.begin("println(1)", **asked)
-    orders = json.loads(Path(place.folder(first).file("in", "job.json")).read_text())
-    compiled = Path(orders["compiled"])
-    await place.until(first, "ended", seconds=330)
     deadline = time.monotonic() + 300
     while not list(compiled.glob("*/classes.jsa")):
         assert time.monotonic() < deadline, list(compiled.glob("*"))

@@ -244,7 +244,7 @@ def bits(value):
 
 @needs_scala
 @pytest.mark.slow
-def test_scala_gets_the_values_it_was_sent(tmp_path):
+def test_scala_gets_the_values_it_was_sent(tmp_path, scala_compiled):
     sent = collected(values(WORDS, st.integers() | st.integers(-(2**31), 2**31 - 1)), 200)
     scala = find("scala")
     sources = [scala.literal(decode(json.loads(json.dumps(encoded(value))))) for value in sent]
@@ -262,7 +262,7 @@ def test_scala_gets_the_values_it_was_sent(tmp_path):
         cells.append("\n".join(f"println(Tell.tell({source}))" for source in sources[start : start + 25]))
     for default, (parameters, _) in declared.items():
         cells += [default, scala.parameters(parameters, default), f"println(Tell.tell({next(iter(parameters))}))"]
-    ended = run(tmp_path, notebook(*cells), language="scala", seconds=250)
+    ended = run(tmp_path, notebook(*cells), language="scala", compiled=str(scala_compiled), seconds=250)
     assert ended.outcome == "ok", ended.log[-3000:]
     told = [json.loads(line) for line in ended.log.decode().splitlines()]
     wanted = [as_scala(value) for value in sent] + [value for _, value in declared.values()]

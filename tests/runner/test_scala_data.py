@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from .harness import notebook, run
+from .harness import Ended, notebook, run
 from .kernels import needs_scala
 from .test_kernelspecs import put as put_kernel
 from .test_told import rows, told
@@ -53,36 +53,53 @@ val times = spark.sql("select timestamp'2026-11-22 10:00:00.25Z' as t, date'2026
 """
 
 
-@needs_scala
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("javac") is None, reason="no javac to make a jar with")
-@pytest.mark.parametrize("beforehand", [True, False], ids=["compiled beforehand", "compiled in the kernel"])
-def test_scala_has_all_of_it(tmp_path: Path, beforehand: bool, request: pytest.FixtureRequest) -> None:
-    compiled = str(request.getfixturevalue("scala_compiled")) if beforehand else ""
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "Tiny.java").write_text(
+CELLS = [
+    "println(Runtime.getRuntime.availableProcessors)\nprintln(Runtime.getRuntime.maxMemory >> 20)",
+    "if (false) println(1)\nelse println(2)",
+    "scala.io.StdIn.readLine()",
+    "val x = 1\nval y = = 2",
+    "val y = 1\n\nval z = undefinedName + 1",
+]
+FINE = ["same", "back", "people", "pair", "typed", "numbers", "drawn"]
+REFUSED = ["function", "stream", "keyed", "thread", "nested", "times", "unset"]
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["compiled beforehand", "compiled in the kernel"])
+def ended(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Ended:
+    """What became of it all, in one kernel. The last cell fails: what was set before comes back all the same."""
+    if shutil.which("javac") is None:
+        pytest.skip("no javac to make a jar with")
+    compiled = str(request.getfixturevalue("scala_compiled")) if request.param else ""
+    folder = tmp_path_factory.mktemp("scala")
+    (folder / "demo").mkdir()
+    (folder / "demo" / "Tiny.java").write_text(
         "package demo;\npublic class Tiny { public static int answer() { return 42; } }\n"
     )
-    subprocess.run(["javac", "demo/Tiny.java"], cwd=tmp_path, check=True)
-    jar = tmp_path / "a blank" / "tiny.jar"
+    subprocess.run(["javac", "demo/Tiny.java"], cwd=folder, check=True)
+    jar = folder / "a blank" / "tiny.jar"
     jar.parent.mkdir()
-    subprocess.run(["jar", "cf", str(jar), "demo/Tiny.class"], cwd=tmp_path, check=True)
-    variables = [put(tmp_path, *one) for one in (("df", FRAME), ("value", VALUE), ("numbers", [1, 2, 3]))]
-    fine = ["same", "back", "people", "pair", "typed", "numbers", "drawn"]
-    refused = ["function", "stream", "keyed", "thread", "nested", "times", "unset"]
-    ended = run(
-        tmp_path,
-        notebook(POINTS, VALUES),
+    subprocess.run(["jar", "cf", str(jar), "demo/Tiny.class"], cwd=folder, check=True)
+    made = notebook(POINTS, VALUES, *[(cell, ["raises-exception"]) for cell in CELLS], CELLS[-1])
+    made.cells[-1].metadata["trainjob"] = {"firstLine": 2}
+    return run(
+        folder,
+        made,
         language="scala",
         compiled=compiled,
         seed=7,
         jars=[str(jar)],
-        variables=variables,
-        results=[*fine, *refused],
+        variables=[put(folder, *one) for one in (("df", FRAME), ("value", VALUE), ("numbers", [1, 2, 3]))],
+        results=[*FINE, *REFUSED],
+        threads=1,
+        memoryBytes=2**30,
         seconds=240,
     )
-    assert ended.outcome == "ok", (ended.end["error"], ended.log.decode())
-    assert ended.log.decode().splitlines()[:14] == [
+
+
+@needs_scala
+@pytest.mark.slow
+def test_scala_has_points_progress_seed_jars_and_variables(ended: Ended) -> None:
+    assert ended.log.decode().splitlines()[:10] == [
         "(true,7)",
         "unfinished line",
         "a metric's name is a short text on one line, such as 'loss', not ''",
@@ -102,6 +119,7 @@ def test_scala_has_all_of_it(tmp_path: Path, beforehand: bool, request: pytest.F
     ]
     assert (1.0, "some words") in told(ended)
     same = got(ended, "same")
+    assert isinstance(same, pd.DataFrame)
     assert same["long"].tolist()[0] == 2**53 and same["text"].tolist() == FRAME["text"].tolist()
     assert same["tiny"].tolist() == FRAME["tiny"].tolist() and same["date"].tolist() == FRAME["date"].tolist()
     assert (same["time"].dropna() == FRAME["time"].dropna()).all()
@@ -112,6 +130,11 @@ def test_scala_has_all_of_it(tmp_path: Path, beforehand: bool, request: pytest.F
     assert math.isnan(pair.pop(4))
     assert pair == [1, 2.5, [1, 2], 2**70, datetime.date(2026, 11, 22), "c", None]
     assert got(ended, "typed") == {"$type": 1} and got(ended, "numbers") == [1, 2, 3]
+
+
+@needs_scala
+@pytest.mark.slow
+def test_what_scala_can_not_give_is_named(ended: Ended) -> None:
     found = errors(ended)
     lead = "'{0}' can't be brought back: {0} is "
     assert found["function"] == lead.format("function") + "a function, which no other language gets"
@@ -120,8 +143,21 @@ def test_scala_has_all_of_it(tmp_path: Path, beforehand: bool, request: pytest.F
     assert "the column 'a' is of the type array<bigint>" in found["nested"]
     assert "the column 'n' is of the type void" in found["times"]
     assert found["unset"] == "the code did not set a variable 'unset'"
-    assert sorted(found) == sorted(refused)
-    assert isinstance(same, pd.DataFrame)
+    assert sorted(found) == sorted(REFUSED)
+
+
+@needs_scala
+@pytest.mark.slow
+def test_scala_errors_tell_the_users_line_and_the_jvm_keeps_to_its_limits(ended: Ended) -> None:
+    processors, heap, two = ended.log.decode().splitlines()[10:13]
+    assert (processors, two) == ("1", "2")
+    assert 600 < int(heap) < 750
+    asked, unread = (ended.notebook.cells[number].outputs[-1] for number in (4, 5))
+    assert "has nobody to answer it in a job. Pass the value as a parameter" in asked.evalue
+    assert unread.evalue == "line 2: error: illegal start of simple expression"
+    error = ended.end["error"]
+    assert (ended.outcome, error["ename"], error["line"]) == ("error", "CompileError", 4)
+    assert error["evalue"] == "line 4: error: not found: value undefinedName"
 
 
 def test_a_jar_whose_path_scala_can_not_take_is_refused_with_a_remedy(
