@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +146,11 @@ def log(session: Session, job: JobView, *, tail: int | None = None, attempt: int
     return (yield from logs.whole(session, job.namespace, job.uid, tail=tail, attempt=attempt))
 
 
-def follow(session: Session, job: JobView, *, tail: int | None = None) -> Steps[Json]:
-    """Stream the log until the job is final; begin with the last ``tail`` lines, if given."""
-    return (yield from logs.follow(session, job.namespace, job.uid, tail=tail))
+def follow(
+    session: Session, job: JobView, *, tail: int | None = None, seen: Callable[[Json], None] = lambda job: None
+) -> Steps[Json]:
+    """Stream the log until the job is final; begin with the last ``tail`` lines, if given. ``seen``: see there."""
+    return (yield from logs.follow(session, job.namespace, job.uid, tail=tail, seen=seen))
 
 
 def metrics(session: Session, job: JobView, *, attempt: int | None = None) -> Steps[Any]:

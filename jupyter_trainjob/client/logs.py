@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,8 +151,17 @@ class _Text:
         return text
 
 
-def follow(session: Session, namespace: str, uid: str, *, tail: int | None = None) -> Steps[dict[str, Any]]:
+def follow(
+    session: Session,
+    namespace: str,
+    uid: str,
+    *,
+    tail: int | None = None,
+    seen: Callable[[dict[str, Any]], None] = lambda job: None,
+) -> Steps[dict[str, Any]]:
     """Stream the log as text until the job is final, over attempts and restarts of the server; the job at its end.
+
+    ``seen`` is told the job as often as it is looked at: every few seconds until it prints something.
 
     Every read names its attempt: offsets count within one, and "the latest" may become another at any time.
     """
@@ -173,6 +183,7 @@ def follow(session: Session, namespace: str, uid: str, *, tail: int | None = Non
             if chunk.data and not (chunk.complete and offset >= chunk.size):
                 continue
         job = yield from _job(session, namespace, uid)
+        seen(job)
         ended = chunk.complete or not chunk.data
         if job["status"]["phase"] in FINAL_PHASES and _newest(job) <= attempt and ended:
             if piece := text.rest(chunk):

@@ -179,14 +179,31 @@ class Job(JobView):
     ) -> LogText: ...
 
     @overload
-    def logs(self, follow: Literal[True], *, tail: int | None = None) -> Iterator[str]: ...
+    def logs(
+        self, follow: Literal[True], *, tail: int | None = None, news: Callable[[Job], None] | None = None
+    ) -> Iterator[str]: ...
 
-    def logs(self, follow: bool = False, *, tail: int | None = None, attempt: int | None = None) -> str | Iterator[str]:
-        """The log as text; with ``follow`` an iterator over its pieces, which ends when the job is final."""
+    def logs(
+        self,
+        follow: bool = False,
+        *,
+        tail: int | None = None,
+        attempt: int | None = None,
+        news: Callable[[Job], None] | None = None,
+    ) -> str | Iterator[str]:
+        """The log as text; with ``follow`` an iterator over its pieces, which ends when the job is final.
+
+        ``news`` is called when another state is seen meanwhile, before the next piece.
+        """
         if follow:
-            return self._follow(tail)
+            return self._follow(tail, news)
         return self.client.transport.run(on_job.log(self.client.session, self, tail=tail, attempt=attempt))
 
-    def _follow(self, tail: int | None) -> Iterator[str]:
-        end = yield from self.client.transport.iterate(on_job.follow(self.client.session, self, tail=tail))
+    def _follow(self, tail: int | None, news: Callable[[Job], None] | None) -> Iterator[str]:
+        def seen(resource: Json) -> None:
+            before, self.resource = self.phase, resource
+            if news is not None and self.phase != before:
+                news(self)
+
+        end = yield from self.client.transport.iterate(on_job.follow(self.client.session, self, tail=tail, seen=seen))
         self.resource = end

@@ -122,8 +122,14 @@ class JobView:
         reason = f" ({self.reason})" if self.reason else ""
         error = self.error
         own_error = error.get("ename") and self.reason == "CodeError"  # else a limit says more than what it led to
-        said = f"{error['ename']}: {error.get('evalue', '')}" if own_error else self.message
+        said = self._code_error() if own_error else self.message
         return f"{ended}{reason}: {said}" if said else ended + reason
+
+    def _code_error(self) -> str:
+        """The first line of its exception, with the line of the code."""
+        said = f"{self.error['ename']}: {self.error.get('evalue', '')}"
+        line = self.error.get("line")
+        return f"{said} (line {line})" if line and "\n" not in said else said
 
     def progress_text(self) -> str:
         """``2 of 5 cells``, ``40 %``, the code's own words; empty where nothing is known."""

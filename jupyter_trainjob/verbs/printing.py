@@ -203,6 +203,7 @@ def detail(resource: dict[str, Any], names: Mapping[str, str] = MappingProxyType
             f"{name}={typed.shown(value)}" for name, value in (spec.get("parameters") or {}).items()
         ),
         "Inputs": _inputs(spec, names),
+        "Packages": _packages(spec),
         "Labels": labels,
         "Created": view.local_text(job.metadata.get("creationTimestamp")),
         "Ran on": " ".join(str(attempt[key]) for key in ("node", "isolation") if attempt.get(key)),
@@ -228,6 +229,12 @@ def _code(spec: dict[str, Any]) -> str:
         what = f"{what} of a folder"
     runs = environment.get("kernel") or environment.get("language")
     return f"{what}, {runs}" if what and runs else str(what)
+
+
+def _packages(spec: dict[str, Any]) -> str:
+    """The list that they come from, by the form and the digest that a job built for it says."""
+    asked = (spec.get("environment") or {}).get("requirements") or {}
+    return f"{asked['format']} {asked['digest'][:19]}" if asked.get("digest") else ""
 
 
 def _inputs(spec: dict[str, Any], names: Mapping[str, str]) -> str:

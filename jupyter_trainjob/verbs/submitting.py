@@ -72,8 +72,12 @@ def sent_lines(client: Client, job: Job) -> Iterator[str]:
 
 
 def _block(context: Context, job: Job) -> int:
+    def news(job: Job) -> None:
+        if job.phase == "Admitted":  # a kernel may need half a minute until it prints something
+            context.tell(f"{job.name}: Starting")
+
     context.tell(f"{job.name}: {job.describe()}")
-    for piece in job.logs(True):
+    for piece in job.logs(True, news=news):
         context.write(piece)
     context.tell(f"{job.name}: {job.describe()}")
     return 0 if job.succeeded else EXIT_FAILED

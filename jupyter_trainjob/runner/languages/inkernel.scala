@@ -36,8 +36,10 @@ object _trainjob {
     override def checkExit(status: Int): Unit = if (running) throw new Exit(status)
   }
   try System.setSecurityManager(new Watch) catch { case _: UnsupportedOperationException => () }
-  org.apache.logging.log4j.core.config.Configurator.setLevel(
-    "org.apache.toree.kernel.protocol.v5.stream.KernelOutputStream", org.apache.logging.log4j.Level.ERROR)
+  // What they warn of while Spark starts is nothing that the code could do better.
+  for (name <- List("org.apache.toree.kernel.protocol.v5.stream.KernelOutputStream", "org.apache.hadoop.util.NativeCodeLoader",
+      "org.apache.toree.boot.layer.StandardComponentInitialization$$anon$1", "io.netty.util.internal.MacAddressUtil"))
+    org.apache.logging.log4j.core.config.Configurator.setLevel(name, org.apache.logging.log4j.Level.ERROR)
   // What code in a job has of us, as in Python.
   def log_metric(name: String, value: Double): Unit = append(point(name, value, ""))
   def log_metric(name: String, value: Double, step: Double): Unit = append(point(name, value, at(name, step)))
