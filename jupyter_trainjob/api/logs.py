@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..resources import names
 from ..resources.errors import NotFound
-from ..resources.trainjob import Attempt, TrainJob
+from ..resources.trainjob import Attempt, Phase, TrainJob
 from ..storage.logs import LogChunk, LogReader
 from .waiting import Patience
 
@@ -79,7 +79,7 @@ class Logs:
         """
         attempt = pick_attempt(job, number)
         version = int(job.metadata.resource_version)
-        while attempt is None and not job.status.phase.final and patience.left > 0:
+        while _is_to_come(job, attempt) and not job.status.phase.final and patience.left > 0:
             await patience.wait(self._store.await_change(version, patience.left))
             job, version = await self._reread(job)
             attempt = pick_attempt(job, number)
@@ -137,6 +137,11 @@ class Logs:
         """The job as it is now, and the feed's version of that."""
         uid = job.metadata.uid
         return await self._store.aread(lambda reader: (reader.by_uid(TrainJob, uid), reader.version()))
+
+
+def _is_to_come(job: TrainJob, attempt: Attempt | None) -> bool:
+    """Whether it has not begun, and the record will tell: there is none yet, or somebody else still has to admit it."""
+    return attempt is None or (attempt.end is None and job.status.phase is Phase.QUEUED)
 
 
 def pick_attempt(job: TrainJob, number: int | None) -> Attempt | None:

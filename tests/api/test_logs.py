@@ -10,9 +10,11 @@ import time
 import psutil
 import pytest
 
-from jupyter_trainjob.resources.trainjob import Phase
+from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.resources.trainjob import Attempt, Phase, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.logs import LogWriter
+from jupyter_trainjob.store import Writer
 
 from .conftest import Caller, Run, Server, Submit
 
@@ -65,6 +67,32 @@ async def test_a_reader_waits_for_the_job_to_begin_and_for_its_first_line(
     assert piece.content == b"hello\n"
     assert piece.headers["X-Log-Complete"] == "false"
     await asyncio.to_thread(log.close)
+
+
+async def test_a_reader_of_a_job_that_waits_elsewhere_looks_at_the_record_and_not_for_its_log(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore, services: Services
+) -> None:
+    job = await submit(alice)
+
+    def hand_over(writer: Writer) -> None:
+        fresh = writer.by_uid(TrainJob, job["metadata"]["uid"])
+        fresh.status.attempts.append(Attempt(number=1, local_queue="jobs"))
+        writer.update(fresh)
+
+    services.store.write(hand_over)
+    log = writer_of(objects, job)
+    log.write(b"of nobody yet\n")
+    waiting = asyncio.create_task(alice("GET", f"{path_of(job)}?wait=20", expect=200))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+
+    def begin(writer: Writer) -> None:
+        fresh = writer.by_uid(TrainJob, job["metadata"]["uid"])
+        fresh.status.phase = Phase.RUNNING
+        writer.update(fresh)
+
+    services.store.write(begin)
+    assert (await waiting).content == b"of nobody yet\n"
 
 
 async def test_a_wait_is_over_when_it_is_and_when_the_job_is(alice: Caller, submit: Submit, run: Run) -> None:
