@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from .connect import Connection, Refused
 from .objects import KUEUE_QUEUE, is_kueues
 from .reading import Object, conditions, meta, true
 from .watch import Watch, trimmed
+
+log = logging.getLogger(__name__)
 
 GROUP = "kueue.x-k8s.io"
 VISIBILITY = "visibility.kueue.x-k8s.io"
@@ -57,9 +60,10 @@ class Kueue:
             await self._watch.stop()
         self._watch = self._beginning = None
 
-    def trouble(self) -> str:
-        """Why what is told of waiting may be old; empty where it isn't."""
-        return self._watch.trouble() if self._watch is not None else ""
+    def warnings(self) -> list[str]:
+        """Why what is told of waiting may be old."""
+        told = self._watch.trouble() if self._watch is not None else ""
+        return [told] if told else []
 
     def borne(self, job: Object) -> Object:
         """``job`` with its Workload beside it, under ``workload``, where it is Kueue's and that is known."""
@@ -108,17 +112,17 @@ class Kueue:
         return f"the namespace {self._namespace} has no LocalQueue {name!r}"
 
     async def _begin(self) -> None:
+        self._absent_until = time.monotonic() + ABSENT_SECONDS
         try:
             version = await self._version(GROUP)
-        except BackendError:
-            version = ""
-        if not version:
-            self._absent_until = time.monotonic() + ABSENT_SECONDS
-        else:
-            path = f"/apis/{GROUP}/{version}/namespaces/{self._namespace}/workloads"
-            self._watch = Watch(self._api, path, what="Workloads", trim=_trim, changed=self._changed)
-            self._watch.start()
-        self._beginning = None
+            if version:
+                path = f"/apis/{GROUP}/{version}/namespaces/{self._namespace}/workloads"
+                self._watch = Watch(self._api, path, what="Workloads", trim=_trim, changed=self._changed)
+                self._watch.start()
+        except BackendError as error:
+            log.info("Kueue can't be asked now: %s", error)
+        finally:
+            self._beginning = None
 
     async def _version(self, group: str) -> str:
         """The version that the cluster prefers; empty where it does not know the group."""
