@@ -7,7 +7,21 @@ import importlib
 import json
 import sys
 
-NAMES = ("submit_latency", "burst", "log_tail", "list_jobs", "transfer", "usage_error", "env_cache", "languages")
+NAMES = (
+    "submit_latency",
+    "burst",
+    "log_tail",
+    "list_jobs",
+    "transfer",
+    "usage_error",
+    "env_cache",
+    "languages",
+    "k8s_submit",
+    "k8s_burst",
+    "k8s_scale",
+    "k8s_kueue",
+    "minio_logs",
+)
 
 
 def main() -> int:
