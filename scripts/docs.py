@@ -1,4 +1,4 @@
-"""Write the parts of the docs that the code knows: ``docs/configuration.md`` and the tables of ``docs/users.md``.
+"""Write the parts of the docs that the code knows: ``docs/configuration.md``, tables of ``users.md``, ``operators.md``.
 
 ``--check`` writes nothing and fails where something is out of date.
 """
@@ -13,6 +13,9 @@ from traitlets.config import Configurable
 
 from jupyter_trainjob.api.serve import FileIdentityProvider
 from jupyter_trainjob.app import TrainJobExtension
+from jupyter_trainjob.backends.kubernetes.configured import KubernetesBackendSettings
+from jupyter_trainjob.backends.kubernetes.deploy import rights
+from jupyter_trainjob.backends.kubernetes.deploy.configured import KubernetesDeploySettings
 from jupyter_trainjob.config import LocalBackendSettings, ObjectStoreSettings
 from jupyter_trainjob.verbs.options import CELL_OPTIONS, Argument
 from jupyter_trainjob.verbs.table import VERBS
@@ -31,6 +34,11 @@ SECTIONS: list[tuple[type[Configurable], str]] = [
     (TrainJobExtension, "The server extension."),
     (ObjectStoreSettings, "Where uploads, logs and outputs lie."),
     (LocalBackendSettings, "The backend `local`: jobs on the server's own machine."),
+    (
+        KubernetesBackendSettings,
+        "Backends of the type `kubernetes`; each of these may be said of one backend in `TrainJobExtension.backends`.",
+    ),
+    (KubernetesDeploySettings, "`jupyter trainjob deploy`, beside the options above."),
     (FileIdentityProvider, "`jupyter trainjob serve`, beside the options of the extension."),
 ]
 
@@ -80,9 +88,10 @@ def between(text: str, mark: str, new: str) -> str:
 
 def main() -> int:
     """Write, or with --check compare."""
-    users = DOCS / "users.md"
+    users, operators = DOCS / "users.md", DOCS / "operators.md"
     wanted = {
         DOCS / "configuration.md": configuration(),
+        operators: between(operators.read_text("utf-8"), "rights", rights.table()),
         users: between(between(users.read_text("utf-8"), "options", options()), "verbs", verbs()),
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_core.application import JupyterApp
 from traitlets import TraitError
@@ -22,8 +22,10 @@ from ..backends.kubernetes.deploy.settings import DeploySettings
 from ..backends.kubernetes.settings import KubernetesSettings, SettingsError
 from ..config import LocalBackendSettings, ObjectStoreSettings
 from ..resources.volumes import AllowedVolume
-from ..storage.base import ObjectStore
 from ..verbs.parser import did_you_mean
+
+if TYPE_CHECKING:
+    from ..storage.s3 import S3Store
 
 OURS: tuple[type[Configurable], ...] = (
     TrainJobExtension,
@@ -124,12 +126,16 @@ class Configuration:
         except SettingsError as error:
             raise ConfigurationError(str(error)) from error
 
-    def store(self) -> ObjectStore:
-        """Opened; asks no server. Raises :class:`ConfigurationError`."""
+    def bucket(self) -> S3Store:
+        """The object store that ``ObjectStoreSettings.url`` names; asks no server. :class:`ConfigurationError`."""
+        from ..storage.s3 import S3Store
+
         try:
-            return self.store_settings.make(self.data_dir)
+            made = self.store_settings.make(self.data_dir)
         except (TraitError, OSError) as error:
             raise ConfigurationError(str(error)) from error
+        assert isinstance(made, S3Store)
+        return made
 
     @property
     def pods_url(self) -> str:

@@ -43,6 +43,7 @@ _ARGUMENTS = (
     ),
     argument("--adopt", action="store_true", help="Take a namespace that is there already and is not ours."),
     argument("--force", action="store_true", help="Set also what somebody else has changed since."),
+    argument("--no-doctor", action="store_true", help="Don't try whether it works."),
     argument(
         "--timeout",
         metavar="SECONDS",
@@ -84,6 +85,8 @@ def deploy_main(argv: Sequence[str]) -> int:
     except BackendError as error:
         stderr(f"{PROG}: {error}" + (f" {error.remedy}" if error.remedy else ""))
         return 1
+    if options.no_doctor:
+        return 0
     screen.write("\n")
     found = tell(diagnose(configuration, options.backend, patience_seconds=options.timeout), screen)
     screen.write(summary(found))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_core.paths import jupyter_path
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,8 +20,7 @@ from ..backends.local.doctor import Local
 from ..backends.local.doctor import examine as examine_local
 from ..config import LocalBackendSettings
 from ..resources.errors import TrainJobError
-from ..storage.base import ObjectStore, StoreError
-from ..storage.filesystem import FilesystemStore
+from ..storage.base import StoreError
 from ..store.engines import make_engines, parse_url
 from ..store.filesystems import refuse_network_filesystem
 from ..verbs.options import argument
@@ -29,6 +28,9 @@ from ..verbs.parser import Parser
 from .admin import COMMON, parsed, stderr, summary, tell
 from .configuration import Configuration, ConfigurationError
 from .terminal import Screen
+
+if TYPE_CHECKING:
+    from ..storage.s3 import S3Store
 
 PROG = "jupyter trainjob doctor"
 _ARGUMENTS = (
@@ -79,16 +81,21 @@ async def diagnose(
     if local:
         for finding in await asyncio.to_thread(examine_local, _local(configuration, backend or local[0])):
             yield finding
-    store: ObjectStore | None = None
-    try:
-        store = configuration.store()
-    except ConfigurationError as error:
-        yield fail("store", str(error), "See the message.")
+    store: S3Store | None = None
+    if configuration.store_settings.url:
+        try:
+            store = configuration.bucket()
+        except ConfigurationError as error:
+            yield fail("store", str(error), "See the message.")
+    else:
+        yield _folder(pods=bool(in_cluster))
+        if in_cluster:
+            return
     if store is not None:
-        findings = await asyncio.to_thread(_store, configuration, store, bool(in_cluster))
+        findings = await asyncio.to_thread(_bucket, configuration, store, bool(in_cluster))
         for finding in findings:
             yield finding
-        if any(finding.level == "fail" and finding.check == "store" for finding in findings):
+        if any(finding.level == "fail" for finding in findings):
             store = None
     if in_cluster:
         async for finding in _cluster(configuration, backend, store, patience_seconds):
@@ -96,7 +103,7 @@ async def diagnose(
 
 
 async def _cluster(
-    configuration: Configuration, backend: str, store: ObjectStore | None, patience_seconds: float
+    configuration: Configuration, backend: str, store: S3Store | None, patience_seconds: float
 ) -> AsyncIterator[Finding]:
     _, settings = configuration.cluster(backend)
     patient = Patient(settings, configuration.deploy(), store, configuration.pods_url, patience_seconds)
@@ -152,36 +159,29 @@ def _database(configuration: Configuration) -> Finding:
         return fail("record", f"The database does not answer: {text}", f"Look whether it runs. {mend}")
 
 
-def _store(configuration: Configuration, store: ObjectStore, pods: bool) -> list[Finding]:
-    return list(_store_findings(configuration, store, pods))
+def _folder(*, pods: bool) -> Finding:
+    if not pods:
+        return ok("store", "Uploads, logs and outputs lie in the data folder.")
+    return fail(
+        "store",
+        "Uploads, logs and outputs lie in a folder of this machine, which pods can't reach.",
+        "Set ObjectStoreSettings.url to a bucket of MinIO or another S3 server.",
+    )
 
 
-def _store_findings(configuration: Configuration, store: ObjectStore, pods: bool) -> Iterator[Finding]:
-    if isinstance(store, FilesystemStore):
-        if pods:
-            yield fail(
-                "store",
-                "Uploads, logs and outputs lie in a folder of this machine, which pods can't reach.",
-                "Set ObjectStoreSettings.url to a bucket of MinIO or another S3 server.",
-            )
-        else:
-            yield ok("store", "Uploads, logs and outputs lie in the data folder.")
-        return
-    from ..storage.s3 import S3Store
+def _bucket(configuration: Configuration, store: S3Store, pods: bool) -> list[Finding]:
     from ..storage.s3doctor import look
     from ..storage.s3setup import check
 
-    assert isinstance(store, S3Store)
     try:
-        for tried in check(store, pods=pods):
-            yield _told(tried, "fail")
-            if not tried.ok and tried.what.startswith("The bucket"):
-                return
-        seen = configuration.pods_url if pods else ""
-        for tried in look(store, expire_days=configuration.store_settings.expire_days, pods_url=seen):
-            yield _told(tried, "warn")
+        found = [_told(tried, "fail") for tried in check(store, pods=pods)]
+        if found[0].level != "fail":
+            seen = configuration.pods_url if pods else ""
+            more = look(store, expire_days=configuration.store_settings.expire_days, pods_url=seen)
+            found += [_told(tried, "warn") for tried in more]
     except StoreError as error:
-        yield fail("store", str(error), "See the message.")
+        return [fail("store", str(error), "See the message.")]
+    return found
 
 
 def _told(tried: Any, otherwise: Level) -> Finding:

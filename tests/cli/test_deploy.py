@@ -1,0 +1,141 @@
+"""``jupyter trainjob deploy --dry-run`` and ``doctor`` on this machine. On a cluster: ``tests/cluster``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jupyter_trainjob.cli import command
+
+from .conftest import Done
+
+CONFIGURATION = """
+c.TrainJobExtension.backends = {"local": {"type": "kubernetes"}}
+c.KubernetesBackendSettings.namespace = "ml"
+c.KubernetesBackendSettings.images = {"python": "docker.io/trainjob/python:1"}
+c.ObjectStoreSettings.url = "s3+https://10.1.2.3:9000/jobs/ml-2026"
+c.KubernetesDeploySettings.service_image = "docker.io/trainjob/service:1"
+"""
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run(*words, given=…)``: the command in an empty home; ``given`` is its configuration file's text."""
+    for name in list(os.environ):
+        if name.startswith(("JUPYTER", "TRAINJOB", "KUBE")) and name != "JUPYTER_PATH":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.chdir(tmp_path)
+
+    def go(*words: str, given: str = CONFIGURATION) -> Done:
+        (tmp_path / "trainjob.py").write_text(given)
+        status = command.run([*words, "--config", "trainjob.py"])
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    return go
+
+
+def test_a_dry_run_prints_the_same_as_names_yaml_and_json(run: Run) -> None:
+    names = run("deploy", "--dry-run")
+    assert names.status == 0 and names.out.startswith("Namespace/ml\nServiceAccount/trainjob-server\n"), names
+    documents = list(yaml.safe_load_all(run("deploy", "--dry-run", "-o", "yaml").out))
+    told = run("deploy", "--dry-run", "-o", "json")
+    assert json.loads(told.out) == {"apiVersion": "v1", "kind": "List", "items": documents}
+    assert [f"{item['kind']}/{item['metadata']['name']}" for item in documents] == names.out.split()
+
+
+def test_yaml_shows_the_configuration_as_people_read_it(run: Run) -> None:
+    said = run("deploy", "--dry-run", "-o", "yaml").out
+    assert "  jupyter_server_config.json: |\n    {\n" in said
+    assert "apiVersion: v1\nkind: Namespace\nmetadata:\n" in said
+
+
+def test_an_option_goes_before_the_file(run: Run) -> None:
+    done = run("deploy", "--dry-run", "--KubernetesBackendSettings.namespace=other")
+    assert done.out.startswith("Namespace/other\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "message"),
+    [
+        ((), "", 'c.TrainJobExtension.backends = {"local": {"type": "kubernetes"}}'),
+        ((), "c.Nothing = ", "The configuration can't be read: invalid syntax"),
+        (("--KubernetesDeploySettings.replica=2",), CONFIGURATION, "no option 'replica'. Did you mean replicas?"),
+        (
+            ("--backend", "locl"),
+            CONFIGURATION,
+            "There is no backend 'locl' of the type kubernetes. Did you mean",
+        ),
+        (("--dry-rum",), CONFIGURATION, "unknown option --dry-rum. Did you mean --dry-run?"),
+        (("-f", "absent.yaml"), CONFIGURATION, "'absent.yaml' can't be read"),
+        (("--ObjectStoreSettings.url=",), CONFIGURATION, "need an object store: set ObjectStoreSettings.url"),
+    ],
+)
+def test_what_can_not_be_read_is_told(run: Run, words: tuple[str, ...], given: str, message: str) -> None:
+    done = run("deploy", "--dry-run", *words, given=given)
+    assert done.status == 2 and message in done.err, done
+
+
+def test_a_cluster_that_can_not_be_found_is_told(run: Run) -> None:
+    done = run("deploy")
+    assert done.status == 1 and done.out == "" and "kubeconfig" in done.err.lower(), done
+
+
+def test_the_doctor_examines_this_machine(run: Run, tmp_path: Path) -> None:
+    done = run("doctor", given="")
+    assert done.status == 0, done
+    lines = done.out.splitlines()
+    for begin in ("ok    record: SQLite at ", "ok    data folder: ", "ok    kernel of Python: Jobs find "):
+        assert any(line.startswith(begin) for line in lines), done.out
+    assert "Tried here: jobs run at the level " in done.out
+    assert "0 to be mended." in lines[-1] or "are well." in lines[-1]
+    assert not (tmp_path / "data").exists(), "it leaves nothing"
+
+
+def test_the_doctor_tells_programs(run: Run) -> None:
+    found = json.loads(run("doctor", "-o", "json", given="").out)
+    assert {"check", "level", "message", "remedy"} == set(found[0])
+    assert {"record", "sandbox", "kernel of R", "kernel of Scala", "store"} <= {finding["check"] for finding in found}
+
+
+def test_what_has_to_be_mended_is_a_failure_with_a_remedy(run: Run, tmp_path: Path) -> None:
+    done = run(
+        "doctor",
+        "--LocalBackendSettings.allow_bwrap=False",
+        "--LocalBackendSettings.minimum_isolation=namespaces",
+        "--LocalBackendSettings.python=/nowhere/python",
+        given="",
+    )
+    assert done.status == 1 and "FAIL  interpreter: The interpreter '/nowhere/python' for jobs does not run" in done.out
+    weak = run(
+        "doctor",
+        "--LocalBackendSettings.allow_bwrap=False",
+        "--LocalBackendSettings.minimum_isolation=namespaces",
+        given="",
+    )
+    assert weak.status == 1
+    assert "FAIL  sandbox: Tried here: jobs run at the level process." in weak.out
+    assert "      → Install bubblewrap" in weak.out
+    lost = run("doctor", "--TrainJobExtension.db_url=postgresql://127.0.0.1:1/none?connect_timeout=2", given="")
+    assert lost.status == 1 and "FAIL  record: The database does not answer" in lost.out
+
+
+def test_the_doctor_tells_that_pods_can_not_reach_a_folder(run: Run) -> None:
+    done = run("doctor", "--ObjectStoreSettings.url=")
+    assert done.status == 1
+    assert "FAIL  store: Uploads, logs and outputs lie in a folder of this machine" in done.out
+
+
+def test_an_option_that_there_is_not_is_told(run: Run) -> None:
+    done = run("doctor", "--LocalBackendSettings.minimum_isolatoin=process", given="")
+    assert done.status == 2 and "Did you mean minimum_isolation?" in done.err
