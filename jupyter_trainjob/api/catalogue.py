@@ -69,6 +69,7 @@ class Catalogue:
             old = writer.get(model, "", name)
             self._roles.require(identity, "update", kind, resource=old)
             if OPERATOR not in self._roles.held(identity, resource=old):
+                self._keep_backend(new, old)
                 _only_limits(identity, new, old)
             self._check_backend(new, old)
             checked = new.metadata.resource_version != ""
@@ -102,6 +103,13 @@ class Catalogue:
             return old
 
         return await self._store.awrite(run)
+
+    def _keep_backend(self, new: Resource, old: Resource) -> None:
+        """Who leaves it out where it is the first of all means no other."""
+        if not (isinstance(new, Queue) and isinstance(old, Queue)) or new.spec.backend:
+            return
+        if self._backends.backend_of("") == old.spec.backend:
+            new.spec.backend = old.spec.backend
 
     def _check_backend(self, new: Resource, old: Resource | None = None) -> None:
         """A queue may go on naming a backend that went away, so that its other fields can still be changed."""
