@@ -24,11 +24,11 @@ from ..storage.base import KeyMissing, ObjectStore
 from .base import AttemptRequest, BackendError
 from .local.limits import size as size_text
 from .onecell import one_cell as one_cell
+from .rules import MAX_INPUT_FILES, RUNNER_PROTOCOL, Collision
+from .rules import VARIABLE_SUFFIXES as VARIABLE_SUFFIXES
+from .rules import Paths as PlainPaths
 
-RUNNER_PROTOCOL = 1
 RUNNER_GRACE_SECONDS = 8
-MAX_INPUT_FILES = 50_000
-VARIABLE_SUFFIXES = {"cloudpickle": "pkl", "frame": "csv", "json": "json"}
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,7 @@ class StoredInputs:
 
     def check_room(self, needed: int, *, more: bool = False) -> None:
         """``more``: they are still coming, so that what they need is not known."""
-        if self.limit is None or needed <= self.limit:
-            return
-        words = f"more than {size_text(self.limit)}" if more else size_text(needed)
-        raise BackendError(
-            f"The inputs have {words} together, and the job has {size_text(self.limit)} of disk.",
-            remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk (resources.disk), or name "
-            "fewer inputs.",
-            permanent=True,
-        )
+        check_room(needed, self.limit, more=more)
 
     def _outputs(self, item: OutputInput) -> Iterator[StoredInput]:
         """One file, or all below a folder, of an attempt that the controller has settled on."""
@@ -175,21 +167,28 @@ class StoredInputs:
             )
 
 
-class Paths:
-    """The paths at which inputs appear: each once, and none below a file."""
+def check_room(needed: int, limit: int | None, *, more: bool = False) -> None:
+    """Raises :class:`BackendError` where inputs of ``needed`` bytes are more than ``limit``. ``more``: and counting."""
+    if limit is None or needed <= limit:
+        return
+    words = f"more than {size_text(limit)}" if more else size_text(needed)
+    raise BackendError(
+        f"The inputs have {words} together, and the job has {size_text(limit)} of disk.",
+        remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk (resources.disk), or name "
+        "fewer inputs.",
+        permanent=True,
+    )
 
-    def __init__(self) -> None:
-        self._taken: dict[str, str] = {}
+
+class Paths(PlainPaths):
+    """Those of :mod:`.rules`, with errors of a backend's."""
 
     def claim(self, path: str) -> None:
         """Take ``path``. Raises :class:`BackendError` where another input is in its way."""
-        above = path
-        while above := above.rpartition("/")[0]:
-            if self._taken.setdefault(above, "folder") == "file":
-                raise _collision(path, above)
-        if path in self._taken:
-            raise _collision(path, path)
-        self._taken[path] = "file"
+        try:
+            super().claim(path)
+        except Collision as problem:
+            raise BackendError(str(problem), remedy="Give one of them another path.", permanent=True) from None
 
 
 def check_count(count: int) -> None:
@@ -210,12 +209,3 @@ def blob_key(request: AttemptRequest, digest: str) -> str:
 def lost(what: str) -> BackendError:
     """That something the job needs is gone."""
     return BackendError(f"The object store no longer has {what}.", remedy="Submit the job again.", permanent=True)
-
-
-def _collision(path: str, other: str) -> BackendError:
-    problem = "two inputs have this path" if path == other else f"{other!r} on its way is a file, another input"
-    return BackendError(
-        f"The input {path!r} can't be placed: {problem}.",
-        remedy="Give one of them another path.",
-        permanent=True,
-    )

@@ -17,6 +17,8 @@ MAIN, SIDECAR, RUNNER = "main", "sidecar", "runner"
 """Their names."""
 
 _STAGED = "/trainjob/runner"
+SEAL = "seal"
+"""The Secret's key of it."""
 
 
 def main(
@@ -40,9 +42,10 @@ def main(
         gpus = gpu_resource(request, settings)
         limits[gpus] = requests[gpus] = str(resources.gpu)
     return {
-        **_common(MAIN, image, settings),
+        **common(MAIN, image, settings),
         "command": _command(settings, "main", settings.injected_python if inject else settings.python),
-        "env": _environment(
+        "env": _seal(request.ref.name)
+        + _environment(
             {
                 MARK: request.ref.name,
                 "HOME": f"{TMP}/home",
@@ -76,7 +79,7 @@ def sidecar(request: AttemptRequest, settings: KubernetesSettings, found: Sizes,
         "ephemeral-storage": format_bytes(found.sidecar_disk),
     }
     return {
-        **_common(SIDECAR, settings.pinned(settings.helper_image), settings),
+        **common(SIDECAR, settings.pinned(settings.helper_image), settings),
         "restartPolicy": "Always",
         "command": _command(settings, "sidecar", settings.python),
         "env": _environment({MARK: request.ref.name, "TMPDIR": BUFFER, "LANG": "C.UTF-8"}),
@@ -93,7 +96,7 @@ def runner(settings: KubernetesSettings) -> Manifest:
     limits = {"cpu": "1", "memory": format_bytes(byte_count(settings.sidecar.memory))}
     disk = format_bytes(RUNNER_BYTES)
     return {
-        **_common(RUNNER, settings.pinned(settings.helper_image), settings),
+        **common(RUNNER, settings.pinned(settings.helper_image), settings),
         "command": ["cp", "-dR", f"{settings.home}/.", f"{_STAGED}/"],
         "env": _environment({"LANG": "C.UTF-8"}),
         "resources": {
@@ -108,7 +111,8 @@ def runner(settings: KubernetesSettings) -> Manifest:
     }
 
 
-def _common(name: str, image: str, settings: KubernetesSettings) -> dict[str, Any]:
+def common(name: str, image: str, settings: KubernetesSettings) -> dict[str, Any]:
+    """What every container of ours has, so that ``restricted`` takes it."""
     return {
         "name": name,
         "image": image,
@@ -126,6 +130,12 @@ def _common(name: str, image: str, settings: KubernetesSettings) -> dict[str, An
 
 def _command(settings: KubernetesSettings, part: str, python: str) -> list[str]:
     return [python, "-I", f"{settings.package}/backends/kubernetes/pod", part]
+
+
+def _seal(secret: str) -> list[dict[str, Any]]:
+    """What our first process marks its words with. Nobody else in the container can read its environment."""
+    reference = {"name": secret, "key": SEAL, "optional": True}
+    return [{"name": "TRAINJOB_SEAL", "valueFrom": {"secretKeyRef": reference}}]
 
 
 def _environment(values: dict[str, str]) -> list[dict[str, str]]:

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ...resources.names import attempt_prefix
-from ...resources.trainjob import CellSource, FolderSource, ScriptSource, VariablesInput
+from ...resources.names import attempt_prefix, fetched_prefix
+from ...resources.trainjob import CellSource, FolderSource, ScriptSource, UriInput, VariablesInput
 from ...storage.base import ObjectStore
 from ..base import AttemptRequest, BackendError
 from ..orders import (
@@ -28,22 +28,24 @@ from ..orders import (
     optional_bytes,
     time_limit,
 )
-from .pod.files import PROTOCOL
+from . import listing
+from .pod.files import PROTOCOL, WINDOW_BYTES
+from .pod.seal import new_key
 from .settings import KubernetesSettings
+from .volumes import Environment
 
 SIGNED_SECONDS = 4 * 3600
-ORDERS, CREDENTIALS = "orders.json", "credentials.json"
+ORDERS, CREDENTIALS, SEAL = "orders.json", "credentials.json", "seal"
 MAX_INLINE_BYTES = 200_000
 """A longer cell goes through the store."""
-WINDOW_BYTES = 16 * 2**20
 SPOOL_BYTES = 256 * 2**20
 MOST_BYTES = 5 * 2**30
 """Of one object that is put by a form: no S3 takes more."""
 LEAST_BYTES = 64 * 2**20
-SOURCE = "source.ipynb"
+SOURCE = f"{listing.FOLDER}source.ipynb"
 
 
-class SigningStore(Protocol):
+class SigningStore(listing.Store, Protocol):
     """What a store needs for pods to use it: the parts of :class:`~jupyter_trainjob.storage.s3.S3Store` used here."""
 
     def sign_get(self, key: str, seconds: int, *, filename: str = "") -> str:
@@ -80,8 +82,14 @@ def terms(backend: str, settings: KubernetesSettings) -> Terms:
     )
 
 
-def orders(request: AttemptRequest, store: ObjectStore, terms: Terms, disk_bytes: int) -> dict[str, Any]:
-    """``orders.json``. ``disk_bytes``: what the job's folder really holds.
+def orders(
+    request: AttemptRequest,
+    store: ObjectStore,
+    terms: Terms,
+    disk_bytes: int,
+    environment: Environment | None = None,
+) -> dict[str, Any]:
+    """``orders.json``. ``disk_bytes``: what the job's folder really holds. ``environment``: that of its requirements.
 
     Blocks: looks whether all inputs are there. Raises :class:`BackendError` and ``StoreError``.
     """
@@ -95,7 +103,7 @@ def orders(request: AttemptRequest, store: ObjectStore, terms: Terms, disk_bytes
         "notebook": _notebook(request, store),
         "keep": request.job.spec.outputs.keep,
         "results": request.job.spec.outputs.names,
-        "job": described(request, _place(request, terms)),
+        "job": described(request, _place(request, terms, environment)),
         "limits": {
             "inputBytes": optional_bytes(resources.disk),
             "logBytes": optional_bytes(resources.log) or 64 * 2**20,
@@ -112,9 +120,10 @@ def orders(request: AttemptRequest, store: ObjectStore, terms: Terms, disk_bytes
 
 
 def keys_of(told: dict[str, Any]) -> list[str]:
-    """The objects that orders name, each once."""
+    """The objects that orders name, each once; of inputs that are in the store, their list."""
     notebook = told["notebook"] or {}
-    items = [*told["inputs"], notebook.get("script", notebook)]
+    inputs = [told["inputs"]] if listing.is_listed(told) else told["inputs"]
+    items = [*inputs, notebook.get("script", notebook)]
     return list(dict.fromkeys(item["get"] for item in items if "get" in item))
 
 
@@ -129,15 +138,24 @@ def credentials(store: SigningStore, prefix: str, keys: list[str], most_bytes: i
 
 
 def renewed(told: dict[str, Any], store: SigningStore, terms: Terms) -> dict[str, Any]:
-    """``credentials.json`` that orders need, signed now. Blocks."""
-    limits = told["limits"]
+    """``credentials.json`` that orders need, signed now. Blocks. Raises ``StoreError`` and :class:`BackendError`."""
+    limits, prefix = told["limits"], told["prefix"]
     most = min(MOST_BYTES, max(limits["diskBytes"], limits["logBytes"], LEAST_BYTES))
-    return credentials(store, told["prefix"], keys_of(told), most, terms.signed_seconds)
+    if not listing.is_listed(told):
+        return credentials(store, prefix, keys_of(told), most, terms.signed_seconds)
+    keys = list(dict.fromkeys(item["get"] for item in listing.inputs_of(told, store)))
+    places = credentials(store, prefix, keys, most, terms.signed_seconds)["gets"]
+    more = listing.put_places(prefix, places, store)
+    signed = credentials(store, prefix, [*keys_of(told), more["get"]], most, terms.signed_seconds)
+    return {**signed, "more": more}
 
 
 def files(told: dict[str, Any], store: SigningStore, terms: Terms) -> dict[str, bytes]:
-    """What lies in the Secret. Blocks."""
-    return {ORDERS: to_json(told), CREDENTIALS: to_json(renewed(told, store, terms))}
+    """What lies in the Secret. Blocks. Raises ``StoreError``."""
+    if len(keys_of(told)) > listing.MOST_KEYS or len(to_json(told)) > listing.MOST_BYTES:
+        told = listing.listed(told, store)
+    signed = to_json(renewed(told, store, terms))
+    return {ORDERS: to_json(told), CREDENTIALS: signed, SEAL: new_key().encode()}
 
 
 def signing(store: ObjectStore, backend: str) -> SigningStore:
@@ -160,7 +178,7 @@ def due(created: float, signed: float | None, seconds: int) -> float:
     return (created if signed is None else signed) + seconds / 2
 
 
-def _place(request: AttemptRequest, terms: Terms) -> Place:
+def _place(request: AttemptRequest, terms: Terms, environment: Environment | None) -> Place:
     """Where things lie is the sidecar's to fill in."""
     resources = request.job.spec.resources
     rlimits = {
@@ -170,7 +188,16 @@ def _place(request: AttemptRequest, terms: Terms) -> Place:
         "as": None,
         "core": 0,
     }
-    return Place(notebook="", work="", out="", rlimits=rlimits)
+    found = environment or Environment("")
+    return Place(
+        notebook="",
+        work="",
+        out="",
+        rlimits=rlimits,
+        interpreter=found.interpreter,
+        libraries=found.libraries,
+        jars=found.jars,
+    )
 
 
 def _inputs(request: AttemptRequest, store: ObjectStore, terms: Terms) -> list[dict[str, Any]]:
@@ -187,6 +214,11 @@ def _inputs(request: AttemptRequest, store: ObjectStore, terms: Terms) -> list[d
             }
         )
     for item in request.job.spec.inputs:
+        if isinstance(item, UriInput):  # the server fetches it before the Job starts: see .fetching
+            paths.claim(item.path)
+            key = f"{fetched_prefix(request.ref.uid, request.ref.attempt)}{len(made)}"
+            made.append({"get": key, "bytes": None, "sha256": None, "path": item.path, "uri": item.uri})
+            continue
         for found in stored.of(item):
             sizes[found.key] = found.size
             digest = getattr(item, "digest", "").removeprefix("sha256:") or None
@@ -212,7 +244,7 @@ def _notebook(request: AttemptRequest, store: ObjectStore) -> dict[str, Any] | N
     if isinstance(source, FolderSource):
         return None
     if isinstance(source, CellSource):
-        made = one_cell(source.code, source.cell_id or "cell-1")
+        made = one_cell(source.code, source.cell_id or "cell-1", source.first_line)
         text = to_json(made)
         if len(text) <= MAX_INLINE_BYTES:
             return {"inline": made}

@@ -21,7 +21,7 @@ from ..base import State
 from ..local.limits import Limits, Outside, size, verdict
 from . import ends, holdups
 from .containers import MAIN, SIDECAR
-from .objects import CANCELLED, GAVE_UP, LIMITS
+from .objects import CANCELLED, FETCHING, GAVE_UP, LIMITS, is_kueues
 from .reading import (
     Object,
     annotation,
@@ -45,7 +45,8 @@ _MAINS = {"TimeLimit", "OutOfMemory", "ProcessLimit", "DiskLimit", "FileSizeLimi
 _BEFORE_THE_CODE = {"StartupTimeout", "BackendError", "StorageError"}
 _FROM_OUTSIDE = {"DeletedExternally", "Evicted", "HostRestarted", "NodeLost", "Preempted"}
 """What ends code with a signal, so that the runner says ``interrupted`` and nothing else."""
-_ENOSPC = "[Errno 28]"
+_SHM = "/dev/shm"  # noqa: S108 - as the job sees it
+_NO_SPACE = ("[Errno 28]", "No space left on device")
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,9 @@ class _Told:
         pod, job = self.pod, self.job
         finished = bool(true(job, "Complete") or true(job, "Failed"))
         if pod is None:
-            halted = bool((job.get("spec") or {}).get("suspend")) and (self.cancelled is not None or self.gave_up)
-            return finished or bool(halted)
+            spec = job.get("spec") or {}
+            stopped = bool(spec.get("suspend")) or spec.get("parallelism") == 0
+            return finished or (stopped and (self.cancelled is not None or bool(self.gave_up)))
         if part(container(pod, MAIN), "terminated") or status(pod).get("phase") in ("Succeeded", "Failed"):
             return True
         if pod.get("deleted"):
@@ -202,7 +204,7 @@ def _running(sight: Sight, told: _Told) -> Sight:
     pod = told.pod or {}
     began = part(container(pod, MAIN), "running").get("startedAt")
     found = list(_node_condition(pod))
-    took = seconds_between(meta(told.job).get("creationTimestamp"), began)
+    took = seconds_between(status(told.job).get("startTime") or meta(told.job).get("creationTimestamp"), began)
     held = holdups.of_pod(pod, ())
     if held is not None:
         found.append(_condition("SidecarHealthy", "False", held.reason, held.message))
@@ -219,10 +221,13 @@ def _starting(sight: Sight, told: _Told, now: datetime | None, startup_seconds: 
     held = holdups.of_job(told.events) if pod is None else holdups.of_pod(pod, told.events)
     age = _age(job, now)
     slow = age is None or age > SLOW_SECONDS
-    suspended = bool((job.get("spec") or {}).get("suspend"))
-    waits = suspended and pod is None
-    stuck = slow and not waits and (pod is None or holdups.is_creating(pod))
-    late = startup_seconds > 0 and age is not None and age > startup_seconds and not waits
+    suspended = bool((job.get("spec") or {}).get("suspend")) and pod is None
+    waits = suspended and is_kueues(job)
+    fetching = annotation(job, FETCHING) is not None  # the server brings its inputs first, however long that takes
+    if suspended and not fetching:
+        held = holdups.of_workload(job.get("workload")) if waits else holdups.suspended()
+    stuck = slow and not suspended and (pod is None or holdups.is_creating(pod))
+    late = startup_seconds > 0 and age is not None and age > startup_seconds and not waits and not fetching
     give_up = None
     if held is not None and (held.for_good or late):
         give_up = {"limit": held.limit, "message": held.message}
@@ -231,7 +236,9 @@ def _starting(sight: Sight, told: _Told, now: datetime | None, startup_seconds: 
     found = _node_condition(pod)
     if held is not None:
         found.append(_condition("PodStarted", "False", held.reason, held.message))
-    return replace(sight, stuck=stuck, conditions=found, give_up=_unless_cancelled(give_up, told))
+    for_kueue = waits or bool(told_as_json(annotation(job, FETCHING)))
+    state: State = "queued" if for_kueue else "starting"
+    return replace(sight, state=state, stuck=stuck, conditions=found, give_up=_unless_cancelled(give_up, told))
 
 
 def _unless_cancelled(give_up: dict[str, str] | None, told: _Told) -> dict[str, str] | None:
@@ -241,6 +248,8 @@ def _unless_cancelled(give_up: dict[str, str] | None, told: _Told) -> dict[str, 
 def _age(job: Object, now: datetime | None) -> float | None:
     """Since when it may start: its creation, or its release where it was suspended first."""
     began = time(status(job).get("startTime")) or time(meta(job).get("creationTimestamp"))
+    if is_kueues(job) and not status(job).get("startTime"):
+        return 0.0  # however long it waited for Kueue: its time to start begins with its admission
     return (now - began).total_seconds() if now is not None and began is not None else None
 
 
@@ -319,18 +328,40 @@ def _own_limit(
         return "OutOfMemory", _memory_message(limits, borne)
     error = end.get("error") if end else None
     text = f"{error.get('ename', '')}: {error.get('evalue', '')}" if isinstance(error, dict) else ""
-    if _ENOSPC in text and borne.get("scratch") == "memory":
-        room = size(limits.disk_bytes)
-        return "DiskLimit", (
-            f"The job's folder was full: it holds {room}, for files in it and in /tmp together. They lie in memory on "
-            "this cluster: ask for more with --memory and --disk, or write less."
-        )
+    if any(words in text for words in _NO_SPACE) and (found := _full(main, limits, borne)) is not None:
+        return found
     outside = Outside(
         oom_kills=_count(main.get("oomKills")),
         peak_tasks=_count(main.get("peakTasks")),
+        shm_full="shm" in (main.get("full") or ()),
         rlimits=frozenset({"nofile", "fsize", "nproc"}),
     )
     return verdict(outside, limits, end) if end is not None else ("", "")
+
+
+def _full(main: Mapping[str, Any], limits: Limits, borne: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Which volume had no room, as our first process saw it, where the code says that one had none."""
+    full, in_memory = main.get("full") or (), borne.get("scratch") == "memory"
+    more = " They lie in memory on this cluster: ask for more with --memory and --disk, or write less."
+    more = more if in_memory else " Ask for more with --disk, or write less."
+    room = size(limits.disk_bytes)
+    if "work" in full:
+        return "DiskLimit", f"The job's folder was full: it holds {room}, for files in it and in /tmp together.{more}"
+    if "out" in full:
+        return "DiskLimit", (
+            f"There was no room for what the job leaves beside its files: its notebook, named results and metrics may "
+            f"have {room} of its disk.{more}"
+        )
+    if "shm" in full:
+        return "DiskLimit", f"{_SHM} was full: the job has {size(limits.shm_bytes)} of it (resources.shm)."
+    if "node" in full:
+        return "StorageError", "The disk of the node that ran the job is full. An operator must make room."
+    if in_memory:  # asked for in advance, so that nothing was written
+        return "DiskLimit", (
+            f"The job wanted more room at once than was free: it has {room} for its files, and "
+            f"{size(limits.shm_bytes)} in {_SHM}.{more}"
+        )
+    return None
 
 
 def _killed_for_memory(facts: dict[str, Any], told: Mapping[str, Any], main: Mapping[str, Any], limits: Limits) -> bool:

@@ -65,11 +65,14 @@ class Handover:
             why = str(error) or "it does not answer"
             log.warning("backend %s: the object store will be tried before the first job: %s", self.terms.backend, why)
 
-    async def prepare(self, request: AttemptRequest) -> dict[str, bytes]:
-        """What lies in the Secret. Raises :class:`BackendError` and ``StoreError``."""
+    async def prepare(self, request: AttemptRequest, environment: volumes.Environment | None) -> dict[str, bytes]:
+        """What lies in the Secret; ``environment``: that of the job's requirements.
+
+        Raises :class:`BackendError` and ``StoreError``.
+        """
         await self.trust_store()
         disk = volumes.sizes(request.job, self.settings).work
-        told = await asyncio.to_thread(delivery.orders, request, self.store, self.terms, disk)
+        told = await asyncio.to_thread(delivery.orders, request, self.store, self.terms, disk, environment)
         files = await asyncio.to_thread(delivery.files, told, self.signing, self.terms)
         return files | ({AUTHORITIES: self.settings.store_ca.encode()} if self.settings.store_ca else {})
 
@@ -82,9 +85,15 @@ class Handover:
             raise BackendError(f"The cluster has no namespace {self.settings.namespace!r}.")
         if reply.code == 409 and not reply.taken:
             raise conflict(reply, f"make the Secret {ref.name}")
-        if reply.taken and not await self._patch(ref.name, {"data": secret["data"]}):
+        if reply.taken and not await self._put_again(ref.name, secret["data"]):
             raise BackendError(f"The Secret {ref.name} of an earlier try was just being removed; it is made again.")
         self._signed[ref] = time.time()
+
+    async def _put_again(self, name: str, data: dict[str, str]) -> bool:
+        """Whether it was there. A seal that a container may have been started with stays."""
+        there = (await self.api.request("GET", self._path(name))).body.get("data") or {}
+        kept = {key: value for key, value in data.items() if key != delivery.SEAL or key not in there}
+        return await self._patch(name, {"data": kept})
 
     async def give(self, ref: AttemptRef, job: Object) -> None:
         """Let the cluster remove it with the Job. If that fails, :meth:`remove` and :meth:`renew` see to it."""

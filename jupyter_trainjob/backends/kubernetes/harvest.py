@@ -17,7 +17,8 @@ from ...storage.logjoin import join_segments
 from ...storage.loglayout import LogRecord, as_found, record, segment_key, segments
 from ..base import AttemptRef
 from ..local import events
-from .delivery import SOURCE
+from .listing import FOLDER
+from .pod.claims import VOLUMES
 
 STATE = "state.json"
 MAX_STATE_BYTES = 4 * 2**20
@@ -73,11 +74,11 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "", *, begun:
     prefix = attempt_prefix(ref.uid, ref.attempt)
     state = merged(read_state(store, ref), termination)
     if not (begun or state or segments(store, prefix, limit=1)):
-        store.delete(prefix + SOURCE)
+        store.delete_prefix(prefix + FOLDER)
         return Harvest({}, join_segments(store, prefix, record(store, prefix) or LogRecord()))
     log = _join(store, prefix, state.get("log", {}))
     _join(store, f"{prefix}metrics/", state.get("metrics", {}), only_if_any=True)
-    store.delete(prefix + SOURCE)
+    store.delete_prefix(prefix + FOLDER)
     whole = state.get("state") == "ended"
     conditions = list(state.get("conditions", []))
     if whole:
@@ -133,8 +134,8 @@ def prune(store: ObjectStore, ref: AttemptRef, state: dict[str, Any]) -> None:
 def forget(store: ObjectStore, ref: AttemptRef) -> None:
     """Remove what was only for the harvest, once the end is recorded. Blocks. Raises ``StoreError``."""
     prefix = attempt_prefix(ref.uid, ref.attempt)
-    for name in (STATE, SOURCE):
-        store.delete(prefix + name)
+    store.delete(prefix + STATE)
+    store.delete_prefix(prefix + FOLDER)
 
 
 def _join(store: ObjectStore, prefix: str, told: dict[str, Any], *, only_if_any: bool = False) -> LogRecord:
@@ -254,6 +255,8 @@ def _main(found: Any) -> dict[str, Any] | None:
     for name, most in (("limit", 64), ("message", 2000), ("lastWords", 4096), ("at", 64)):
         made[name] = _text(found.get(name), most)
     made["terminated"] = found.get("terminated") is True
+    full = found.get("full")
+    made["full"] = [one for one in VOLUMES if one in full] if isinstance(full, list) else []
     return made
 
 

@@ -10,6 +10,7 @@ share of memory can carry it:
 - ``shm``, at /dev/shm, written by the job: in memory; it counts as the job's memory, as everywhere.
 - ``buffer``, at /trainjob/buffer, written by the sidecar: on disk.
 - ``orders``, at /var/run/trainjob: the Secret, mounted in the sidecar only.
+- ``environment``, at /trainjob/environment: of the claim of environments what the job's requirements became, read-only.
 - ``runner``, at ``settings.home``, written by the container that brings it, and only for images without it: on disk.
 
 ``scratch: memory`` (the default): ``work`` and ``out`` are sized tmpfs. A full one is told at once (ENOSPC), whereas
@@ -41,13 +42,25 @@ IN, OUT, WORK, ORDERS, BUFFER = "/trainjob/in", "/trainjob/out", "/work", "/var/
 TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
 KEPT_FREE = 256 * MIB
 """Memory that files leave to the job's processes, if it has twice as much."""
+ENVIRONMENT = "/trainjob/environment"
+"""Where a job sees the environment of its requirements, and where that was built."""
 OUT_BYTES = 64 * MIB
-"""The log's window, reports and the executed notebook."""
+"""The log's window and our reports. Notebook, results and metrics come on top: they count as the job's disk."""
 LOGS_BYTES = 64 * MIB
 """What a container may write through the kubelet: its own accidents."""
 RUNNER_BYTES = 2**30
 REQUESTED_DISK = 64 * MIB
 """Of ephemeral storage, for each container: limits are for the worst case, and would leave most of a node idle."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a job's environment lies in the claim, and what ``job.json`` tells of it."""
+
+    folder: str
+    interpreter: str = ""
+    libraries: tuple[str, ...] = ()
+    jars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ def sizes(job: TrainJob, settings: KubernetesSettings) -> Sizes:
     memory, disk = resources.memory_bytes, byte_count(resources.disk or "2Gi")
     in_memory = settings.scratch == "memory"
     work = min(disk, max(memory - KEPT_FREE, memory // 2)) if in_memory else disk
-    out = OUT_BYTES + (work if job.spec.outputs.names else 0)
+    out = OUT_BYTES + work
     inputs = disk + OUT_BYTES
     buffer = byte_count(settings.sidecar.buffer)
     return Sizes(
@@ -88,7 +101,13 @@ def sizes(job: TrainJob, settings: KubernetesSettings) -> Sizes:
 
 
 def pod_volumes(
-    found: Sizes, settings: KubernetesSettings, *, secret: str, mounts: list[Mount], inject: bool
+    found: Sizes,
+    settings: KubernetesSettings,
+    *,
+    secret: str,
+    mounts: list[Mount],
+    inject: bool,
+    environment: Environment | None = None,
 ) -> list[Manifest]:
     """The pod's ``volumes``."""
     scratch = "Memory" if settings.scratch == "memory" else ""
@@ -102,13 +121,18 @@ def pod_volumes(
     ]
     if inject:
         volumes.append(_empty("runner", RUNNER_BYTES))
+    if environment is not None:
+        claim = {"claimName": settings.environments.claim, "readOnly": True}
+        volumes.append({"name": "environment", "persistentVolumeClaim": claim})
     return volumes + [
         {"name": name, "persistentVolumeClaim": {"claimName": claim_name(mount.allowed), "readOnly": read_only}}
         for name, mount, read_only in _claims(mounts)
     ]
 
 
-def main_mounts(settings: KubernetesSettings, mounts: list[Mount], *, inject: bool) -> list[Manifest]:
+def main_mounts(
+    settings: KubernetesSettings, mounts: list[Mount], *, inject: bool, environment: Environment | None = None
+) -> list[Manifest]:
     """What the job's own container sees."""
     found: list[Manifest] = [
         {"name": "in", "mountPath": IN, "readOnly": True},
@@ -119,6 +143,9 @@ def main_mounts(settings: KubernetesSettings, mounts: list[Mount], *, inject: bo
     ]
     if inject:
         found.append({"name": "runner", "mountPath": settings.home, "readOnly": True})
+    if environment is not None:
+        path = f"trainjob-{settings.installation_label}/{environment.folder}/root"
+        found.append({"name": "environment", "mountPath": ENVIRONMENT, "subPath": path, "readOnly": True})
     for mount in mounts:
         seen: Manifest = {"name": _volume(mount.allowed), "mountPath": mount.mount_path, "readOnly": mount.read_only}
         found.append(seen | ({"subPath": mount.sub_path} if mount.sub_path else {}))

@@ -18,6 +18,7 @@ from typing import Any
 
 from ...storage.base import open_store
 from ...storage.logs import LogWriter
+from ..rules import RUNNER_PROTOCOL
 from . import report
 from .cgroups import Cgroup
 from .courier import Courier
@@ -31,7 +32,6 @@ from .pump import Pump
 from .spawn import Drop, Spawned, adopt_orphans
 from .tree import Tree
 
-RUNNER_PROTOCOL = 1
 STDERR_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
 OOM_GRACE_SECONDS = 3.0

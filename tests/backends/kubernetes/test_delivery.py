@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.backends.base import BackendError
-from jupyter_trainjob.backends.kubernetes import delivery
+from jupyter_trainjob.backends.kubernetes import delivery, listing, objects
+from jupyter_trainjob.backends.kubernetes.harvest import gather
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from tests.backends.place import a_request
 
-from .attempts import IMAGES
+from .attempts import IMAGES, SETTINGS
 
 TERMS = delivery.Terms("cluster")
 DISK = 100 * 2**20
@@ -101,18 +102,66 @@ def test_a_folder_is_one_input_and_the_sidecar_finds_what_runs(store: SigningFil
     assert told["inputs"][0]["bytes"] == 10
 
 
+def many(store: FilesystemStore, count: int) -> list[dict[str, Any]]:
+    """Inputs of as many objects: an earlier job's folder."""
+    for number in range(count):
+        store.put(f"jobs/other/3/files/out/{number:05d}.txt", b"x", durable=False)
+    return [{"type": "output", "job": "other", "file": "out", "path": "before", "attempt": 3}]
+
+
+def test_ten_thousand_inputs_fit_into_a_secret_by_their_digest(store: SigningFilesystem) -> None:
+    request = a_request("abc", "print(1)", inputs=many(store, 10_000))
+    told = delivery.orders(request, store, TERMS, DISK)
+    assert len(told["inputs"]) == 10_000
+    files = delivery.files(told, store, TERMS)
+    secret = objects.secret(request.ref, SETTINGS, {}, files)
+    assert len(json.dumps(secret)) < 20_000
+    orders, signed = json.loads(files["orders.json"]), json.loads(files["credentials.json"])
+    assert orders["inputs"]["get"] == "jobs/abc/1/orders/inputs.jsonl"
+    assert listing.inputs_of(orders, store) == told["inputs"]
+    assert set(signed["gets"]) == {orders["inputs"]["get"], signed["more"]["get"]}
+    places = store.get(signed["more"]["get"])
+    assert hashlib.sha256(places).hexdigest() == signed["more"]["sha256"]
+    rows = [json.loads(line) for line in places.splitlines()]
+    assert [row["key"] for row in rows] == [one["get"] for one in told["inputs"]]
+    assert rows[0]["url"].startswith("https://store/jobs/other/3/files/out/00000.txt?for=")
+    later = delivery.renewed(orders, store, delivery.Terms("cluster", signed_seconds=60))
+    assert later["more"]["get"] != signed["more"]["get"] and store.exists(signed["more"]["get"]), "it may be read now"
+    assert len(store.get(later["more"]["get"]).splitlines()) == 10_000
+    gather(store, request.ref)
+    assert list(store.list("jobs/abc/1/orders/")) == []
+
+
+def test_nothing_is_signed_for_a_list_of_inputs_that_somebody_changed(store: SigningFilesystem) -> None:
+    told = delivery.orders(a_request("abc", "1", inputs=many(store, 400)), store, TERMS, DISK)
+    orders = json.loads(delivery.files(told, store, TERMS)["orders.json"])
+    path = orders["inputs"]["get"]
+    store.put(path, store.get(path).replace(b"jobs/other/3/files/out/00001.txt", b"jobs/eve00/1/files/out/00001.txt"))
+    with pytest.raises(BackendError, match=r"is not what was put there: somebody changed it"):
+        delivery.renewed(orders, store, TERMS)
+    store.delete(path)
+    with pytest.raises(BackendError, match=r"The list of the job's inputs, .* is gone"):
+        delivery.renewed(orders, store, TERMS)
+
+
+def test_every_attempt_has_a_seal_of_its_own(store: SigningFilesystem) -> None:
+    told = delivery.orders(a_request("abc", "1"), store, TERMS, DISK)
+    first, second = (delivery.files(told, store, TERMS)["seal"] for _ in range(2))
+    assert first != second and len(first) == 32
+    assert first not in delivery.files(told, store, TERMS)["orders.json"]
+
+
 def test_a_long_cell_goes_through_the_store(store: SigningFilesystem) -> None:
     told = delivery.orders(a_request("abc", "#" * 300_000), store, TERMS, DISK)
-    assert told["notebook"] == {"get": "jobs/abc/1/source.ipynb"}
-    assert json.loads(store.get("jobs/abc/1/source.ipynb"))["cells"][0]["source"] == "#" * 300_000
-    assert delivery.keys_of(told) == ["jobs/abc/1/source.ipynb"]
+    assert told["notebook"] == {"get": "jobs/abc/1/orders/source.ipynb"}
+    assert json.loads(store.get("jobs/abc/1/orders/source.ipynb"))["cells"][0]["source"] == "#" * 300_000
+    assert delivery.keys_of(told) == ["jobs/abc/1/orders/source.ipynb"]
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ({"inputs": [{"type": "upload", "digest": "sha256:" + "0" * 64, "path": "a"}]}, "no longer has the input 'a'"),
-        ({"inputs": [{"type": "uri", "uri": "https://x.org/a", "path": "a"}]}, "'cluster' can't bring inputs of type"),
         ({"source": {"type": "script", "digest": "sha256:" + "0" * 64, "path": "a.py"}}, "no longer has the script"),
     ],
 )

@@ -308,11 +308,6 @@ def test_a_container_that_waited_for_inputs_in_vain_is_no_deletion_by_hand() -> 
     assert look(stopped, pod(main=RUNNING, sidecar=RUNNING, meta=deletion(T2))).state == "running", "it still ends"
 
 
-def test_a_suspended_job_of_another_queue_just_waits() -> None:
-    sight = look(job(suspend=True), None, **LATE)
-    assert (sight.state, sight.stuck, sight.give_up) == ("starting", False, None)
-
-
 def test_a_slow_start_is_told_when_it_is_over() -> None:
     sight = look(job(), pod(main=RUNNING, sidecar=RUNNING))
     assert sight.state == "running" and sight.node == "node1" and sight.started == at(T1)
@@ -789,12 +784,82 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
                     "outcome": "error",
                     "error": {"ename": "OSError", "evalue": "[Errno 28] No space left on device", "traceback": ""},
                 }
-            }
+            },
+            "main": {"full": ["work"]},
         },
         Phase.FAILED,
         Reason.DISK_LIMIT,
         "The job's folder was full: it holds 768 MiB, for files in it and in /tmp together. They lie in memory on this "
         "cluster: ask for more with --memory and --disk",
+    ),
+    (
+        "what it leaves had no room",
+        job(),
+        pod(main=ended(0), sidecar=RUNNING),
+        {
+            "claims": {
+                "end": {
+                    "outcome": "error",
+                    "error": {"ename": "OSError", "evalue": "[Errno 28] No space left on device", "traceback": ""},
+                }
+            },
+            "main": {"full": ["out"]},
+        },
+        Phase.FAILED,
+        Reason.DISK_LIMIT,
+        "There was no room for what the job leaves beside its files: its notebook, named results and metrics may have "
+        "768 MiB of its disk.",
+    ),
+    (
+        "its shared memory was full, in R's words",
+        job(),
+        pod(main=ended(0), sidecar=RUNNING),
+        {
+            "claims": {
+                "end": {
+                    "outcome": "error",
+                    "error": {"ename": "OSError", "evalue": "write error: No space left on device", "traceback": ""},
+                }
+            },
+            "main": {"full": ["shm"]},
+        },
+        Phase.FAILED,
+        Reason.DISK_LIMIT,
+        "/dev/shm was full: the job has 64 MiB of it (resources.shm).",
+    ),
+    (
+        "the node's disk was full",
+        job(),
+        pod(main=ended(0), sidecar=RUNNING),
+        {
+            "claims": {
+                "end": {
+                    "outcome": "error",
+                    "error": {"ename": "OSError", "evalue": "[Errno 28] No space left on device", "traceback": ""},
+                }
+            },
+            "main": {"full": ["node"]},
+        },
+        Phase.FAILED,
+        Reason.STORAGE_ERROR,
+        "The disk of the node that ran the job is full. An operator must make room.",
+    ),
+    (
+        "it asked for more room than there was",
+        job(),
+        pod(main=ended(0), sidecar=RUNNING),
+        {
+            "claims": {
+                "end": {
+                    "outcome": "error",
+                    "error": {"ename": "OSError", "evalue": "[Errno 28] No space left on device", "traceback": ""},
+                }
+            },
+            "main": {"full": []},
+        },
+        Phase.FAILED,
+        Reason.DISK_LIMIT,
+        "The job wanted more room at once than was free: it has 768 MiB for its files, and 64 MiB in /dev/shm.",
     ),
     (
         "it opened too many files",

@@ -48,7 +48,7 @@ def put_state(store: FilesystemStore, **more: Any) -> None:
 def test_an_ended_attempt_is_one_log_and_what_the_sidecar_says(store: FilesystemStore) -> None:
     store.put(segment_key(PREFIX, 0), b"hello ")
     store.put(segment_key(PREFIX, 6), b"you\n")
-    store.put(f"{PREFIX}source.ipynb", b"{}")
+    store.put(f"{PREFIX}orders/source.ipynb", b"{}")
     put_state(store)
     for _ in range(2):  # a server that died between any two lines does it again
         found = gather(store, REF)

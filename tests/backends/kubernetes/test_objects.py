@@ -107,10 +107,13 @@ def test_no_job_ever_sees_a_credential(asked: AttemptRequest, setup: KubernetesS
     for name, container in containers(pod).items():
         mounted = {mount["name"] for mount in container["volumeMounts"]}
         assert ("orders" in mounted) == (name == "sidecar")
-        assert all(set(item) == {"name", "value"} for item in container["env"])
+        seals = [item for item in container["env"] if set(item) != {"name", "value"}]
+        assert [item["name"] for item in seals] == (["TRAINJOB_SEAL"] if name == "main" else [])
         assert "envFrom" not in container
     main = containers(pod)["main"]
-    assert {item["name"] for item in main["env"]} == {
+    reference = {"name": asked.ref.name, "key": "seal", "optional": True}
+    assert main["env"][0] == {"name": "TRAINJOB_SEAL", "valueFrom": {"secretKeyRef": reference}}, "it opens nothing"
+    assert {item["name"] for item in main["env"][1:]} == {
         "TRAINJOB_ATTEMPT",
         "HOME",
         "TMPDIR",
@@ -407,6 +410,10 @@ def test_a_plain_job_reads_so() -> None:
             "main",
         ],
         "env": [
+            {
+                "name": "TRAINJOB_SEAL",
+                "valueFrom": {"secretKeyRef": {"name": f"tj-{UID}-1", "key": "seal", "optional": True}},
+            },
             {"name": "TRAINJOB_ATTEMPT", "value": f"tj-{UID}-1"},
             {"name": "HOME", "value": "/tmp/home"},
             {"name": "TMPDIR", "value": "/tmp"},
@@ -428,7 +435,7 @@ def test_a_plain_job_reads_so() -> None:
     }
     assert pod["volumes"] == [
         {"name": "in", "emptyDir": {"sizeLimit": "2112Mi"}},
-        {"name": "out", "emptyDir": {"sizeLimit": "64Mi", "medium": "Memory"}},
+        {"name": "out", "emptyDir": {"sizeLimit": "832Mi", "medium": "Memory"}},
         {"name": "work", "emptyDir": {"sizeLimit": "768Mi", "medium": "Memory"}},
         {"name": "shm", "emptyDir": {"sizeLimit": "64Mi", "medium": "Memory"}},
         {"name": "buffer", "emptyDir": {"sizeLimit": "320Mi"}},

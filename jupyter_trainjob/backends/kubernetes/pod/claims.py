@@ -1,4 +1,7 @@
-"""What the job's container says, checked: it may say anything. Sizes first, then types, then what is known of it."""
+"""What the job's container says, checked: it may say anything. Sizes first, then types, then what is known of it.
+
+``key``: the attempt's seal; with it only what main wrote counts at all, and the job's forgeries are nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 USAGE_BYTES = 128 * 1024
 ENDED_BYTES = 32 * 1024
+VOLUMES = ("work", "out", "shm", "node")
+"""What may be full."""
 _EVENTS = ("hello", "failed", "progress", "end")
 _LIMITS = ("", "TimeLimit", "StartupTimeout", "ProcessLimit", "DiskLimit", "BackendError", "StorageError")
 _COUNTS = ("oomKills", "peakTasks", "logBytes", "lostBytes")
@@ -30,9 +35,9 @@ def mark(path: str) -> tuple[int, ...]:
     return info.st_ino, info.st_mtime_ns, info.st_size
 
 
-def told(out: str) -> tuple[dict[str, Any], int]:
+def told(out: str, key: str = "") -> tuple[dict[str, Any], int]:
     """``(claims, notebook)``: what the runner said, by kind, and how often it saved the notebook."""
-    data = read_claim(out, NAME, MAXIMUM_BYTES) or {}
+    data = read_claim(out, NAME, MAXIMUM_BYTES, key) or {}
     claims: dict[str, Any] = {}
     for kind in _EVENTS:
         if not isinstance(data.get(kind), dict):
@@ -47,9 +52,9 @@ def told(out: str) -> tuple[dict[str, Any], int]:
     return claims, _count(data.get("notebook"))
 
 
-def ended(out: str) -> dict[str, Any] | None:
+def ended(out: str, key: str = "") -> dict[str, Any] | None:
     """Main's last words; None where there are none."""
-    data = read_claim(out, "ended", ENDED_BYTES)
+    data = read_claim(out, "ended", ENDED_BYTES, key)
     if data is None:
         return None
     limit = data.get("limit")
@@ -60,14 +65,15 @@ def ended(out: str) -> dict[str, Any] | None:
         "message": _text(data.get("message"), 2000),
         "lastWords": _text(data.get("lastWords"), 4096),
         "terminated": data.get("terminated") is True,
+        "full": [one for one in VOLUMES if one in data["full"]] if isinstance(data.get("full"), list) else [],
         "at": _text(data.get("at"), 40),
         **{name: _count(data.get(name)) for name in _COUNTS},
     }
 
 
-def usage(out: str) -> tuple[dict[str, float], bytes] | None:
+def usage(out: str, key: str = "") -> tuple[dict[str, float], bytes] | None:
     """The totals and ``usage.json``, as main measured them; None where there is nothing that looks like it."""
-    data = read_claim(out, "usage.json", USAGE_BYTES)
+    data = read_claim(out, "usage.json", USAGE_BYTES, key)
     rows = data.get("rows") if data else None
     if data is None or not isinstance(rows, list) or not 0 < len(rows) <= ROWS:
         return None

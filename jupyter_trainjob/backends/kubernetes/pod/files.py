@@ -6,12 +6,16 @@ import json
 import os
 import stat
 
+from .seal import opened
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
 PROTOCOL = 1
+WINDOW_BYTES = 16 * 2**20
+"""Of the log, between main and sidecar."""
 LOG = "log"
 JOB = "job"
 """Below ``out``: the runner's own folder, with the notebook, ``results/`` and the points."""
@@ -30,6 +34,7 @@ class Places:
         self.buffer = environment.get("TRAINJOB_BUFFER", "/trainjob/buffer")
         self.termination = environment.get("TRAINJOB_TERMINATION", "/dev/termination-log")
         self.cgroup = environment.get("TRAINJOB_CGROUP", "/sys/fs/cgroup")
+        self.seal = environment.get("TRAINJOB_SEAL", "")
 
     @property
     def life(self) -> str:
@@ -115,8 +120,9 @@ def open_claim(folder: int, name: str) -> int | None:
     return None
 
 
-def read_claim(folder: str, name: str, maximum: int) -> dict[str, Any] | None:
-    """A JSON object that the job's container wrote, of at most ``maximum`` bytes; None where there is none.
+def read_claim(folder: str, name: str, maximum: int, key: str = "") -> dict[str, Any] | None:
+    """A JSON object that the job's container wrote, of at most ``maximum`` bytes; None where there is none. With a
+    ``key`` only what main sealed with it.
 
     Small ones only: the objects that JSON becomes have many times its size.
     """
@@ -136,10 +142,10 @@ def read_claim(folder: str, name: str, maximum: int) -> dict[str, Any] | None:
         return None
     finally:
         os.close(descriptor)
-    if len(data) > maximum:
+    if len(data) > maximum or (body := opened(key, name, data)) is None:
         return None
     try:
-        found = json.loads(data)
+        found = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -16,6 +16,7 @@ import time
 from ....resources.folder import MAX_BYTES, MAX_ENTRY_BYTES, FolderError, walk_folder
 from ....storage.base import KeyMissing, StoreError
 from ...onecell import one_cell
+from ...rules import MAX_INPUT_FILES, VARIABLE_SUFFIXES, Collision, Paths
 from .files import JOB, dump, replace
 
 TYPE_CHECKING = False
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 * 1024
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-MAX_INPUT_FILES = 50_000
-_SUFFIXES = {"cloudpickle": "pkl", "frame": "csv", "json": "json"}
 
 
 class InputsError(Exception):
@@ -53,11 +52,11 @@ class Inputs:
         going_on: Callable[[], None] = lambda: None,
     ) -> None:
         self._orders, self._in, self._out = orders, places.inside, f"{places.out}/{JOB}"
-        self._work = places.work
+        self._work, self._list = places.work, f"{places.buffer}/inputs.jsonl"
         self._store, self._deadline, self._going_on = store, deadline, going_on
         self._files: list[dict[str, str]] = []
         self._variables: list[dict[str, Any]] = []
-        self._taken: dict[str, str] = {}
+        self._paths = Paths()
         self._brought: dict[str, str] = {}
         self._entry = ""
         self._limit: int | None = orders.limits["inputBytes"]
@@ -68,7 +67,7 @@ class Inputs:
         shutil.rmtree(f"{self._in}/inputs", ignore_errors=True)  # what an earlier life left half done
         os.makedirs(f"{self._in}/inputs")
         try:
-            for one in self._orders.inputs:
+            for one in self._inputs():
                 if "folder" in one:
                     self._folder(one)
                 elif "variables" in one:
@@ -92,6 +91,19 @@ class Inputs:
                 "StorageError",
             ) from error
 
+    def _inputs(self) -> Iterator[dict[str, Any]]:
+        """What the orders name, one by one: there may be more than a Secret holds, or memory."""
+        told = self._orders.inputs
+        if isinstance(told, list):
+            yield from told
+            return
+        limit, self._limit = self._limit, None  # the list is none of the job's
+        self._fetch(told, self._list, "the list of the job's inputs")
+        self._limit, self._bytes = limit, 0
+        with open(self._list, "rb") as lines:
+            for line in lines:
+                yield json.loads(line)
+
     def _file(self, one: dict[str, Any]) -> None:
         path = str(one["path"])
         if len(self._files) >= MAX_INPUT_FILES:
@@ -105,16 +117,16 @@ class Inputs:
 
     def _variable(self, one: dict[str, Any]) -> None:
         told = one["variables"]
-        target = f"{self._in}/variables-{len(self._variables)}.{_SUFFIXES[told.get('format') or 'cloudpickle']}"
+        target = f"{self._in}/variables-{len(self._variables)}.{VARIABLE_SUFFIXES[told.get('format') or 'cloudpickle']}"
         self._fetch(one, target, f"the variables {', '.join(told['names'])}")
         self._variables.append({**told, "file": target})
 
     def _folder(self, one: dict[str, Any]) -> None:
         entry = str(one["folder"]["entry"])
-        before = self._bytes, len(self._files), dict(self._taken)
+        before = self._bytes, len(self._files), self._paths.copy()
 
         def unpack(chunks: Iterator[bytes]) -> None:
-            self._bytes, count, self._taken = before[0], before[1], dict(before[2])
+            self._bytes, count, self._paths = before[0], before[1], before[2].copy()
             del self._files[count:]
             try:
                 for path, _, content in walk_folder(chunks, maximum_bytes=min(MAX_BYTES, self._limit or MAX_BYTES)):
@@ -160,14 +172,10 @@ class Inputs:
     # Paths and sizes
 
     def _claim(self, path: str) -> None:
-        """``path`` is a file's from now on, the folders above it are folders'."""
-        above = path
-        while above := above.rpartition("/")[0]:
-            if self._taken.setdefault(above, "folder") == "file":
-                raise InputsError(f"The input {path!r} can't be placed: {above!r} on its way is a file, another input.")
-        if path in self._taken:
-            raise InputsError(f"The input {path!r} can't be placed: two inputs have this path.")
-        self._taken[path] = "file"
+        try:
+            self._paths.claim(path)
+        except Collision as problem:
+            raise InputsError(str(problem)) from None
 
     def _take(self, count: int) -> None:
         self._going_on()

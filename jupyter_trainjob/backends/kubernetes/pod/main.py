@@ -2,8 +2,8 @@
 
 It waits for the sidecar's ``ready``, starts the runner, and puts its output into the ring of :mod:`.ring`, its events
 into ``told.json``, and at the end all that is known into ``ended``. It has no credential, and nothing that it writes is
-believed without being checked: user code has the same user id. What user code can't do is end it, stop it, look into
-it, or keep it from ending the job.
+believed without its seal (:mod:`.seal`) and without being checked: user code has the same user id. What user code can't
+do is end it, stop it, look into it, or keep it from ending the job.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import signal
 import sys
 import time
 
+from ...rules import RUNNER_PROTOCOL
 from . import processes
 from .begin import READY_SECONDS, Refused, Stopped, await_ready
-from .files import JOB, LOG, PROTOCOL, Places, discard, dump, now_text, replace
+from .files import JOB, LOG, PROTOCOL, WINDOW_BYTES, Places, discard, dump, now_text, replace
 from .ring import RingWriter
+from .seal import sealed
 from .told import NAME as TOLD
 from .told import Told
 from .vitals import TELL_SECONDS, Vitals
@@ -27,13 +29,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RUNNER_PROTOCOL = 1
 TICK_SECONDS = 0.05
 FREE_SECONDS = 0.1
 READ_BYTES = 128 * 1024
-WINDOW_BYTES = 16 * 2**20
 OVERSHOOT_BYTES = 2 * 2**20
 """How much more than the window may lie in the ring at the end: what pipes held when the code was killed."""
+SHM = "/dev/shm"  # noqa: S108 - a volume of the pod's own
 DRAIN_SECONDS = 20.0
 STDERR_BYTES = 4 * 1024
 SHOWN_BYTES = 64 * 1024
@@ -45,7 +46,7 @@ LEAVE_SECONDS = 5.0
 OVERHEAD_TASKS = 26
 """Processes and threads of ours, the runner's and its kernel's."""
 INPUTS_FAILED, TERMINATED, ACCIDENT = 64, 143, 70
-_OURS = ("IN", "OUT", "WORK", "ORDERS", "BUFFER", "TERMINATION", "CGROUP", "RUNNER", "PYTHON")
+_OURS = ("IN", "OUT", "WORK", "ORDERS", "BUFFER", "TERMINATION", "CGROUP", "RUNNER", "PYTHON", "SEAL")
 
 
 def main() -> int:
@@ -76,13 +77,14 @@ def _end(places: Places, known: dict[str, Any], status: int) -> int:
         "peakTasks": 0,
         "lastWords": "",
         "terminated": False,
+        "full": [],
         "logBytes": 0,
         "lostBytes": 0,
         "at": now_text(),
         **known,
     }
     try:
-        replace(f"{places.out}/ended", dump(told))
+        replace(f"{places.out}/ended", sealed(places.seal, "ended", dump(told)))
     except OSError as error:  # the exit status tells, and the kubelet
         sys.stderr.write(f"The end can't be written down: {error}\n")
         discard(f"{places.out}/ended")  # better none than one that the job left
@@ -97,7 +99,8 @@ class Life:
         self._told, self._began, self._began_text = Told(), time.monotonic(), now_text()
         os.makedirs(f"{places.out}/{JOB}/results", exist_ok=True)
         self._ring = RingWriter(f"{places.out}/{LOG}", int(orders.get("windowBytes") or WINDOW_BYTES))
-        self._vitals = Vitals(places.cgroup, [places.work, f"{places.out}/{JOB}"])
+        volumes = {"work": places.work, "out": places.out, "shm": SHM}
+        self._vitals = Vitals(places.cgroup, [places.work, f"{places.out}/{JOB}"], volumes)
         self._stderr, self._rest, self._lost, self._shown = bytearray(), b"", 0, 0
         self._limit = self._message = ""
         self._terminated = False
@@ -275,7 +278,8 @@ class Life:
         elif orders.get("diskBytes") and self._vitals.disk_bytes > orders["diskBytes"]:
             self._strike(
                 "DiskLimit",
-                f"The job's files took more than its {orders['diskBytes']} bytes of disk (resources.disk).",
+                f"The job's files, with its notebook, results and metrics, took more than its {orders['diskBytes']} "
+                "bytes of disk (resources.disk).",
             )
             processes.kill_code(self._runner)
             self._ask_to_end(STRUCK_SECONDS)
@@ -306,7 +310,7 @@ class Life:
         """Whether it could be written. The job may have filled the volume, or put a folder in the file's place."""
         for last in (False, True):
             try:
-                replace(f"{self._places.out}/{name}", data)
+                replace(f"{self._places.out}/{name}", sealed(self._places.seal, name, data))
                 return True
             except OSError as error:
                 if last or error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -370,6 +374,7 @@ class Life:
             "peakTasks": self._vitals.peak_tasks,
             "lastWords": bytes(self._stderr).decode("utf-8", "replace"),
             "terminated": self._terminated,
+            "full": sorted(self._vitals.full),
             "logBytes": self._ring.end + self._lost,
             "lostBytes": self._lost + self._ring.lost,
         }

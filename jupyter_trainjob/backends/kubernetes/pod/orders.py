@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager
 
-from ....storage.base import ObjectInfo, ObjectStore, StoreError, open_store
+from ....storage.base import KeyMissing, ObjectInfo, ObjectStore, StoreError, open_store
 from .files import PROTOCOL, load
 
 TYPE_CHECKING = False
@@ -54,7 +57,9 @@ class Orders:
             self.uid, self.attempt, self.prefix = str(data["uid"]), int(data["attempt"]), str(data["prefix"])
             self.job: dict[str, Any] = dict(data["job"])
             self.notebook: dict[str, Any] | None = data.get("notebook")
-            self.inputs: list[dict[str, Any]] = list(data.get("inputs") or [])
+            inputs = data.get("inputs") or []
+            self.inputs: list[dict[str, Any]] | dict[str, Any] = inputs if isinstance(inputs, dict) else list(inputs)
+            """Or, where they are too many for a Secret, the object that lists them: ``{"get", "bytes", "sha256"}``."""
             self.keep: list[str] = list(data.get("keep") or [])
             self.results: list[str] = list(data.get("results") or [])
             told = data.get("limits") or {}
@@ -96,6 +101,15 @@ class Credentials:
                 raise StoreError(f"The sidecar's credentials {self.path} can't be read: {error}") from error
 
 
+def seal_in(folder: str) -> str:
+    """What main marks its words with; empty where the orders are without."""
+    try:
+        with open(f"{folder}/seal", encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def open_store_from(credentials: dict[str, Any], authorities: str = "") -> ObjectStore:
     """The store that ``credentials`` open: to put objects into, and to read those that were signed. ``StoreError``."""
     if "store" in credentials:
@@ -109,11 +123,54 @@ def open_store_from(credentials: dict[str, Any], authorities: str = "") -> Objec
         raise StoreError(f"The sidecar's credentials lack or garble a field: {error!r}") from error
 
 
+class Places(Mapping[str, "dict[str, Any]"]):
+    """Signed places to read from, by key, in a file of their own: in memory they would take more than a sidecar has."""
+
+    def __init__(self, path: str, store: ObjectStore, told: dict[str, Any]) -> None:
+        """Bring what ``told`` names out of ``store`` into ``path``. Raises ``StoreError``."""
+        self._path, self._offsets, digest = path, dict[str, int](), hashlib.sha256()
+        try:
+            with open(path, "wb") as file, store.open(str(told["get"])) as chunks:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+            if digest.hexdigest() != told["sha256"]:
+                raise StoreError(f"The signatures in {told['get']!r} are not those that the credentials speak of.")
+            with open(path, "rb") as file:
+                at = 0
+                for line in file:
+                    self._offsets[json.loads(line)["key"]] = at
+                    at += len(line)
+        except KeyMissing:
+            raise StoreError(f"The signatures {told['get']!r} are gone.") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"The signatures in {told['get']!r} can't be read: {error!r}") from error
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        with open(self._path, "rb") as file:
+            file.seek(self._offsets[key])
+            found: dict[str, Any] = json.loads(file.readline())
+            return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._offsets)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def values(self) -> Any:
+        """One after the other, read once."""
+        with open(self._path, "rb") as file:
+            yield from map(json.loads, file)
+
+
 class LiveStore(ObjectStore):
     """The attempt's store with the latest credentials: puts, and reads what was signed. For several threads."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
+    def __init__(self, credentials: Credentials, folder: str) -> None:
+        """``folder``: the sidecar's own, for what signatures do not fit into a Secret."""
+        self._credentials, self._folder = credentials, folder
+        self._more: tuple[int, ObjectStore] | None = None
         self._lock = threading.Lock()
         self._version = 0
         self._store: ObjectStore | None = None
@@ -132,12 +189,25 @@ class LiveStore(ObjectStore):
     @contextmanager
     def open(self, key: str, start: int = 0, end: int | None = None) -> Iterator[Iterator[bytes]]:
         """See :meth:`ObjectStore.open`."""
-        with self._current().open(key, start, end) as chunks:
+        with self._reading(key).open(key, start, end) as chunks:
             yield chunks
 
     def stat(self, key: str) -> ObjectInfo:
         """See :meth:`ObjectStore.stat`."""
-        return self._current().stat(key)
+        return self._reading(key).stat(key)
+
+    def _reading(self, key: str) -> ObjectStore:
+        """The store with the signature for ``key``, wherever that is."""
+        version, known = self._credentials.current()
+        current, more = self._current(), known.get("more")
+        if more is None or key in known["gets"]:
+            return current
+        with self._lock:
+            if self._more is None or self._more[0] != version:
+                places = Places(f"{self._folder}/gets.jsonl", current, more)
+                opened = open_store_from({**known, "gets": places}, self._credentials.authorities)
+                self._more = version, opened
+            return self._more[1]
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Not for pods."""

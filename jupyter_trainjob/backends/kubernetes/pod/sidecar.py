@@ -22,7 +22,7 @@ from .ending import NOTEBOOK_BYTES, Collection, termination
 from .files import JOB, LOG, PROTOCOL, Places, dump, load, now_text, replace, sweep
 from .inputs import Inputs, InputsError
 from .main import OVERSHOOT_BYTES, READ_BYTES
-from .orders import Credentials, LiveStore, Orders, OrdersError
+from .orders import Credentials, LiveStore, Orders, OrdersError, seal_in
 from .points import CAP_BYTES, INTERVAL_SECONDS, PointsFile
 from .ring import RingReader
 from .shipper import Shipper, Spool
@@ -110,7 +110,8 @@ class Sidecar:
 
     def __init__(self, places: Places, orders: Orders) -> None:
         self._places, self._orders = places, orders
-        self._store = LiveStore(Credentials(places.orders))
+        self._store = LiveStore(Credentials(places.orders), places.buffer)
+        self._seal = seal_in(places.orders)
         lives = f"{places.buffer}/lives"
         count = (load(lives) or {"count": -1})["count"] + 1
         replace(lives, dump({"count": count}))
@@ -211,11 +212,11 @@ class Sidecar:
         """Read what main wrote since the last look."""
         out = self._places.out
         if self._is_new("told.json"):
-            self._state["claims"], count = claims.told(out)
+            self._state["claims"], count = claims.told(out, self._seal)
             if count != self._notebooks:
                 self._notebooks = count
                 self._courier.want("notebook")
-        if self._is_new("usage.json") and (found := claims.usage(out)) is not None:
+        if self._is_new("usage.json") and (found := claims.usage(out, self._seal)) is not None:
             self._state["usage"], self._usage = found
             self._courier.want("usage")
         if not self._points.started and self._is_new(f"{JOB}/metrics.tsv"):
@@ -262,7 +263,7 @@ class Sidecar:
     def _finish(self) -> int:
         """Nothing of the job's runs any more: ship the rest, collect, say so, leave."""
         places, deadline = self._places, time.monotonic() + float(self._orders.limits["endSeconds"])
-        self._state["main"] = main = claims.ended(places.out)
+        self._state["main"] = main = claims.ended(places.out, self._seal)
         printed = main["logBytes"] if main else 0
         self._log.end(deadline, more_bytes=self._window + OVERSHOOT_BYTES + READ_BYTES, printed=printed)
         if has_points := self._points.started or bool(claims.mark(f"{places.out}/{JOB}/metrics.tsv")):

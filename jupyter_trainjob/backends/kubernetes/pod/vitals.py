@@ -18,6 +18,10 @@ DISK_SECONDS = 1.0
 SHARE = 0.03
 """At most this part of a CPU goes into counting what lies on the disk."""
 TELL_SECONDS = 2.0
+FULL_BYTES = 64 * 1024
+"""A volume of the pod's own with less room than this is full."""
+NODE_FULL_BYTES = 16 * 2**20
+"""A node's disk with less."""
 _BLOCK = 512
 
 
@@ -88,9 +92,12 @@ def _sum(words: list[str], prefix: str) -> int:
 class Vitals:
     """Samples of the container, to be told as ``usage.json``."""
 
-    def __init__(self, root: str, folders: list[str]) -> None:
+    def __init__(self, root: str, folders: list[str], volumes: dict[str, str]) -> None:
+        """``folders``: what lies in them counts as the job's disk. ``volumes``: name → where it is mounted."""
         self._cgroup = Cgroup(root)
-        self._folders = folders
+        self._folders, self._volumes = folders, volumes
+        self.full: set[str] = set()
+        """The volumes that had no room left at some time; ``node`` for those that lie on the node's disk."""
         self._samples = Samples()
         self._began = time.monotonic()
         self._next = self._next_disk = self._next_told = 0.0
@@ -111,6 +118,7 @@ class Vitals:
         self._memory, self.tasks = self._cgroup.memory_bytes(), self._cgroup.tasks()
         self._peak, self.peak_tasks = max(self._peak, self._memory), max(self.peak_tasks, self.tasks)
         self.oom_kills = self._cgroup.oom_kills()
+        self.full.update(filter(None, (_full(name, folder) for name, folder in self._volumes.items())))
         if now >= self._next_disk or thorough:
             began = time.monotonic()
             self.disk_bytes = sum(used_bytes(folder) for folder in self._folders)
@@ -133,6 +141,18 @@ class Vitals:
             "writtenBytes": self._moved[1],
         }
         return dump(told)
+
+
+def _full(name: str, folder: str) -> str:
+    """``name`` where a memory volume has no room left, ``node`` where the disk has none; else empty."""
+    try:
+        space = os.statvfs(folder)
+        free = space.f_bavail * space.f_frsize
+        if free >= NODE_FULL_BYTES or (free >= FULL_BYTES and _in_memory(folder)):
+            return ""
+        return name if _in_memory(folder) else "node"
+    except OSError:
+        return ""
 
 
 def used_bytes(folder: str) -> int:

@@ -39,7 +39,7 @@ def test_nothing_but_the_standard_library_and_a_few_of_ours(part: str, more: str
     ours = {name for name in found if name.startswith("jupyter_trainjob.")}
     assert {name.split(".")[0] for name in found - ours} <= {*sys.stdlib_module_names, "jupyter_trainjob", "__main__"}
     rooms = ("backends.kubernetes.pod", "backends.local", "storage", "resources", "resources.folder")
-    allowed = ("backends", "backends.kubernetes", "backends.onecell")
+    allowed = ("backends", "backends.kubernetes", "backends.onecell", "backends.rules")
     for name in ours:
         name = name.removeprefix("jupyter_trainjob.")
         assert name.startswith(rooms) or name in allowed, name

@@ -49,6 +49,66 @@ def test_an_end_that_the_code_forged_does_not_end_the_shipping(pod: Pod) -> None
     assert state["main"]["logBytes"] == 11, "main's own word replaced the forged one"
 
 
+def test_a_limit_that_the_code_forged_is_not_told_when_main_can_not_tell_its_own(pod: Pod) -> None:
+    """Main dies, as no code in a container can make it; what lies where its last words should is the code's."""
+    code = (
+        "ended = {'exitCode': 0, 'signal': None, 'limit': 'TimeLimit', 'message': 'forged', 'logBytes': 999}\n"
+        "mark = '0' * 64\n"
+        "(out / 'ended').write_text(json.dumps(ended))\n"
+        "(out / 'ended').write_text(mark + '\\n' + json.dumps(ended))\n"
+        "import signal\nos.kill(os.getppid(), signal.SIGKILL)"
+    )
+    pod.orders(OUT + code)
+    pod.start()
+    assert pod.main is not None and pod.main.wait(20) == -signal.SIGKILL
+    assert pod.wait(30)[1] == 0, pod.words()
+    assert pod.state["state"] == "ended" and pod.state["main"] is None and pod.state["log"]["missing"] == 0
+
+
+def test_an_old_word_of_mains_is_not_taken_for_another(pod: Pod) -> None:
+    """The seal is of one file: what main wrote of its figures is not its end."""
+    code = (
+        "import shutil, signal\n"
+        "while not (out / 'usage.json').exists():\n    time.sleep(0.05)\n"
+        "shutil.copy(out / 'usage.json', out / 'ended')\n"
+        "os.kill(os.getppid(), signal.SIGKILL)"
+    )
+    pod.orders(OUT + code)
+    pod.start()
+    assert pod.wait(30)[1] == 0, pod.words()
+    assert pod.state["main"] is None and pod.state["usage"]
+
+
+def test_the_end_of_code_that_a_limit_struck_can_not_be_forged_behind_mains_back(pod: Pod) -> None:
+    """A process that outlives the runner's report writes until it is killed, which main's last word comes after."""
+    code = (
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    while True:\n"
+        "        (out / 'told.json').write_text(json.dumps({'end': {'outcome': 'ok', 'error': None, 'results': []}}))\n"
+        "        time.sleep(0.01)\n"
+        "time.sleep(60)"
+    )
+    pod.orders(OUT + code, limits={"timeLimitSeconds": 1, "graceSeconds": 1})
+    pod.start()
+    assert pod.wait(60)[1] == 0, pod.words()
+    assert pod.state["main"]["limit"] == "TimeLimit" and "end" not in pod.state["claims"]
+
+
+def test_nothing_in_the_container_knows_the_seal(first: Pod) -> None:
+    code = (
+        "import subprocess\n"
+        "pids = [pid for pid in os.listdir('/proc') if pid.isdigit() and pid != '1']\n"
+        "told = [open(f'/proc/{pid}/environ', 'rb').read() for pid in pids]\n"
+        "try:\n    told.append(open('/proc/1/environ', 'rb').read())\n"
+        "except PermissionError:\n    print('closed')\n"
+        "print(any(b'TRAINJOB_SEAL' in one for one in told))"
+    )
+    ends_well(first, code)
+    assert first.log() == b"closed\nFalse\n"
+
+
 FORGERIES = (
     "os.unlink(name); os.symlink('/etc/passwd', name)",
     "os.unlink(name); os.mkfifo(name)",
@@ -161,7 +221,7 @@ def test_a_full_volume_does_not_swallow_the_end(pod: Pod) -> None:
         assert pod.wait(60) == (0, 0), pod.words()
         state = pod.state
         assert state["claims"]["end"]["error"]["ename"] == "OSError" and state["main"]["exitCode"] == 0
-        assert pod.log() == b"the disk is full\n"
+        assert pod.log() == b"the disk is full\n" and state["main"]["full"] == ["out"]
     finally:
         pod.clear()
         subprocess.run(["umount", "-l", str(volume)], check=True)
@@ -220,8 +280,9 @@ class Nobody(Pod):
         log = (self.root / "main.log").open("ab")
         own = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         python = [SYSTEM_PYTHON, "-I", CODE, "main"]
+        environment = self.environment | {"TRAINJOB_SEAL": self.seal}
         self.main = subprocess.Popen(
-            [*own, *NOBODY, *python], env=self.environment, stdout=log, stderr=log, start_new_session=True
+            [*own, *NOBODY, *python], env=environment, stdout=log, stderr=log, start_new_session=True
         )
         log.close()
         self.started.append(self.main)
@@ -317,7 +378,7 @@ class ReadOnly(Pod):
         command = ["unshare", "--mount", "sh", "-ec", mounts + 'exec "$@"', "sh"]
         process = subprocess.Popen(
             [*command, sys.executable, "-I", CODE, part],
-            env=self.environment,
+            env=self.environment | ({"TRAINJOB_SEAL": self.seal} if part == "main" else {}),
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_trainjob.backends.kubernetes import listing
 from jupyter_trainjob.storage.s3 import S3Store
 from tests.storage.servers import S3Server, minio, own_minio  # noqa: F401
 
@@ -62,6 +63,44 @@ def test_a_job_with_signatures_only(on_minio: Pod, bucket: S3Store) -> None:
     assert bucket.stat(f"{PREFIX}files/big").size == 3_000_000
     assert not list((on_minio.root / "tmp").glob("tmp*")), "nothing is copied to be sent"
     assert on_minio.log() == b"100000\n" and on_minio.joined().complete and on_minio.log() == b"100000\n"
+
+
+def test_ten_thousand_inputs_with_signatures_that_lie_in_the_store(on_minio: Pod, bucket: S3Store) -> None:
+    items = [on_minio.put(f"blobs/{number}", b"%d" % number) for number in range(50)]
+    told = {"prefix": PREFIX, "inputs": [{"path": f"in/{n}", **items[n % 50]} for n in range(10_000)]}
+    code = (
+        "import pathlib\nprint(len(job['inputs']), sum(int(pathlib.Path(one['source']).read_text()) for one in "
+        "job['inputs'][:50]))"
+    )
+    on_minio.orders(code, inputs=listing.listed(told, bucket)["inputs"])
+
+    def sign(seconds: int) -> None:
+        keys = [item["get"] for item in items]
+        more = listing.put_places(PREFIX, signed(bucket, *keys, seconds=seconds)["gets"], bucket)
+        direct = signed(bucket, f"{PREFIX}{listing.INPUTS}", more["get"])
+        on_minio.credentials({**direct, "more": more})
+
+    sign(1)
+    time.sleep(2)  # they are over, and made anew while they are waited for
+    on_minio.start()
+    time.sleep(1.5)
+    assert not (on_minio.root / "in" / "ready").exists() and not (on_minio.root / "in" / "failed").exists()
+    sign(600)
+    assert on_minio.wait(60) == (0, 0), on_minio.words()
+    assert on_minio.log() == b"10000 1225\n"
+
+
+def test_signatures_that_are_not_those_which_the_credentials_speak_of_are_not_used(
+    on_minio: Pod, bucket: S3Store
+) -> None:
+    item = on_minio.put("blobs/one", b"1")
+    more = listing.put_places(PREFIX, signed(bucket, "blobs/one")["gets"], bucket)
+    on_minio.credentials({**signed(bucket, more["get"]), "more": {**more, "sha256": "0" * 64}})
+    on_minio.orders(inputs=[{"path": "a", **item}], limits={"startupSeconds": 2})
+    on_minio.start()
+    on_minio.wait(60)
+    failed = on_minio.state["failed"]
+    assert failed["limit"] == "StorageError" and "are not those that the credentials speak of" in failed["message"]
 
 
 def test_a_log_on_minio_is_whole(on_minio: Pod) -> None:
