@@ -263,7 +263,7 @@ class TrainJobExtension(ExtensionApp):
                 made[name] = settings.make(name, Path(self.data_dir), rest, fetching)
                 continue
             if kind == "kubernetes":
-                made[name] = KubernetesBackendSettings(parent=self).make(name, rest)
+                made[name] = KubernetesBackendSettings(parent=self).make(name, rest, fetching)
                 continue
             found = {point.name: point for point in entry_points(group=BACKENDS_GROUP)}
             if kind not in found:

@@ -41,3 +41,11 @@ def content_digest(format: str, text: str) -> str:
 def named(requirements: Requirements) -> str:
     """For people: ``requirements.txt sha256:ab12cd34…``."""
     return f"{requirements.format} {requirements.digest[:15]}…"
+
+
+def not_built(requirements: Requirements, words: str) -> str:
+    """For the one whose job it is: ``words`` say why."""
+    return (
+        f"The environment of this job can't be built ({named(requirements)}): {words.strip().rstrip('.')}. Correct the "
+        "list and submit it again; if the network or the index was away, retry the job."
+    )

@@ -86,6 +86,13 @@ def attempt_prefix(uid: str, attempt: int) -> str:
     return f"jobs/{uid}/{attempt}/"
 
 
+def fetched_prefix(uid: str, attempt: int) -> str:
+    """Where lies, until the attempt's end, what a server fetched for it by URI. Not below its own prefix: it is no
+    output, and counts for nobody's quota.
+    """
+    return f"fetched/{uid}/{attempt}/"
+
+
 def blob_prefix(owner: str) -> str:
     """Where a person's uploads lie in the object store, with the slash."""
     return f"blobs/{slug(owner)}/"

@@ -159,6 +159,9 @@ def environment(job: Job, folder: Path) -> dict[str, str]:
     found["IPYTHONDIR"] = str(folder / "ipython")
     found["PYTHONUNBUFFERED"] = "1"  # of Pythons that the code starts: their prints arrive in time and in order
     found["PYTHONDONTWRITEBYTECODE"] = "1"  # else __pycache__ beside the job's modules would come home as its output
+    if job.interpreter:  # what its packages brought along is what one means by its name
+        folders = [str(Path(job.interpreter).parent), *found.get("PATH", os.defpath).split(os.pathsep)]
+        found["PATH"] = os.pathsep.join(dict.fromkeys(folders))
     found.update({name: value for name, value in job.environment.items() if not name.startswith("JUPYTER_TRAINJOB_")})
     found["TRAINJOB_JOB_UID"] = job.uid
     found["TRAINJOB_METRICS"] = str(job.metrics)

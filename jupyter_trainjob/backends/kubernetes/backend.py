@@ -7,28 +7,30 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from ...resources.errors import FieldError
-from ...resources.profile import Profile
-from ...resources.trainjob import TrainJob
 from ...storage.base import ObjectStore, StoreError
 from ..base import (
     AttemptRef,
     AttemptRequest,
-    Backend,
     BackendError,
-    KernelInfo,
     NodeCapacity,
     Observation,
+    Place,
 )
-from . import choices, delivery, evidence, kept, objects, report
+from ..local.fetch import FetchRules
+from . import delivery, evidence, kept, objects, report
 from .attempts import Attempt, Attempts
 from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
+from .environments import Environments
 from .errands import Errands
+from .fetching import Fetching, is_fetching
+from .fetching import wanted as fetches
 from .following import Following, Last
 from .handover import Handover
+from .kueue import Kueue
+from .offering import Offering
 from .room import Room
 from .settings import KubernetesSettings
 from .watch import Object, Watch
@@ -47,18 +49,14 @@ LOOK_SECONDS = 3.0
 """So long an answer is waited for that only confirms what the watches tell."""
 KILL_SECONDS = 1
 ISOLATION = "namespaces+cgroups"
-KERNELS = {
-    "python": KernelInfo("python3", "python", "Python 3"),
-    "r": KernelInfo("ir", "r", "R"),
-    "scala": KernelInfo("scala", "scala", "Scala"),
-}
 
 
-class KubernetesBackend(Backend):
+class KubernetesBackend(Offering):
     """Runs attempts in one namespace of a cluster. ``settings`` say which, and how."""
 
-    def __init__(self, *, name: str, settings: KubernetesSettings) -> None:
+    def __init__(self, *, name: str, settings: KubernetesSettings, fetching: FetchRules | None = None) -> None:
         self.name = name
+        self._rules = fetching or FetchRules()
         self._settings = settings
         self._terms = delivery.terms(name, settings)
         self._errands = Errands(lambda ref: self._changed(ref), name)
@@ -86,7 +84,20 @@ class KubernetesBackend(Backend):
         self._attempts = Attempts(self._connection, settings, changed)
         self._attempts.wanted, self._attempts.pod_changed = following.wanted, following.poke
         self._attempts.job_gone = following.break_off
+        self._environments = environments = Environments(
+            self._connection,
+            store,
+            settings,
+            name=self.name,
+            jobs=self._jobs,
+            pods=self._attempts.pods,
+            changed=changed,
+        )
+        self._attempts.helper_changed = environments.job_changed
+        self._fetching = Fetching(self._connection, store, settings, self._rules, self._attempts.job)
         self._room = Room(self._connection, settings, self._room_changed)
+        self._kueue = Kueue(self._connection, settings.namespace, self._closed)
+        self._attempts.borne = self._kueue.borne
         for watch in self._watches:
             watch.start()
         try:
@@ -151,6 +162,7 @@ class KubernetesBackend(Backend):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._errands.stop()
         self._room.stop()
+        await self._kueue.stop()
         for watch in self._watches:
             await watch.stop()
         if self._following is not None:
@@ -165,11 +177,14 @@ class KubernetesBackend(Backend):
         ref, settings = request.ref, self._settings
         if self._need().job(ref) is not None:
             return
+        self._fetching.check(request)
         try:
-            files = await self._secrets.prepare(request)
+            environment = await self._environment_of(request.job)
+            files = await self._secrets.prepare(request, environment)
         except StoreError as error:
             raise BackendError(f"The object store can't be used: {error}") from error
-        job = objects.job(request, settings, orders_digest=hashlib.sha256(files[delivery.ORDERS]).hexdigest())
+        digest, fetching = hashlib.sha256(files[delivery.ORDERS]).hexdigest(), fetches(request)
+        job = objects.job(request, settings, orders_digest=digest, environment=environment, fetching=fetching)
         self._attempts.created(ref)
         self._orphans.add(ref)  # until there is a Job with which it goes
         await self._secrets.put(request, files)
@@ -204,7 +219,15 @@ class KubernetesBackend(Backend):
         known = attempts.of(ref)
         sight = attempts.sight(job, known)
         self._help(ref, known, sight)
+        if is_fetching(job):
+            self._errands.begin(ref, "fetching its inputs", self._fetch(ref))
+        if objects.is_kueues(job):
+            self._kueue.notice()
+        if sight.state == "queued":  # there is nothing to read in the store, and nobody to read what would be signed
+            return report.observation(ref, job, sight, {}, None, ISOLATION)
         following.want(ref)
+        if objects.is_kueues(job):
+            self._renew_if_due(ref, known)
         harvest = following.harvest(ref, lambda: attempts.last(ref)) if sight.state == "ended" else None
         trouble = following.trouble(ref)
         return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
@@ -244,7 +267,7 @@ class KubernetesBackend(Backend):
         if not noted:
             patch = objects.cancel_patch(message)
             if not placed:
-                patch["spec"] = {"suspend": True}  # so that no pod comes any more
+                patch["spec"] = objects.halt(job)  # so that no pod comes any more
             reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
             if reply is not None:
                 self._jobs.put(reply)
@@ -259,11 +282,22 @@ class KubernetesBackend(Backend):
         dying = pod is not None and bool(pod["metadata"].get("deletionTimestamp"))
         if pod is not None and not pod.get("deleted") and not dying and not kept.is_done(pod):
             await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
+        await self._fetching.forget(ref)
         reply = await self._remove("jobs", name, propagationPolicy="Background")
         await self._secrets.remove(ref, name, with_job=reply.ok)
         self._orphans.discard(ref)
         self._attempts.drop(ref)
         await self._follower.drop(ref, clean=True)
+
+    async def places(self, refs: Collection[AttemptRef]) -> dict[AttemptRef, Place]:
+        """As Kueue tells it, of those that there is a Job of."""
+        found = {ref: self._need().job(ref) for ref in refs}
+        return await self._kueue.places({ref: job for ref, job in found.items() if job is not None})
+
+    async def check_kueue(self, local_queue: str, priority_classes: Collection[str]) -> None:
+        """By what there is in the cluster now."""
+        self._need()
+        await self._kueue.check(local_queue, priority_classes)
 
     async def attempts(self) -> list[AttemptRef]:
         """By the labels of the Jobs, and of the Secrets that never got one."""
@@ -283,24 +317,11 @@ class KubernetesBackend(Backend):
         """Told within seconds of a node, a quota or others' pods that changed."""
         self._has_room = changed
 
-    def offers(self) -> frozenset[str]:
-        """Images and volumes."""
-        return choices.OFFERS
-
-    async def check(self, job: TrainJob, profile: Profile) -> list[FieldError]:
-        """By the operator's allow-list and the profile's volumes."""
-        return choices.problems(job, profile, self._settings)
-
-    async def kernels(self) -> list[KernelInfo]:
-        """One for each language that there is an image for."""
-        there = [KERNELS[language] for language in self._settings.images if language in KERNELS]
-        return sorted(there, key=lambda kernel: kernel.name)
-
     def describe(self) -> dict[str, Any]:
         """Which cluster, and whether what is known of it is current."""
         self._need()
         warnings = [text for watch in (self._jobs, self._attempts.pods) if (text := watch.trouble())]
-        warnings += self._room.warnings()
+        warnings += [*self._room.warnings(), *self._kueue.warnings()]
         return {
             "type": "kubernetes",
             "isolation": ISOLATION,
@@ -342,6 +363,11 @@ class KubernetesBackend(Backend):
         attempts = self._need()
         return self._room.capacity(attempts.ours(), attempts.helpers())
 
+    def _closed(self, job: str) -> None:
+        ref = objects.ref_of(self._jobs.objects.get(job) or {})
+        if ref is not None:
+            self._changed(ref)
+
     def _room_changed(self) -> None:
         if self._capacity() != self._told_room:
             self._has_room()
@@ -358,8 +384,14 @@ class KubernetesBackend(Backend):
             known.asked = time.monotonic()
             self._errands.begin(ref, "events", self._ask_events(ref, known))
 
+    async def _fetch(self, ref: AttemptRef) -> None:
+        job = await self._fetching.fetch(ref)
+        if job is not None:
+            self._jobs.put(job)
+
     async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
-        reply = await self._patch(self._path("jobs", self._attempts.name(ref)), objects.give_up_patch(why))
+        patch = {**objects.give_up_patch(why), "spec": objects.halt(self._attempts.job(ref) or {})}
+        reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
         if reply is not None:
             self._jobs.put(reply)
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from traitlets import Bool, CaselessStrEnum, Dict, Integer, List, TraitError, Tuple, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Tuple, Unicode
 from traitlets.config import Configurable
 
 from ...resources.profile import Toleration
 from ..base import Backend
+from ..local.fetch import FetchRules
+from .environments_rules import EnvironmentRules
 from .settings import KubernetesSettings, SettingsError, Sidecar
 
 
@@ -79,6 +81,39 @@ class KubernetesBackendSettings(Configurable):
         key_trait=Unicode(),
         help="What the container that fetches and ships may use: {'cpu', 'cpu_limit', 'memory', 'buffer'}.",
     ).tag(config=True)
+    environments_claim = Unicode(
+        "",
+        help="PersistentVolumeClaim of the namespace on which the environments of jobs' requirements are kept; jobs "
+        "see theirs of it, read-only. ReadWriteMany, unless all jobs run on one node; the first of user_ids must be "
+        "able to write there as its group. Default: none, and jobs with --requirements are refused.",
+    ).tag(config=True)
+    environment_builds = CaselessStrEnum(
+        ("none", "wheels", "source"),
+        "wheels",
+        help="What jobs' requirements may bring. none: nothing. wheels: wheels of the index, which run no code while "
+        "they are installed. source: also Python packages that are built and packages of R (renv.lock), whose code "
+        "then reaches what the pods that build may reach. Jars for Scala are not fetched in a cluster.",
+    ).tag(config=True)
+    pip_options = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="Options of pip for jobs' requirements, as in pip's configuration file: {'index-url': …}. They go over "
+        "those of the image. Builds can read them, passwords too.",
+    ).tag(config=True)
+    r_repositories = List(
+        Unicode(), help="Repositories that R packages come from, instead of those that an renv.lock names."
+    ).tag(config=True)
+    build_seconds = Integer(1800, min=10, help="How long the environment of a job may take to build.").tag(config=True)
+    build_cpu = Unicode("1", help="CPUs of the pod that builds one.").tag(config=True)
+    build_memory = Unicode("2Gi", help="Memory of the pod that builds one.").tag(config=True)
+    build_disk = Unicode("10Gi", help="What the build of one may write.").tag(config=True)
+    environments_disk = Unicode(
+        "50Gi",
+        help="What all environments may take together: beyond it the longest unused go, but none that a job needs.",
+    ).tag(config=True)
+    environments_days = Float(30.0, min=0, help="An environment that nobody used for so many days goes.").tag(
+        config=True
+    )
     startup_seconds = Integer(
         600, min=10, help="How long a job may take to be placed, then for its inputs, then until its code begins."
     ).tag(config=True)
@@ -100,7 +135,7 @@ class KubernetesBackendSettings(Configurable):
         "", help="PEM file of the authority by which pods know the object store. Default: those that images trust."
     ).tag(config=True)
 
-    def make(self, name: str, options: dict[str, Any]) -> Backend:
+    def make(self, name: str, options: dict[str, Any], fetching: FetchRules | None = None) -> Backend:
         """The backend called ``name``; ``options`` replace traits for this one. Raises :class:`TraitError`."""
         known = self.trait_names(config=True)
         for option, value in options.items():
@@ -123,7 +158,7 @@ class KubernetesBackendSettings(Configurable):
             ) from error
         from .backend import KubernetesBackend
 
-        return KubernetesBackend(name=name, settings=settings)
+        return KubernetesBackend(name=name, settings=settings, fetching=fetching)
 
     def settings(self) -> KubernetesSettings:
         """Raises :class:`SettingsError`, ``ValidationError``, ``TypeError`` and ``OSError``."""
@@ -131,6 +166,18 @@ class KubernetesBackendSettings(Configurable):
         given = {key: getattr(self, key) for key in there}
         given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
         given["tolerations"] = tuple(Toleration.model_validate(item) for item in self.tolerations)
+        given["environments"] = EnvironmentRules(
+            claim=self.environments_claim,
+            builds=self.environment_builds,
+            pip=dict(self.pip_options),
+            r_repositories=tuple(self.r_repositories),
+            seconds=self.build_seconds,
+            cpu=self.build_cpu,
+            memory=self.build_memory,
+            disk=self.build_disk,
+            all_disk=self.environments_disk,
+            days=self.environments_days,
+        )
         given["sidecar"] = Sidecar(**self.sidecar)
         given["store_ca"] = Path(self.store_ca_file).read_text("utf-8") if self.store_ca_file else ""
         return KubernetesSettings(**given)

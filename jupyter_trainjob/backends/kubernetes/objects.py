@@ -20,7 +20,7 @@ from ..orders import time_limit
 from . import choices, containers, volumes
 from .containers import gpu_resource
 from .settings import KubernetesSettings
-from .volumes import Manifest
+from .volumes import Environment, Manifest
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "jupyter-trainjob"
@@ -44,6 +44,13 @@ KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 """Label: Kueue admits the Job, from this LocalQueue."""
 KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 """Label: the Job's WorkloadPriorityClass."""
+
+ENVIRONMENT = "jupyter-trainjob/environment"
+"""Annotation: the folder of the environment that it runs in, which is not to be removed meanwhile."""
+FETCHING = "jupyter-trainjob/fetching"
+"""Annotation: it is suspended until the server has fetched its inputs; the labels that it gets then, as JSON."""
+FETCHED = "jupyter-trainjob/fetched"
+"""Annotation: what was fetched, for people."""
 
 MAX_SECRET_BYTES = 1000 * 1000
 """A Secret may have 1 MiB in all."""
@@ -77,7 +84,7 @@ def selector(settings: KubernetesSettings) -> str:
 
 def ref_of(manifest: Manifest) -> AttemptRef | None:
     """Which attempt an object of ours belongs to; None for one without our labels."""
-    found = manifest.get("metadata", {}).get("labels") or {}
+    found = (manifest.get("metadata") or {}).get("labels") or {}
     try:
         return AttemptRef(found[UID], int(found[ATTEMPT]))
     except (KeyError, ValueError):
@@ -119,19 +126,33 @@ def needs_runner(image_name: str, settings: KubernetesSettings) -> bool:
     return read_image(image_name).name not in ours
 
 
-def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest: str = "") -> Manifest:
-    """The Job. Raises :class:`BackendError` for what this cluster can't give the attempt."""
+def job(
+    request: AttemptRequest,
+    settings: KubernetesSettings,
+    *,
+    orders_digest: str = "",
+    environment: Environment | None = None,
+    fetching: bool = False,
+) -> Manifest:
+    """The Job; ``environment``: that of its requirements; ``fetching``: it waits for what the server fetches.
+
+    Raises :class:`BackendError` for what this cluster can't give the attempt.
+    """
     meta = request.job.metadata
     annotations = {JOB: f"{meta.namespace}/{meta.name}"}
     borne = {LIMITS: json.dumps(_limits(request, settings)), **({ORDERS: orders_digest} if orders_digest else {})}
-    found = labels(request, settings)
+    if environment is not None:
+        borne[ENVIRONMENT] = environment.folder
+    found, kueues = labels(request, settings), _kueue_labels(request)
+    if fetching:  # for Kueue it is not there yet
+        borne[FETCHING], kueues = json.dumps(kueues), {}
     limit = time_limit(request)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(request.ref, settings, {**found, **_kueue_labels(request)}, {**annotations, **borne}),
+        "metadata": _metadata(request.ref, settings, {**found, **kueues}, {**annotations, **borne}),
         "spec": {
-            **({"suspend": True} if request.local_queue else {}),
+            **({"suspend": True} if request.local_queue or fetching else {}),
             "parallelism": 1,
             "completions": 1,
             # Attempts are ours: the cluster starts none, not even while a lost pod is still ending.
@@ -143,7 +164,7 @@ def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest:
             "ttlSecondsAfterFinished": settings.ttl_seconds,
             "template": {
                 "metadata": {"labels": found, "annotations": {**annotations, _KEEP_ON_NODE: "false"}},
-                "spec": _pod(request, settings),
+                "spec": _pod(request, settings, environment),
             },
         },
     }
@@ -151,6 +172,11 @@ def job(request: AttemptRequest, settings: KubernetesSettings, *, orders_digest:
 
 def secret(ref: AttemptRef, settings: KubernetesSettings, labels: dict[str, str], files: dict[str, bytes]) -> Manifest:
     """The Secret that the sidecar reads. :class:`BackendError` where a cluster would not take it."""
+    return {**opaque(ref.name, settings, labels, files), "metadata": _metadata(ref, settings, labels, {})}
+
+
+def opaque(name: str, settings: KubernetesSettings, labels: dict[str, str], files: dict[str, bytes]) -> Manifest:
+    """A Secret of these files. :class:`BackendError` where a cluster would not take it."""
     size = sum(len(name) + len(data) for name, data in files.items())
     if size > MAX_SECRET_BYTES:
         raise BackendError(
@@ -162,7 +188,7 @@ def secret(ref: AttemptRef, settings: KubernetesSettings, labels: dict[str, str]
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": _metadata(ref, settings, labels, {}),
+        "metadata": {"name": name, "namespace": settings.namespace, "labels": labels},
         "data": {name: base64.b64encode(data).decode("ascii") for name, data in files.items()},
     }
 
@@ -185,7 +211,7 @@ def cancel_patch(message: str) -> Manifest:
 
 def is_kueues(job: Manifest) -> bool:
     """Whether Kueue says when the Job may run."""
-    return KUEUE_QUEUE in (job.get("metadata", {}).get("labels") or {})
+    return KUEUE_QUEUE in ((job.get("metadata") or {}).get("labels") or {})
 
 
 def halt(job: Manifest) -> Manifest:
@@ -193,6 +219,22 @@ def halt(job: Manifest) -> Manifest:
     for pods either.
     """
     return {"suspend": True, **({"parallelism": 0} if is_kueues(job) else {})}
+
+
+def fetched_patch(job: Manifest, told: str) -> Manifest:
+    """A merge patch of a Job that waited for what the server fetched: ``told`` says what came. It starts now, or where
+    Kueue is to admit it, it begins to wait there. Refused (409) where somebody changed the Job meanwhile.
+    """
+    meta = job["metadata"]
+    held: dict[str, str] = json.loads((meta.get("annotations") or {}).get(FETCHING) or "{}")
+    return {
+        "metadata": {
+            "resourceVersion": meta["resourceVersion"],
+            "labels": held,
+            "annotations": {FETCHING: None, FETCHED: told[:MAX_ANNOTATION]},
+        },
+        "spec": {"suspend": bool(held)},
+    }
 
 
 def give_up_patch(why: dict[str, str]) -> Manifest:
@@ -231,7 +273,7 @@ def _limits(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, 
     }
 
 
-def _pod(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
+def _pod(request: AttemptRequest, settings: KubernetesSettings, environment: Environment | None) -> Manifest:
     chosen = image(request, settings)
     inject = needs_runner(chosen, settings)
     meta, profile = request.job.metadata, request.profile.spec
@@ -240,7 +282,7 @@ def _pod(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
     except ValueError as error:
         raise BackendError(f"The job's volumes can't be mounted: {error}.", permanent=True) from None
     found = volumes.sizes(request.job, settings)
-    main_mounts = volumes.main_mounts(settings, mounted, inject=inject)
+    main_mounts = volumes.main_mounts(settings, mounted, inject=inject, environment=environment)
     first = [containers.sidecar(request, settings, found, volumes.sidecar_mounts())]
     pod: Manifest = {
         "restartPolicy": "Never",
@@ -252,8 +294,10 @@ def _pod(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
         "securityContext": _security(request.ref, settings),
         "initContainers": [*first, *([containers.runner(settings)] if inject else [])],
         "containers": [containers.main(request, settings, chosen, found, main_mounts, inject=inject)],
-        "volumes": volumes.pod_volumes(found, settings, secret=request.ref.name, mounts=mounted, inject=inject),
-        "tolerations": _tolerations(_wanted_tolerations(request, settings), settings),
+        "volumes": volumes.pod_volumes(
+            found, settings, secret=request.ref.name, mounts=mounted, inject=inject, environment=environment
+        ),
+        "tolerations": tolerations(_wanted_tolerations(request, settings), settings),
     }
     return pod | _chosen(request, settings)
 
@@ -296,7 +340,8 @@ def _wanted_tolerations(request: AttemptRequest, settings: KubernetesSettings) -
     return found
 
 
-def _tolerations(wanted: list[Toleration], settings: KubernetesSettings) -> list[Manifest]:
+def tolerations(wanted: list[Toleration], settings: KubernetesSettings) -> list[Manifest]:
+    """Those, each once, and for how long a pod stays bound to a node that does not answer."""
     found: list[Manifest] = []
     for item in wanted:
         one = {"key": item.key, "operator": item.operator, "value": item.value, "effect": item.effect}

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..base import AttemptRef, Observation, State
 from .evidence import Sight, settle
+from .fetching import conditions as fetched
 from .harvest import Harvest
+from .reading import time
 
 CLOSE_SECONDS = 2.0
 """A clock in the pod that is no further off than this from the kubelet's word, which has whole seconds, refines it."""
@@ -27,10 +29,12 @@ def observation(
     Until then an attempt whose code has ended still runs: its log and its outputs are on their way.
     """
     if harvest is not None:
-        return _ended(ref, sight, harvest, isolation)
+        return _ended(ref, job, sight, harvest, isolation)
     started = _started(sight, state)
-    now: State = "running" if started is not None and sight.state != "starting" else "starting"
-    conditions = [*sight.conditions, *state.get("conditions", [])]
+    now: State = "running" if started is not None and sight.state not in ("queued", "starting") else "starting"
+    if sight.state == "queued":
+        now = "queued"
+    conditions = [*fetched(job), *sight.conditions, *state.get("conditions", [])]
     if trouble:
         conditions.append({"type": "StoreReachable", "status": "False", "reason": "Unreachable", "message": trouble})
     told = state.get("log", {})
@@ -50,10 +54,10 @@ def observation(
     )
 
 
-def _ended(ref: AttemptRef, sight: Sight, harvest: Harvest, isolation: str) -> Observation:
+def _ended(ref: AttemptRef, job: dict[str, Any], sight: Sight, harvest: Harvest, isolation: str) -> Observation:
     state = harvest.state
     started = _started(sight, state)
-    ended = _refined(sight.ended, _time((state.get("main") or {}).get("at")))
+    ended = _refined(sight.ended, time((state.get("main") or {}).get("at")))
     if started is not None and ended is not None:
         ended = max(started, ended)
     return Observation(
@@ -75,7 +79,7 @@ def _ended(ref: AttemptRef, sight: Sight, harvest: Harvest, isolation: str) -> O
         files=harvest.files,
         files_total=harvest.files_total,
         files_bytes=harvest.files_bytes,
-        conditions=[*sight.conditions, *harvest.conditions],
+        conditions=[*fetched(job), *sight.conditions, *harvest.conditions],
     )
 
 
@@ -85,7 +89,7 @@ def _runners(state: dict[str, Any]) -> dict[str, Any]:
 
 def _started(sight: Sight, state: dict[str, Any]) -> datetime | None:
     """When the inputs were there and the code could begin, by the sidecar; never before its container did."""
-    ready = _time(state.get("ready"))
+    ready = time(state.get("ready"))
     if ready is None:
         return None
     return ready if sight.started is None else max(ready, sight.started)
@@ -95,11 +99,3 @@ def _refined(whole: datetime | None, fine: datetime | None) -> datetime | None:
     if whole is None or fine is None:
         return whole
     return fine if abs((fine - whole).total_seconds()) <= CLOSE_SECONDS else whole
-
-
-def _time(text: Any) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None

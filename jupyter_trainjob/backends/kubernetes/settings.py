@@ -11,6 +11,8 @@ from ...resources.images import ImageError, pattern_problem, read_image
 from ...resources.names import is_domain, is_name, label_key_error, label_value_error
 from ...resources.profile import Toleration
 from ...resources.quantity import byte_count, cpu_millis
+from . import environments_rules
+from .environments_rules import EnvironmentRules
 
 LANGUAGES = ("python", "r", "scala")
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
@@ -89,6 +91,8 @@ class KubernetesSettings:
 
     scratch: Scratch = "memory"
     """Where jobs write: see :mod:`.volumes`."""
+    environments: EnvironmentRules = field(default_factory=EnvironmentRules)
+    """Where the environments of jobs' requirements lie, and how they are built."""
     reserve: str = "64Mi"
     """Memory of the main container beside the job's own: its first process, and the log that is on its way."""
     sidecar: Sidecar = field(default_factory=Sidecar)
@@ -148,6 +152,7 @@ def _problems(settings: KubernetesSettings) -> Iterator[str]:
     yield from _quantities(settings)
     yield from _seconds(settings)
     yield from _places(settings)
+    yield from environments_rules.problems(settings.environments)
 
 
 def _names(settings: KubernetesSettings) -> Iterator[str]:

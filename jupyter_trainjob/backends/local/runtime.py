@@ -8,8 +8,6 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 
-from ..base import BackendError
-
 _ASK = """
 import json, sys, sysconfig
 finders = [m for n, m in list(sys.modules.items()) if n.startswith("__editable__") and n.endswith("_finder")]
@@ -63,6 +61,8 @@ def inspect(python: str, kernel_folders: list[str]) -> Runtime:
         done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={"PATH": os.defpath})
         told = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
+        from ..base import BackendError  # here: environments are also built in pods, where there is only Python
+
         raise BackendError(
             f"The interpreter {python!r} for jobs does not run: {error}.",
             remedy="Set LocalBackendSettings.python to a Python that has ipykernel and jupyter_trainjob.",

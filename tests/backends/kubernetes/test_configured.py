@@ -12,6 +12,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from jupyter_trainjob.backends.kubernetes.configured import KubernetesBackendSettings
+from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, Sidecar
 from jupyter_trainjob.resources.images import pattern_problem
 
@@ -19,13 +20,46 @@ IMAGES = {"python": "registry.example.org/trainjob/python:1.0"}
 INSIDE_IMAGES = {"home", "python", "package", "injected_python"}
 """Where things lie in our images is not the operator's."""
 
+ENVIRONMENTS = {
+    "environments_claim": "environments",
+    "environment_builds": "source",
+    "pip_options": {"index-url": "https://pypi.example.org/simple"},
+    "r_repositories": ["https://cran.example.org"],
+    "build_seconds": 60,
+    "build_cpu": "2",
+    "build_memory": "4Gi",
+    "build_disk": "5Gi",
+    "environments_disk": "100Gi",
+    "environments_days": 7.5,
+}
+
+
+def test_all_about_environments_reaches_their_rules() -> None:
+    made = KubernetesBackendSettings(images=IMAGES, **ENVIRONMENTS).settings().environments
+    assert made == EnvironmentRules(
+        claim="environments",
+        builds="source",
+        pip={"index-url": "https://pypi.example.org/simple"},
+        r_repositories=("https://cran.example.org",),
+        seconds=60,
+        cpu="2",
+        memory="4Gi",
+        disk="5Gi",
+        all_disk="100Gi",
+        days=7.5,
+    )
+    with pytest.raises(TraitError, match=r"environments_claim 'A B' is no name of a PersistentVolumeClaim") as told:
+        KubernetesBackendSettings().make("c", {"images": IMAGES, "environments_claim": "A B", "build_memory": "much"})
+    assert "build_memory: " in str(told.value)
+
 
 def test_every_setting_is_a_trait_with_the_same_default() -> None:
     made = KubernetesBackendSettings(images=IMAGES).settings()
     assert made == KubernetesSettings(images=IMAGES)
     traits = set(KubernetesBackendSettings().trait_names(config=True))
     there = {field.name for field in fields(KubernetesSettings)} - INSIDE_IMAGES
-    assert there - traits == {"store_ca"} and traits - there == {"store_ca_file"}
+    assert there - traits == {"store_ca", "environments"}
+    assert traits - there == {"store_ca_file", *ENVIRONMENTS}
 
 
 def test_what_is_written_of_one_backend_goes_over_what_is_written_of_all(tmp_path: Path) -> None:

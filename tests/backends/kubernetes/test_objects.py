@@ -16,7 +16,7 @@ from jupyter_trainjob.backends.kubernetes import objects, volumes
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, Sidecar
 from jupyter_trainjob.resources.names import is_name, label_key_error, label_value_error
 from jupyter_trainjob.resources.quantity import byte_count, cpu_millis, parse
-from jupyter_trainjob.resources.trainjob import Environment, Outputs, Volume
+from jupyter_trainjob.resources.trainjob import Environment, Volume
 from jupyter_trainjob.resources.volumes import AllowedVolume
 
 from .attempts import DIGEST, IMAGES, SETTINGS, UID, request, requests, settings
@@ -324,11 +324,9 @@ def test_an_nfs_share_is_reached_through_a_claim_that_a_restricted_pod_may_mount
     assert violations(pod) == []
 
 
-def test_results_have_room_where_some_are_asked_for() -> None:
-    plain, with_results = (
-        volumes.sizes(request(outputs=Outputs(names=names)).job, SETTINGS) for names in ([], ["model"])
-    )
-    assert with_results.out == plain.out + with_results.work
+def test_notebook_and_results_have_as_much_room_as_the_job_has_disk() -> None:
+    found = volumes.sizes(request().job, SETTINGS)
+    assert found.out == volumes.OUT_BYTES + found.work
 
 
 # The Secret

@@ -91,6 +91,8 @@ _MEASURE_SECONDS = 1.0
 _MAX_FILES = 1_000_000
 _SHM_BYTES = 256 * 2**20
 _MAX_LOG_BYTES = 64 * 2**20
+_TAIL_BYTES = 8192
+_TAIL_LINES = 12
 
 
 class BuildFailed(Exception):
@@ -280,6 +282,18 @@ class Box:
             for pid in left:
                 process.kill_quietly(pid)
             time.sleep(0.005)
+
+
+def last_words(path: str) -> str:
+    """The end of what the last command of a build said into its log."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    lines = [line.rstrip() for line in text.rpartition("\n$ ")[2].splitlines()[1:] if line.strip()]
+    return "\n".join([line for line in lines if not line.startswith("Looking in ")][-_TAIL_LINES:])[-2000:]
 
 
 def _resident(pid: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ....resources.trainjob import Requirements
 from ....storage.base import StoreError
 from ...base import AttemptRef, BackendError, EnvironmentState
-from ...environments import named
+from ...environments import named, not_built
 from .box import BuildFailed, BuildStopped
 from .cache import Environments
 from .recipes import Found
@@ -81,7 +81,7 @@ class Builds:
             except (StoreError, OSError) as error:
                 return EnvironmentState("building", f"it can't be looked up now, and will be again: {error}")
             except (BuildFailed, BackendError) as error:
-                return EnvironmentState("failed", _failed(requirements, str(error)))
+                return EnvironmentState("failed", not_built(requirements, str(error)))
             except Exception as error:  # told once, to the job; raised, it would be asked for again for ever
                 return EnvironmentState("failed", _broken(requirements, error))
             if told is not None:
@@ -157,7 +157,7 @@ class Builds:
         except StoreError as error:
             words = f"The object store can't be used now: {error}."
         except (BuildFailed, BackendError, OSError) as error:
-            words = _failed(build.requirements, str(error))
+            words = not_built(build.requirements, str(error))
         except Exception as error:  # a fault of ours: told, or the jobs would wait and it would be built for ever
             words = _broken(build.requirements, error)
         finally:
@@ -171,13 +171,6 @@ class Builds:
 
 def _broken(requirements: Requirements, error: Exception) -> str:
     log.error("The environment of %s can't be built, which is a fault here", named(requirements), exc_info=error)
-    return _failed(
+    return not_built(
         requirements, f"the builder itself broke, {type(error).__name__}: {error} (the server's log has more)"
-    )
-
-
-def _failed(requirements: Requirements, words: str) -> str:
-    return (
-        f"The environment of this job can't be built ({named(requirements)}): {words.strip().rstrip('.')}. Correct the "
-        "list and submit it again; if the network or the index was away, retry the job."
     )

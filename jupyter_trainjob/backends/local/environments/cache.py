@@ -40,7 +40,7 @@ from ..probe import Offer
 from ..recover import remove_tree
 from ..runtime import Runtime
 from ..spawn import Drop, take_uid
-from .box import Bounds, Box, BuildFailed, BuildStopped, NeverBuilt, disk_bytes
+from .box import Bounds, Box, BuildFailed, BuildStopped, NeverBuilt, disk_bytes, last_words
 from .jars import JarsRecipe
 from .python import PythonRecipe
 from .recipes import LEAVE_OUT, Found, Recipe, Site
@@ -53,8 +53,6 @@ OPEN_MODE = 0o755
 _RECENT_SECONDS = 60.0
 """Who asked so lately may be about to start a job in it."""
 _WAIT_SECONDS = 0.25
-_TAIL_BYTES = 8192
-_TAIL_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class Environments:
 
     def tail(self, requirements: Requirements) -> str:
         """The last words of the latest build."""
-        return _tail(self._place(self.key(requirements)).file("build.log"))
+        return last_words(self._place(self.key(requirements)).file("build.log"))
 
     def collect(self, needed: Collection[Requirements]) -> int:
         """Drop what is too old, then the longest unused while all together are too large; how many went."""
@@ -228,7 +226,7 @@ class Environments:
             place.write("ready.json", {"lock": lock, "bytes": size, "seconds": seconds, "format": format}, durable=True)
             return lock
         except BuildFailed as error:
-            words = "; ".join(filter(None, [str(error), _tail(place.file("build.log"))]))
+            words = "; ".join(filter(None, [str(error), last_words(place.file("build.log"))]))
             raise BuildFailed(words or "nothing tells why") from error
         finally:
             remove_tree(place.file("tmp"))
@@ -422,15 +420,3 @@ def _give(path: str, uid: int) -> None:
     for folder, folders, files in os.walk(path):
         for name in [*folders, *files]:
             os.lchown(os.path.join(folder, name), uid, uid)
-
-
-def _tail(path: str) -> str:
-    """The end of what the last command of a build said."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-    lines = [line.rstrip() for line in text.rpartition("\n$ ")[2].splitlines()[1:] if line.strip()]
-    return "\n".join([line for line in lines if not line.startswith("Looking in ")][-_TAIL_LINES:])[-2000:]

@@ -1,0 +1,175 @@
+"""URIs as inputs in a cluster: the server fetches them into the object store before the pod starts.
+
+Not the pod: what an operator allows is a prefix of a path, which no NetworkPolicy can tell from another on the same
+host, and whatever the sidecar may reach the job's own code reaches too, for they share a network. So the server
+fetches, with the rules of :mod:`..local.fetch`, and a pod reads from the store alone, as ever.
+
+The Job is made suspended, with the annotation :data:`.objects.FETCHING`; all there is to fetch stands in the orders in
+its Secret, so that whichever server sees such a Job goes on with it. One patch lets it start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...resources.names import fetched_prefix
+from ...resources.trainjob import UriInput
+from ...resources.uris import UriError, allowed
+from ...storage.base import ObjectStore, StoreError
+from ..base import AttemptRef, AttemptRequest, BackendError
+from ..local.fetch import FetchRules, fetch
+from ..orders import check_room
+from . import delivery, objects
+from .connect import MERGE_PATCH, Connection, Reply
+from .reading import Object, annotation, meta
+from .settings import KubernetesSettings
+
+log = logging.getLogger(__name__)
+
+TRIES = 6
+RELEASES = 5
+"""So often a Job is looked at anew that changed between the look and the patch."""
+
+
+class CalledOff(Exception):
+    """Nobody wants it any more."""
+
+
+def wanted(request: AttemptRequest) -> bool:
+    """Whether the attempt has anything to fetch."""
+    return any(isinstance(item, UriInput) for item in request.job.spec.inputs)
+
+
+def is_fetching(job: Object | None) -> bool:
+    """Whether a Job waits for what is fetched, and nobody gave it up or cancelled it."""
+    over = annotation(job, objects.CANCELLED) is not None or annotation(job, objects.GAVE_UP) is not None
+    return annotation(job, objects.FETCHING) is not None and not over
+
+
+def conditions(job: Object | None) -> list[dict[str, str]]:
+    """What is to be told of it. Pure."""
+    if is_fetching(job):
+        message = "The job starts when its inputs are there: they are being brought."
+        return [{"type": "InputsReady", "status": "False", "reason": "Preparing", "message": message}]
+    told = annotation(job, objects.FETCHED)
+    if told is None:
+        return []
+    return [
+        {"type": "InputsReady", "status": "True", "reason": "Brought", "message": "Its inputs are there."},
+        {"type": "InputsFetched", "status": "True", "reason": "Fetched", "message": told},
+    ]
+
+
+class Fetching:
+    """All of one backend's. ``job(ref)``: as the watch told of it last."""
+
+    def __init__(
+        self,
+        api: Connection,
+        store: ObjectStore,
+        settings: KubernetesSettings,
+        rules: FetchRules,
+        job: Callable[[AttemptRef], Object | None],
+    ) -> None:
+        self._api, self._store, self._settings, self._rules, self._job = api, store, settings, rules, job
+        self._tries: dict[AttemptRef, int] = {}
+
+    def check(self, request: AttemptRequest) -> None:
+        """Raises :class:`BackendError` for what may not be fetched, which the record may not know yet."""
+        for item in request.job.spec.inputs:
+            if isinstance(item, UriInput):
+                try:
+                    allowed(item.uri, self._rules.prefixes)
+                except UriError as error:
+                    raise BackendError(f"The input {item.path!r} can't be fetched: {error}.", permanent=True) from None
+
+    async def fetch(self, ref: AttemptRef) -> Object | None:
+        """All that an attempt wants, then let it start, or give it up; the Job as it is then.
+
+        Raises :class:`BackendError` where it is to be tried again, and ``StoreError``.
+        """
+        job = self._job(ref)
+        if job is None or not is_fetching(job):
+            return None
+        name = str(meta(job)["name"])
+        secret = await self._api.request("GET", self._path("/api/v1", "secrets", name))
+        if not secret.ok:
+            raise BackendError(f"the Secret {name} is gone")
+        orders = json.loads(base64.b64decode((secret.body.get("data") or {}).get(delivery.ORDERS, "")))
+        try:
+            told = await asyncio.to_thread(self._bring, ref, orders)
+        except CalledOff:
+            return None
+        except BackendError as error:
+            tries = self._tries[ref] = self._tries.get(ref, 0) + 1
+            if not error.permanent and tries < TRIES:
+                raise
+            patch = objects.give_up_patch({"limit": "BackendError", "message": str(error)})
+            return (await self._patch(name, patch)).body
+        self._tries.pop(ref, None)
+        return await self._release(name, told)
+
+    async def _release(self, name: str, told: str) -> Object | None:
+        """Let the Job start as it is now, unless somebody cancelled it meanwhile."""
+        for _ in range(RELEASES):
+            job = await self._api.request("GET", self._path("/apis/batch/v1", "jobs", name))
+            if not job.ok or not is_fetching(job.body):
+                return None
+            reply = await self._patch(name, objects.fetched_patch(job.body, told))
+            if reply.ok:
+                return reply.body
+        raise BackendError(f"the Job {name} is changed by somebody else all the time")
+
+    async def forget(self, ref: AttemptRef) -> None:
+        """Remove what was fetched for it."""
+        self._tries.pop(ref, None)
+        job = self._job(ref)
+        if annotation(job, objects.FETCHING) is None and annotation(job, objects.FETCHED) is None:
+            return
+        try:
+            await asyncio.to_thread(self._store.delete_prefix, fetched_prefix(ref.uid, ref.attempt))
+        except StoreError as error:
+            raise BackendError(f"What was fetched for {ref.name} can't be removed now: {error}") from error
+
+    def _bring(self, ref: AttemptRef, orders: dict[str, Any]) -> str:
+        """Blocks. What came, for people; raises :class:`BackendError`, :class:`CalledOff` and ``StoreError``."""
+        deadline = time.monotonic() + self._rules.maximum_seconds
+        limit = orders["limits"]["inputBytes"]
+        count = sum({one["get"]: one["bytes"] or 0 for one in orders["inputs"]}.values())
+        told = []
+
+        def going_on() -> None:
+            if not is_fetching(self._job(ref)):
+                raise CalledOff
+
+        def took(size: int) -> None:
+            nonlocal count
+            going_on()
+            count += size
+            check_room(count, limit, more=True)
+
+        for one in orders["inputs"]:
+            if "uri" not in one:
+                continue
+            with tempfile.TemporaryDirectory(prefix="trainjob-fetch-") as folder:
+                target = f"{folder}/file"
+                digest, size = fetch(one["uri"], target, self._rules, deadline=deadline, took=took, going_on=going_on)
+                with Path(target).open("rb") as file:
+                    self._store.put(one["get"], file)
+            told.append(f"{one['path']}: {digest} ({size} bytes)")
+        return "; ".join(told)
+
+    async def _patch(self, name: str, patch: Object) -> Reply:
+        path = self._path("/apis/batch/v1", "jobs", name)
+        return await self._api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    def _path(self, group: str, kind: str, name: str) -> str:
+        return f"{group}/namespaces/{self._settings.namespace}/{kind}/{name}"

@@ -1,0 +1,134 @@
+"""The pods that build environments, what jobs get of them, and the words for what goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from jupyter_trainjob.backends.kubernetes import environments_objects as made
+from jupyter_trainjob.backends.kubernetes import environments_pod, objects
+from jupyter_trainjob.backends.kubernetes.environments_failure import holdup, why
+from jupyter_trainjob.backends.kubernetes.environments_objects import Wanted
+from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
+from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
+from jupyter_trainjob.backends.kubernetes.volumes import ENVIRONMENT, Environment
+
+from .attempts import IMAGES, SETTINGS, request
+from .attempts import settings as any_settings
+from .restricted import violations
+
+RULES = EnvironmentRules(claim="environments", pip={"index-url": "https://me:secret@pypi.example.org/simple"})
+HAS = replace(SETTINGS, environments=RULES)
+PYTHON = Wanted("0" * 32, "requirements.txt", "six\n", "1" * 64, IMAGES["python"])
+FOREIGN = replace(PYTHON, image="registry.example.org/course/lab:2026")
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = job["spec"]["template"]["spec"]
+    return found
+
+
+def containers(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in [*found.get("initContainers", []), *found["containers"]]}
+
+
+@given(any_settings())
+def test_all_these_pods_are_restricted_and_known_by_their_label(setup: KubernetesSettings) -> None:
+    setup = replace(setup, environments=RULES)
+    for job in (
+        made.build(PYTHON, setup, "f", "a list", ca=True),
+        made.build(FOREIGN, setup, "f", "a list", ca=False),
+        made.removal(setup, ["gone"], ["kept"]),
+    ):
+        assert violations(pod(job)) == []
+        for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+            assert labels[objects.INSTALLATION] == setup.installation_label and made.BUILDS in labels
+            assert objects.UID not in labels, "they are no attempts"
+        assert all("resources" in one and one["resources"]["limits"] for one in containers(pod(job)).values())
+
+
+def test_the_build_sees_its_own_folder_and_no_credential() -> None:
+    found = pod(made.build(PYTHON, HAS, "folder", "a list", ca=True))
+    assert [one["name"] for one in [*found["initContainers"], *found["containers"]]] == ["make", "build", "finish"]
+    build = containers(found)["build"]
+    assert {one["name"]: one.get("subPath") for one in build["volumeMounts"]} == {
+        "claim": f"trainjob-{HAS.installation_label}/folder/root",
+        "scratch": None,
+        "orders": None,
+    }
+    shown = {one["name"]: one["secret"]["items"] for one in found["volumes"] if "secret" in one}
+    assert [item["key"] for item in shown["orders"]] == ["orders.json"]
+    assert [item["key"] for item in shown["credentials"]] == ["credentials.json", "ca.crt"]
+    mounts = {name: {one["name"] for one in each["volumeMounts"]} for name, each in containers(found).items()}
+    assert "credentials" in mounts["finish"] and "credentials" not in mounts["build"] | mounts["make"]
+    assert all("secret" not in str(one["env"]) for one in containers(found).values())
+
+
+def test_a_courses_image_gets_our_code_and_builds_in_its_own_python() -> None:
+    found = pod(made.build(FOREIGN, HAS, "folder", "a list", ca=False))
+    assert [one["name"] for one in found["initContainers"]] == ["make", "runner", "build"]
+    build = containers(found)["build"]
+    assert build["image"] == FOREIGN.image and build["command"][0] == "python3"
+    assert {"name": "runner", "mountPath": HAS.home, "readOnly": True} in build["volumeMounts"]
+    assert containers(found)["finish"]["image"] == IMAGES["python"]
+
+
+def test_a_job_sees_its_environment_read_only_and_the_server_knows_which() -> None:
+    folder = Environment("folder", interpreter=f"{ENVIRONMENT}/bin/python")
+    job = objects.job(request(), HAS, environment=folder)
+    assert job["metadata"]["annotations"][objects.ENVIRONMENT] == "folder"
+    mount = next(one for one in containers(pod(job))["main"]["volumeMounts"] if one["name"] == "environment")
+    path = f"trainjob-{HAS.installation_label}/folder/root"
+    assert mount == {"name": "environment", "mountPath": ENVIRONMENT, "subPath": path, "readOnly": True}
+    claim = next(one for one in pod(job)["volumes"] if one["name"] == "environment")["persistentVolumeClaim"]
+    assert claim == {"claimName": "environments", "readOnly": True}
+    others = [each["volumeMounts"] for name, each in containers(pod(job)).items() if name != "main"]
+    assert all(one["name"] != "environment" for mounts in others for one in mounts)
+
+
+def _pod(name: str, **state: Any) -> dict[str, Any]:
+    return {"status": {"initContainerStatuses": [{"name": name, "state": state}]}}
+
+
+FAILED = {"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}}
+LATE = {"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}}
+WAITS = {"status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "claim not found"}]}}
+
+
+@pytest.mark.parametrize(
+    ("job", "seen", "says"),
+    [
+        (FAILED, _pod("build", terminated={"exitCode": 1, "message": '{"problem": "pip said no"}'}), "pip said no"),
+        (FAILED, _pod("build", terminated={"exitCode": 137, "reason": "OOMKilled"}), "more than 2Gi of memory"),
+        (FAILED, _pod("build", terminated={"exitCode": 3, "message": "odd"}), "build ended with exit status 3. odd"),
+        (LATE, WAITS, "not done in time (build_seconds is 1800); its pod waits for a node: claim not found"),
+        (FAILED, {"status": {"reason": "Evicted", "message": "disk"}}, "its node had no room for it: disk"),
+        (FAILED, None, "its pod is gone: nothing tells why"),
+    ],
+)
+def test_why_a_build_failed_is_told(job: dict[str, Any], seen: dict[str, Any] | None, says: str) -> None:
+    assert says in why(job, seen, RULES)
+
+
+def test_what_a_build_waits_for_is_told() -> None:
+    assert holdup(None) == "" and holdup(_pod("build", waiting={"reason": "PodInitializing"})) == ""
+    assert holdup(WAITS) == "its pod waits for a node: claim not found"
+    pulls = _pod("build", waiting={"reason": "ImagePullBackOff", "message": "no such image"})
+    assert holdup(pulls) == "its pod can't be started now: no such image"
+
+
+def test_what_a_build_says_of_itself_is_bounded_and_texts() -> None:
+    told = environments_pod._installed(
+        b'{"packages": [{"name": "' + b"x" * 999 + b'", "version": 1, "more": "no"}], "about": 3}'
+    )
+    assert told == {"packages": [{"name": "x" * 300, "version": "1"}], "about": {}}
+    with pytest.raises(ValueError, match="too large"):
+        environments_pod._installed(b" " * (environments_pod.MAX_TOLD_BYTES + 1))
+
+
+def test_what_the_pod_runs_agrees_with_what_it_is_given() -> None:
+    assert environments_pod.ROOT == ENVIRONMENT and environments_pod.CLAIM == made.CLAIM
+    assert f"{made.CREDENTIALS}/credentials.json" == environments_pod.CREDENTIALS
