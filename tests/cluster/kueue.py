@@ -63,10 +63,14 @@ def _is_about_jobs(hook: dict[str, Any]) -> bool:
 
 
 def queue(namespace: str, *, cpu: str, memory: str) -> list[dict[str, Any]]:
-    """A LocalQueue ``jobs`` in ``namespace`` whose jobs may use so much at once, in quantities of Kubernetes."""
+    """A LocalQueue ``jobs`` in ``namespace`` whose jobs may use so much at once, in quantities of Kubernetes.
+
+    Kueue admits no job that asks for anything the queue does not cover: so disk is covered as well, with plenty.
+    """
     version = "kueue.x-k8s.io/v1beta2"
-    resources = [{"name": "cpu", "nominalQuota": cpu}, {"name": "memory", "nominalQuota": memory}]
-    group = {"coveredResources": ["cpu", "memory"], "flavors": [{"name": namespace, "resources": resources}]}
+    quota = {"cpu": cpu, "memory": memory, "ephemeral-storage": "1Ti"}
+    resources = [{"name": name, "nominalQuota": amount} for name, amount in quota.items()]
+    group = {"coveredResources": list(quota), "flavors": [{"name": namespace, "resources": resources}]}
     cluster_queue = {
         "namespaceSelector": {},
         "queueingStrategy": "BestEffortFIFO",
