@@ -129,6 +129,10 @@ class ServiceApp(ServerApp):
     def _identity_by_file(self) -> type[IdentityProvider]:
         return FileIdentityProvider
 
+    @default("config_file_name")
+    def _the_servers_own(self) -> str:
+        return "jupyter_server_config"  # and not one by our name: operators know it
+
     @default("contents_manager_class")
     def _no_contents(self) -> type[AsyncContentsManager]:
         return NoContents

@@ -100,7 +100,7 @@ class Configuration:
         if not names:
             raise ConfigurationError(
                 "No backend of the type kubernetes is configured. One line does it: "
-                'c.TrainJobExtension.backends = {"local": {"type": "kubernetes"}}'
+                'c.TrainJobExtension.backends = {"cluster": {"type": "kubernetes"}}'
             )
         if name and name not in names:
             raise ConfigurationError(

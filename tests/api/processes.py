@@ -94,7 +94,7 @@ def _wait(server: Running, path: str, until: str) -> None:
 RUN = "import sys; from jupyter_trainjob.api.serve import serve_main; sys.exit(serve_main(sys.argv[1:]))"
 
 
-def service(folder: Path, token_file: Path, *options: str, port: int = 0) -> AbstractContextManager[Running]:
+def service(folder: Path, token_file: Path | None, *options: str, port: int = 0) -> AbstractContextManager[Running]:
     port = port or free_port()
     command = [
         sys.executable,
@@ -103,7 +103,7 @@ def service(folder: Path, token_file: Path, *options: str, port: int = 0) -> Abs
         f"--port={port}",
         "--ServerApp.port_retries=0",
         "--allow-root",
-        f"--token-file={token_file}",
+        *([f"--token-file={token_file}"] if token_file else []),
         f"--TrainJobExtension.data_dir={folder / 'data'}",
         *options,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -330,6 +331,19 @@ def test_it_does_not_start_with_a_file_that_can_not_be_used(folder: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_it_reads_the_configuration_that_operators_know(tmp_path: Path) -> None:
+    """``jupyter_server_config``, as every Jupyter server does: here it names the token file."""
+    config = tmp_path / "jupyter_config_dir"
+    config.mkdir()
+    token = TokenFile(tmp_path / "people.yaml").add(Person("ada"))
+    (config / "jupyter_server_config.json").write_text(
+        json.dumps({"FileIdentityProvider": {"token_file": str(tmp_path / "people.yaml")}})
+    )
+    with processes.service(tmp_path, None) as server, server.client(token) as client:
+        assert client.get("/me").json()["username"] == "ada"
+
+
 def test_the_module_serves_as_the_command_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jupyter_trainjob", "serve", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=processes.environment(tmp_path))

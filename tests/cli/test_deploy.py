@@ -15,7 +15,7 @@ from jupyter_trainjob.cli import command
 from .conftest import Done
 
 CONFIGURATION = """
-c.TrainJobExtension.backends = {"local": {"type": "kubernetes"}}
+c.TrainJobExtension.backends = {"cluster": {"type": "kubernetes"}}
 c.KubernetesBackendSettings.namespace = "ml"
 c.KubernetesBackendSettings.images = {"python": "docker.io/trainjob/python:1"}
 c.ObjectStoreSettings.url = "s3+https://10.1.2.3:9000/jobs/ml-2026"
@@ -68,13 +68,13 @@ def test_an_option_goes_before_the_file(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "given", "message"),
     [
-        ((), "", 'c.TrainJobExtension.backends = {"local": {"type": "kubernetes"}}'),
+        ((), "", 'c.TrainJobExtension.backends = {"cluster": {"type": "kubernetes"}}'),
         ((), "c.Nothing = ", "The configuration can't be read: invalid syntax"),
         (("--KubernetesDeploySettings.replica=2",), CONFIGURATION, "no option 'replica'. Did you mean replicas?"),
         (
-            ("--backend", "locl"),
+            ("--backend", "clustre"),
             CONFIGURATION,
-            "There is no backend 'locl' of the type kubernetes. Did you mean",
+            "There is no backend 'clustre' of the type kubernetes. Did you mean cluster?",
         ),
         (("--dry-rum",), CONFIGURATION, "unknown option --dry-rum. Did you mean --dry-run?"),
         (("-f", "absent.yaml"), CONFIGURATION, "'absent.yaml' can't be read"),

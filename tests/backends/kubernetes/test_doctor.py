@@ -107,9 +107,9 @@ def test_pods_that_do_not_come_up_say_why() -> None:
     assert looks.rollout("Deployment", stale, "service").level == "fail"
     assert looks.rollout("Deployment", None, "service").message == "There is no Deployment."
     waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}
-    ended = {"lastState": {"terminated": {"exitCode": 3}}}
+    ended = {"lastState": {"terminated": {"exitCode": 3, "message": "one\ntwo\n"}}}
     assert looks.why_not_ready({"status": {"containerStatuses": [{**waiting, **ended}]}}) == (
-        "CrashLoopBackOff: back-off; it had ended with 3"
+        "CrashLoopBackOff: back-off; it had ended with 3 and said: two"
     )
     unplaced = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
     assert looks.why_not_ready({"status": {"conditions": [unplaced]}}) == "0/1 nodes are available"

@@ -172,6 +172,7 @@ def _container(settings: KubernetesSettings, deploy: DeploySettings, *, shared: 
         startup_probe=_probe(ALIVE, deploy, every=2, times=150),
         readiness_probe=_probe(READY, deploy, every=5, times=3),
         liveness_probe=_probe(ALIVE, deploy, every=20, times=6),
+        termination_message_policy="FallbackToLogsOnError",  # for the doctor: why it does not start
         security_context=pods.contained(),
         resources=pods.resources(
             deploy.service_resources["cpu"],

@@ -197,6 +197,12 @@ async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[
 
 
 def _no_pod(seen: Seen) -> Finding:
+    if seen.forbidden:
+        return warn(
+            "pods",
+            "You may make no pods there: what jobs reach was not tried.",
+            "Run it as somebody who may, such as whoever deploys.",
+        )
     return fail(
         "pods",
         f"A pod like those of jobs does not run: {seen.problem}.",
@@ -251,6 +257,8 @@ async def _images(trial: Trial, patient: Patient) -> list[Finding]:
     settings = patient.settings
     others = {name: image for name, image in settings.images.items() if image != settings.helper_image}
     seen = await asyncio.gather(*(trial.image(number, image) for number, image in enumerate(others.values())))
+    if any(one.forbidden for one in seen):
+        return []
     found = [
         ok(f"image of {name}", f"A pod of {image} runs.")
         if not one.problem

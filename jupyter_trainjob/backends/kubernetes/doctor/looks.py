@@ -204,6 +204,8 @@ def why_not_ready(pod: Object) -> str:
         last = (item.get("lastState") or {}).get("terminated") or state.get("terminated") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             why = f"{waiting['reason']}: {waiting.get('message') or 'no reason given'}"
-            return f"{why}; it had ended with {last['exitCode']}" if last.get("exitCode") else why
+            said = str(last.get("message") or "").strip().splitlines()[-1:]
+            end = f"; it had ended with {last['exitCode']}" + (f" and said: {said[0]}" if said else "")
+            return why + end if last.get("exitCode") else why
     scheduled = conditions(pod).get("PodScheduled", {})
     return str(scheduled.get("message") or "") if scheduled.get("status") == "False" else ""

@@ -46,6 +46,8 @@ class Seen:
     words: str = ""
     created: str = ""
     """By the API server's clock."""
+    forbidden: bool = False
+    """It was not made, because whoever asked may not make pods."""
 
 
 class Trial:
@@ -138,7 +140,7 @@ class Trial:
         try:
             reply: Reply = await self.api.request("POST", self._path(), body=pod)
         except Refused as refused:
-            return Seen(str(refused))
+            return Seen(str(refused), forbidden="cannot create resource" in str(refused))
         if not reply.ok:
             return Seen(str(reply.body.get("message") or reply.body.get("reason") or reply.code))
         self._pods.append(name)
