@@ -3,6 +3,8 @@
 - ``cluster``: the cluster, one for the session: kubeconfig, kubectl, object store, faults
 - ``namespace``: a new one for the test, under Pod Security ``restricted``, taken away afterwards
 - ``kueue``: Kueue installed, for the tests of one module
+- ``python_image``: the node has our image for Python
+- ``place``: a backend in ``namespace``, started, with a prefix of the cluster's MinIO as its object store
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ import contextlib
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from . import kueue as kueue_on
 from . import objects
+from .backends import ClusterPlace, bring_image, open_store, settings
 from .cluster import Cluster, programs, why_not
 from .given import KUBECONFIG, GivenCluster
 
@@ -58,3 +63,17 @@ def kueue(cluster: Cluster) -> Iterator[None]:
     kueue_on.install(cluster)
     yield
     kueue_on.remove(cluster)
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: Cluster) -> None:
+    bring_image(cluster)
+
+
+@pytest_asyncio.fixture
+async def place(cluster: Cluster, namespace: str, python_image: None, tmp_path: Path) -> AsyncIterator[ClusterPlace]:
+    store = open_store(cluster, tmp_path, namespace)
+    made = ClusterPlace(store, name="cluster", settings=settings(cluster, namespace))
+    await made.start()
+    yield made
+    await made.clear()

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from jupyter_trainjob.backends.base import BackendError
 from jupyter_trainjob.backends.kubernetes import objects
 from tests.backends.place import a_request
 
-from .backends import ClusterPlace, bring_image, open_store, settings
+from .backends import ClusterPlace, settings
 from .cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-@pytest.fixture(scope="session")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
-
-
-@pytest_asyncio.fixture
-async def place(cluster: Cluster, namespace: str, python_image: None, tmp_path: Path) -> AsyncIterator[ClusterPlace]:
-    store = open_store(cluster, tmp_path, namespace)
-    made = ClusterPlace(store, name="cluster", settings=settings(cluster, namespace))
-    await made.start()
-    yield made
-    await made.clear()
 
 
 LINES = "import time\nfor i in range(60):\n    print('line', i, flush=True)\n    time.sleep(0.1)"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...resources.quantity import byte_count, cpu_millis, format_bytes, format_cpu, parse
+from ...resources.quantity import MAX_BYTES, MAX_CPU, byte_count, cpu_millis, format_bytes, format_cpu, parse
 from ..base import NodeCapacity, SharedBound
 from .objects import INSTALLATION, LIMITS, MANAGED_BY, MANAGER, ref_of
 from .reading import Object, annotation, conditions, meta, status, told_as_json
@@ -151,6 +151,18 @@ def use(jobs: Iterable[Object], pods: Mapping[str, Object | None]) -> dict[str, 
         amount = Amount(_number(told, "cpuMillis"), _number(told, "memoryBytes"), _number(told, "gpu"), 1)
         found[node] = found.get(node, Amount()) + amount
     return found
+
+
+def any_node(settings: KubernetesSettings) -> Object:
+    """In the place of nodes that we may not look at: a quota bounds it, or nothing."""
+    has = {"cpu": str(MAX_CPU), "memory": str(MAX_BYTES), "pods": "1000000"}
+    return {
+        "metadata": {"name": "cluster", "labels": dict(settings.node_selector)},
+        "status": {
+            "allocatable": has | dict.fromkeys(settings.gpu_resources[:1], "1000"),
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
 
 
 def warnings(found: Iterable[Object], quotas: Iterable[Object], settings: KubernetesSettings) -> list[str]:

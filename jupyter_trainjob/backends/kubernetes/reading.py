@@ -49,11 +49,12 @@ def part(container_status: Object, name: str) -> Object:
 
 
 def time(text: Any) -> datetime | None:
-    """An RFC 3339 time."""
+    """An RFC 3339 time; None for what is none, or says nothing of its zone."""
     try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
+        found = datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
     except ValueError:
         return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def seconds_between(early: Any, late: Any) -> float:

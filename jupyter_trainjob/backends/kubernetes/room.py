@@ -56,7 +56,7 @@ class Room:
     def capacity(self, ours: capacity.Ours, helpers: Iterable[Object]) -> list[NodeCapacity]:
         """The nodes with what our attempts may have of them now. ``helpers``: pods of ours that are no attempt's."""
         return capacity.nodes(
-            self.nodes.objects.values(),
+            self._nodes(),
             self.quotas.objects.values(),
             self._settings,
             ours=ours,
@@ -66,7 +66,7 @@ class Room:
     def sizes(self) -> list[NodeCapacity]:
         """The nodes as they would be if all were well and only we used them."""
         return capacity.sizes(
-            self.nodes.objects.values(),
+            self._nodes(),
             self.quotas.objects.values(),
             self._settings,
             others=self.others.objects.values(),
@@ -75,6 +75,11 @@ class Room:
     def warnings(self) -> list[str]:
         """What an operator should know."""
         told = [text for watch in (self.quotas, self.nodes) if (text := watch.trouble())]
+        if self._is_blind():
+            told.append(
+                "the server may not list nodes, so that only the namespace's quota and the limits of queues bound what "
+                "is admitted: a job that finds no room waits in the cluster, and ends if that takes too long"
+            )
         if self.others.forbidden:
             told.append(
                 "what pods of others have of the nodes is not known, because the server may not list the pods of all "
@@ -82,7 +87,14 @@ class Room:
             )
         elif text := self.others.trouble():
             told.append(text)
-        return told + capacity.warnings(self.nodes.objects.values(), self.quotas.objects.values(), self._settings)
+        return told + capacity.warnings(self._nodes(), self.quotas.objects.values(), self._settings)
+
+    def _is_blind(self) -> bool:
+        """Whether nodes were never told, and won't be: usual where one has but a namespace of a shared cluster."""
+        return self.nodes.forbidden and not self.nodes.synced
+
+    def _nodes(self) -> list[Object]:
+        return [capacity.any_node(self._settings)] if self._is_blind() else list(self.nodes.objects.values())
 
     def _of_node(self, old: Object | None, new: Object | None) -> None:
         if _weight(old) != _weight(new):

@@ -414,3 +414,29 @@ async def test_rights_that_are_missing_are_told(place: Place) -> None:
     warnings = backend.describe()["warnings"]
     assert any("what pods of others have of the nodes is not known" in text for text in warnings)
     await backend.capacity()
+
+
+async def test_where_nodes_may_not_be_looked_at_the_quota_bounds_what_is_admitted(place: Place) -> None:
+    """As with a namespace of somebody else's cluster."""
+    await place.backend.stop()
+    forbidden = {"message": 'nodes is forbidden: User "server" cannot list resource "nodes" at the cluster scope'}
+    place.proxy.faults.append(
+        Fault(lambda how, path: path.startswith("/api/v1/nodes"), times=1000, status=403, body=forbidden)
+    )
+    backend, quotas = await place.again(), "/api/v1/namespaces/default/resourcequotas"
+    (free,) = await backend.capacity()
+    assert free.cpu_millis > 4_000_000 and free.memory_bytes > 2**49
+    body = {"metadata": {"name": "ours"}, "spec": {"hard": {"requests.cpu": "2", "requests.memory": "4Gi"}}}
+    assert (await backend._api.request("POST", quotas, body=body)).ok
+
+    async def bounded() -> bool:
+        return [one.cpu_millis for one in await backend.capacity()] == [1900]
+
+    try:
+        await place.until(bounded)
+        assert [one.cpu_millis for one in await backend.sizes()] == [1900]
+        warnings = " ".join(backend.describe()["warnings"])
+        assert "the server may not list nodes, so that only the namespace's quota" in warnings
+        assert "cannot list resource" in warnings
+    finally:
+        await backend._api.request("DELETE", f"{quotas}/ours")

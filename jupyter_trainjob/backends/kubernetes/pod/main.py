@@ -348,6 +348,7 @@ class Life:
         self._release_reserve()
         for folder in (self._places.work, f"{self._places.out}/{JOB}"):
             open_up(folder, time.monotonic() + STRUCK_SECONDS)
+        self._told.again()  # the job may have spoilt what was told; now nothing of it is left
         self._tell(float("inf"))
 
     def _readable(self, descriptor: int) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 
 from ....storage.base import KeyMissing, ObjectInfo, ObjectStore, StoreError, open_store
-from .files import PROTOCOL, load
+from .files import PROTOCOL, WINDOW_BYTES, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _DEFAULTS: dict[str, int | None] = {
     "startupSeconds": 120,
     "graceSeconds": 8,
     "processes": None,
-    "windowBytes": 16 * 2**20,
+    "windowBytes": WINDOW_BYTES,
     "spoolBytes": 256 * 2**20,
     "endSeconds": 60,
 }

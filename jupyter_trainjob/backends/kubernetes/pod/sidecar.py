@@ -212,8 +212,9 @@ class Sidecar:
         """Read what main wrote since the last look."""
         out = self._places.out
         if self._is_new("told.json"):
-            self._state["claims"], count = claims.told(out, self._seal)
-            if count != self._notebooks:
+            told, count = claims.told(out, self._seal)
+            self._state["claims"] = told or self._state["claims"]  # what is spoilt now is told again at the end
+            if told and count != self._notebooks:
                 self._notebooks = count
                 self._courier.want("notebook")
         if self._is_new("usage.json") and (found := claims.usage(out, self._seal)) is not None:

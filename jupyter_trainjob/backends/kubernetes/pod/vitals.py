@@ -18,8 +18,8 @@ DISK_SECONDS = 1.0
 SHARE = 0.03
 """At most this part of a CPU goes into counting what lies on the disk."""
 TELL_SECONDS = 2.0
-FULL_BYTES = 64 * 1024
-"""A volume of the pod's own with less room than this is full."""
+FULL_BYTES = 512 * 1024
+"""A volume of the pod's own with less room than this is full: main may have given up its reserve there."""
 NODE_FULL_BYTES = 16 * 2**20
 """A node's disk with less."""
 _BLOCK = 512

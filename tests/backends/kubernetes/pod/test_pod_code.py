@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import jupyter_trainjob
+from jupyter_trainjob.backends import rules
+from jupyter_trainjob.backends.kubernetes.pod import files, orders
+from jupyter_trainjob.runner import early
 
 from .pods import CODE, Pod
 
@@ -62,3 +65,12 @@ def test_the_parts_run_without_site_packages(pod: Pod) -> None:
 def test_a_part_that_is_none_is_refused() -> None:
     done = subprocess.run([sys.executable, "-I", CODE, "pilot"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "main|sidecar" in done.stderr
+
+
+def test_whoever_starts_the_runner_speaks_as_it_does() -> None:
+    """The runner imports nothing of ours, so its number can't be theirs."""
+    assert early.PROTOCOL == rules.RUNNER_PROTOCOL
+
+
+def test_orders_without_a_window_have_the_one_that_servers_give() -> None:
+    assert orders._DEFAULTS["windowBytes"] == files.WINDOW_BYTES

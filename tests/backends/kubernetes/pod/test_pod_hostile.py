@@ -96,6 +96,20 @@ def test_the_end_of_code_that_a_limit_struck_can_not_be_forged_behind_mains_back
     assert pod.state["main"]["limit"] == "TimeLimit" and "end" not in pod.state["claims"]
 
 
+def test_the_end_that_the_runner_told_is_told_whatever_the_code_put_in_its_place(pod: Pod) -> None:
+    """Until it is killed, by a process that outlives the code."""
+    code = (
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    while True:\n"
+        "        try:\n            os.symlink('/etc/passwd', out / 'link')\n"
+        "            os.replace(out / 'link', out / 'told.json')\n"
+        "        except OSError:\n            pass\n"
+        "time.sleep(0.5)"
+    )
+    assert ends_well(pod, code)["claims"]["end"]["outcome"] == "ok"
+
+
 def test_nothing_in_the_container_knows_the_seal(first: Pod) -> None:
     code = (
         "import subprocess\n"
