@@ -44,7 +44,7 @@ class Errands:
             log.warning(
                 "backend %s: %s of %s failed, and will be tried again: %s", self._backend, what, ref.name, error
             )
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(max(AGAIN_SECONDS, getattr(error, "after", None) or 0.0))
         except Exception:  # one odd object in the cluster: told, and tried again
             log.exception("backend %s: %s of %s broke", self._backend, what, ref.name)
             await asyncio.sleep(AGAIN_SECONDS)
