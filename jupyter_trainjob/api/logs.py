@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN_SECONDS = 1.0
 """How often a request that waits for a log looks whether the job is over. Endings are rare, polls are not."""
 
-POLLS_PER_SECOND = 400
+POLLS_PER_SECOND = 250
 """Of all followers together: many of them look less often each, so that they leave the machine to the jobs."""
 
 READERS = 1000

@@ -77,7 +77,7 @@ def differs(job: TrainJob, seen: Observation) -> bool:
     progress = _progress(seen)
     if progress is not None and progress != job.status.progress:
         return True
-    return any(job.status.model_copy(deep=True).set_condition(condition) for condition in _conditions(seen, None))
+    return not all(job.status.tells(condition) for condition in _conditions(seen, None))
 
 
 def follow(job: TrainJob, seen: Observation, now: datetime) -> bool:

@@ -121,15 +121,21 @@ class Status(Model):
     observed_generation: int = 0
     conditions: list[Condition] = Field(default_factory=list)
 
+    def tells(self, condition: Condition) -> bool:
+        """Whether ``condition`` is among those there are, but for its time."""
+        timeless = {"last_transition_time": None}
+        return any(
+            old.type == condition.type and old.model_copy(update=timeless) == condition.model_copy(update=timeless)
+            for old in self.conditions
+        )
+
     def set_condition(self, condition: Condition) -> bool:
         """Put ``condition`` in the place of the one of its type; True if anything but the time changed."""
+        if self.tells(condition):
+            return False
         for index, old in enumerate(self.conditions):
             if old.type != condition.type:
                 continue
-            if old.model_copy(update={"last_transition_time": None}) == condition.model_copy(
-                update={"last_transition_time": None}
-            ):
-                return False
             if old.status == condition.status:
                 condition = condition.model_copy(update={"last_transition_time": old.last_transition_time})
             self.conditions[index] = condition

@@ -38,6 +38,8 @@ AGAIN_SECONDS = 10.0
 """After a harvest that broke for a reason that nobody thought of."""
 LEAVE_SECONDS = 30.0
 """So long a removal waits for a harvest that was called off and is in the middle of a step."""
+_MEASURES = frozenset({"log", "metrics", "usage"})
+"""What a state says anew each second, and nobody records before the end."""
 _NOT_NOW = (StoreError, KeyMissing, ValueError)
 """Away, changed by another server meanwhile, or not what it should be: a further try may find it well."""
 
@@ -221,8 +223,9 @@ class Following:
 
     def _take(self, ref: AttemptRef, known: _Known, state: dict[str, Any]) -> None:
         if state and state != known.state:
-            known.state, known.interval = state, FIRST_SECONDS
-            self._changed(ref)
+            old, known.state, known.interval = known.state, state, FIRST_SECONDS
+            if any(state[name] != old.get(name) for name in state.keys() - _MEASURES):
+                self._changed(ref)
         else:
             known.interval = min(SLOWEST_SECONDS, known.interval * 1.5)
 
