@@ -204,6 +204,8 @@ def detail(resource: dict[str, Any], names: Mapping[str, str] = MappingProxyType
         ),
         "Inputs": _inputs(spec, names),
         "Packages": _packages(spec),
+        "Image": job.status.get("imageDigest") or (spec.get("environment") or {}).get("image", ""),
+        "Volumes": ", ".join(map(_volume, spec.get("volumes") or [])),
         "Labels": labels,
         "Created": view.local_text(job.metadata.get("creationTimestamp")),
         "Ran on": " ".join(str(attempt[key]) for key in ("node", "isolation") if attempt.get(key)),
@@ -235,6 +237,12 @@ def _packages(spec: dict[str, Any]) -> str:
     """The list that they come from, by the form and the digest that a job built for it says."""
     asked = (spec.get("environment") or {}).get("requirements") or {}
     return f"{asked['format']} {asked['digest'][:19]}" if asked.get("digest") else ""
+
+
+def _volume(asked: dict[str, Any]) -> str:
+    """As ``--volume`` has it."""
+    parts = (asked.get("name"), asked.get("mountPath"), "" if asked.get("readOnly", True) else "rw")
+    return ":".join(str(part) for part in parts if part)
 
 
 def _inputs(spec: dict[str, Any], names: Mapping[str, str]) -> str:

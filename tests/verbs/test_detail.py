@@ -63,3 +63,15 @@ def test_sizes_in_advice_are_those_of_people() -> None:
         "At most, 3 runs of this code used 0.92 CPU on the average, 256.0 MiB of memory and 1 min 35 s.",
         "Up to 1.0 GiB of memory were asked for and at most 256.0 MiB used.",
     ]
+
+
+def test_the_image_is_told_as_it_ran_and_volumes_as_they_were_asked_for() -> None:
+    spec = {
+        "environment": {"image": "registry.example.org/lab:2026"},
+        "volumes": [{"name": "data", "readOnly": True}, {"name": "home", "mountPath": "/mnt/me", "readOnly": False}],
+    }
+    job = {"metadata": {"name": "digits-x7k2p", "namespace": "ada", "owner": "ada", "uid": "u"}, "spec": spec}
+    assert "Image:       registry.example.org/lab:2026\n" in detail({**job, "status": {"phase": "Queued"}})
+    text = detail({**job, "status": {"phase": "Running", "imageDigest": "registry.example.org/lab@sha256:ab"}})
+    assert "Image:       registry.example.org/lab@sha256:ab\n" in text
+    assert "Volumes:     data, home:/mnt/me:rw\n" in text

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import tempfile
@@ -27,7 +28,7 @@ from ...storage.base import ObjectStore, StoreError
 from ..base import AttemptRef, AttemptRequest, BackendError
 from ..local.fetch import FetchRules, fetch
 from ..orders import check_room
-from . import delivery, objects
+from . import delivery, listing, objects
 from .connect import MERGE_PATCH, Connection, Reply
 from .reading import Object, annotation, meta
 from .settings import KubernetesSettings
@@ -100,11 +101,14 @@ class Fetching:
         if job is None or not is_fetching(job):
             return None
         name = str(meta(job)["name"])
-        secret = await self._api.request("GET", self._path("/api/v1", "secrets", name))
-        if not secret.ok:
-            raise BackendError(f"the Secret {name} is gone")
-        orders = json.loads(base64.b64decode((secret.body.get("data") or {}).get(delivery.ORDERS, "")))
+        secret = await self._api.request("GET", self._path("/api/v1", "secrets", ref.name))
+        orders = base64.b64decode((secret.body.get("data") or {}).get(delivery.ORDERS, ""))
         try:
+            if hashlib.sha256(orders).hexdigest() != annotation(job, objects.ORDERS):
+                raise BackendError(
+                    f"The orders in the Secret {ref.name} are gone, or not those that its Job was made with.",
+                    permanent=secret.ok,
+                )
             told = await asyncio.to_thread(self._bring, ref, orders)
         except CalledOff:
             return None
@@ -139,11 +143,12 @@ class Fetching:
         except StoreError as error:
             raise BackendError(f"What was fetched for {ref.name} can't be removed now: {error}") from error
 
-    def _bring(self, ref: AttemptRef, orders: dict[str, Any]) -> str:
+    def _bring(self, ref: AttemptRef, orders: bytes) -> str:
         """Blocks. What came, for people; raises :class:`BackendError`, :class:`CalledOff` and ``StoreError``."""
         deadline = time.monotonic() + self._rules.maximum_seconds
-        limit = orders["limits"]["inputBytes"]
-        count = sum({one["get"]: one["bytes"] or 0 for one in orders["inputs"]}.values())
+        given: dict[str, Any] = json.loads(orders)
+        inputs, limit = listing.inputs_of(given, self._store), given["limits"]["inputBytes"]
+        count = sum({one["get"]: one["bytes"] or 0 for one in inputs}.values())
         told = []
 
         def going_on() -> None:
@@ -156,7 +161,7 @@ class Fetching:
             count += size
             check_room(count, limit, more=True)
 
-        for one in orders["inputs"]:
+        for one in inputs:
             if "uri" not in one:
                 continue
             with tempfile.TemporaryDirectory(prefix="trainjob-fetch-") as folder:
