@@ -35,9 +35,6 @@ from .backends import ClusterPlace, bring_image
 from .backends import settings as as_configured
 from .cluster import Cluster
 from .installations import Installation, installed
-from .test_backend import python_image
-
-__all__ = ["python_image"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 TRIED_AT_ONCE = 5

@@ -12,9 +12,8 @@ from tests.storage.servers import S3Server, versitygw
 
 from .cluster import Cluster
 from .installations import Installation, installed
-from .test_backend import python_image
 
-__all__ = ["python_image", "versitygw"]
+__all__ = ["versitygw"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from jupyter_trainjob.backends.kubernetes.deploy.bounds import NoPeer, StorePlac
 from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, named, secrets_of
 from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION, configuration
 from jupyter_trainjob.backends.kubernetes.deploy.settings import PARTS, DeploySettings
+from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, SettingsError
 from jupyter_trainjob.resources.volumes import AllowedVolume
 
@@ -232,6 +234,18 @@ def test_shares_of_profiles_become_volumes() -> None:
     share = AllowedVolume.model_validate({"name": "data", "nfs": {"server": "nfs.example.org", "path": "/srv"}})
     kinds = [name.partition("/")[0] for name in made(shares=[share])]
     assert kinds.count("PersistentVolume") == 1 and kinds.count("PersistentVolumeClaim") == 2
+
+
+def test_the_disk_of_environments_is_made_where_somebody_says_of_what() -> None:
+    settings = replace(SETTINGS, environments=EnvironmentRules(claim="envs", all_disk="70Gi"))
+    for storage_class, there in (("nfs", True), ("", False)):
+        plan = Plan(settings, deploy(environments_storage_class=storage_class), STORE, {})
+        found = {named(item): item for item in manifests(plan)}
+        assert ("PersistentVolumeClaim/envs" in found) == there
+        if there:
+            spec = found["PersistentVolumeClaim/envs"]["spec"]
+            assert (spec["accessModes"], spec["storageClassName"]) == (["ReadWriteMany"], "nfs")
+            assert spec["resources"] == {"requests": {"storage": "70Gi"}}
 
 
 def test_secrets_are_named_and_never_made() -> None:

@@ -61,6 +61,11 @@ class KubernetesDeploySettings(Configurable):
         Dict(), help=f"The package index that pods which build environments may reach, {_PEERS}. Default: none."
     ).tag(config=True)
     index_ports = List(Integer(), [443], help="Ports of the package index.").tag(config=True)
+    environments_storage_class = Unicode(
+        "",
+        help="StorageClass, of volumes that several nodes may write, of KubernetesBackendSettings.environments_claim, "
+        "which is then made as large as environments_disk. Default: the claim is made by somebody else.",
+    ).tag(config=True)
     prepull_images = List(
         Unicode(), help="Further images that nodes pull beforehand; each has to have the program true."
     ).tag(config=True)

@@ -61,6 +61,8 @@ def _objects(plan: Plan) -> Iterator[BaseModel | Manifest]:
     if deploy.has("volumes"):
         for allowed in plan.shares:
             yield from share(allowed, settings)
+        if deploy.environments_storage_class and settings.environments.claim:
+            yield service.environments(settings, deploy)
     if deploy.has("service"):
         yield service.config_map(settings, plan.configuration)
         if not deploy.database_secret:

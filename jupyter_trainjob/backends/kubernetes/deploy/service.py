@@ -75,14 +75,24 @@ def config_map(settings: KubernetesSettings, data: Mapping[str, str]) -> k.V1Con
 
 def claim(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1PersistentVolumeClaim:
     """The disk of the record, where that is SQLite."""
+    return _claim(metadata(settings, DATA, SERVICE), "ReadWriteOnce", deploy.storage_class, deploy.storage)
+
+
+def environments(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1PersistentVolumeClaim:
+    """The disk of the environments of jobs' requirements, which pods on all nodes see."""
+    found, rules = metadata(settings, settings.environments.claim), settings.environments
+    return _claim(found, "ReadWriteMany", deploy.environments_storage_class, rules.all_disk)
+
+
+def _claim(found: k.V1ObjectMeta, mode: str, storage_class: str, size: str) -> k.V1PersistentVolumeClaim:
     return k.V1PersistentVolumeClaim(
         api_version="v1",
         kind="PersistentVolumeClaim",
-        metadata=metadata(settings, DATA, SERVICE),
+        metadata=found,
         spec=k.V1PersistentVolumeClaimSpec(
-            access_modes=["ReadWriteOnce"],
-            storage_class_name=deploy.storage_class or None,
-            resources=k.V1VolumeResourceRequirements(requests={"storage": deploy.storage}),
+            access_modes=[mode],
+            storage_class_name=storage_class or None,
+            resources=k.V1VolumeResourceRequirements(requests={"storage": size}),
         ),
     )
 

@@ -45,6 +45,7 @@ class DeploySettings:
     dns_peers: tuple[Mapping[str, Any], ...] = (KUBE_DNS,)
     index_peers: tuple[Mapping[str, Any], ...] = ()
     index_ports: tuple[int, ...] = (443,)
+    environments_storage_class: str = ""
     prepull_images: tuple[str, ...] = ()
     service_image: str = ""
     replicas: int = 1
