@@ -145,7 +145,7 @@ def kwok() -> list[str]:
 def fake_node(number: int) -> dict[str, object]:
     """A node of kwok's. It is tainted, so that only what tolerates ``kwok.x-k8s.io/node`` comes there."""
     name = f"fake-{number}"
-    room = {"cpu": "64", "memory": "256Gi", "pods": "200", "example.com/gpu": "8"}
+    room = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "200", "example.com/gpu": "8"}
     return {
         "apiVersion": "v1",
         "kind": "Node",
