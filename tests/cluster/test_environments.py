@@ -40,7 +40,8 @@ except OSError as error: print("closed")
 """
 ESCAPES = """
 import os, socket
-SEEN = [os.path.exists(p) for p in ("/trainjob/environments", "/var/run/trainjob-store", "/var/run/secrets/kubernetes.io")]
+TOKEN = "/var/run/secrets/kubernetes.io"
+SEEN = [os.path.exists(p) for p in ("/trainjob/environments", "/var/run/trainjob-store", TOKEN)]
 SEEN += [[name for name in os.environ if "SECRET" in name or "AWS" in name]]
 try: socket.create_connection(("10.88.0.1", 6443), 3); SEEN += ["the API server"]
 except OSError: SEEN += ["closed"]
