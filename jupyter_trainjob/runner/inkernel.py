@@ -355,7 +355,7 @@ def leave() -> None:
 
 
 def where() -> dict[str, Any]:
-    """The line of the running cell in which the last exception arose: ``{"line": n}`` or ``{"line": null}``."""
+    """The last exception (``ename``, ``evalue``), and the ``line`` of the running cell in which it arose, or None."""
     error, trace = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
     cell, line = None, None
     while trace is not None:
@@ -369,7 +369,7 @@ def where() -> dict[str, Any]:
         trace = trace.tb_next
     if line is None and isinstance(error, SyntaxError):
         line = error.lineno
-    return {"line": line}
+    return {"line": line, "ename": type(error).__name__, "evalue": str(error)[:4000]}
 
 
 def answer(path: str, value: dict[str, Any]) -> None:

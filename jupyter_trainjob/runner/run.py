@@ -160,7 +160,10 @@ class Run:
         error["line"] = reply.get("line") or self.language.line(text)
         if self.python:
             with suppress(RuntimeError, OSError, ValueError):
-                error["line"] = (await session.agent.call("where"))["line"] or error["line"]
+                found = await session.agent.call("where")
+                error["line"] = found["line"] or error["line"]
+                if reply.get("ename") == "NoneType":  # ipykernel's word where a value could not be shown
+                    error.update(ename=found["ename"], evalue=found["evalue"])
         if error["line"] and not session.agent.taken_over:
             error["line"] += documents.lines_above(session.nb.cells[index])
         return error
