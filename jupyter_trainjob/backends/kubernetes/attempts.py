@@ -85,6 +85,10 @@ class Attempts:
         """What its Job is called, or would be."""
         return self._names.get(ref, ref.name)
 
+    def has_nameless(self) -> bool:
+        """Whether there are Jobs of ours that are no attempt's, as far as that was told."""
+        return len(self._names) < len(self.jobs.objects)
+
     def job(self, ref: AttemptRef) -> Object | None:
         """Its Job, as far as that was told."""
         return self.jobs.objects.get(self.name(ref))

@@ -237,8 +237,14 @@ class KubernetesBackend(Offering):
         if self._follower.reaps(ref):
             return None
         reply = await self._api.request("GET", self._path("jobs", ref.name), patience=LOOK_SECONDS)
-        if reply.ok and objects.ref_of(reply.body) == ref:
-            self._jobs.put(reply.body)
+        found = [reply.body] if reply.ok else []
+        if not reply.ok and self._attempts.has_nameless():  # one of them may have become this attempt's
+            query = {"labelSelector": objects.selector(self._settings, ref)}
+            reply = await self._api.request("GET", self._path("jobs"), query=query, patience=LOOK_SECONDS)
+            found = reply.body.get("items") or []
+        for job in found:
+            if objects.ref_of(job) == ref:
+                self._jobs.put(job)
         return self._attempts.job(ref)
 
     async def _left(self, ref: AttemptRef) -> Observation:
@@ -390,6 +396,7 @@ class KubernetesBackend(Offering):
             self._jobs.put(job)
 
     async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
+        await self._distrusted(self._attempts.job(ref), why["message"])
         patch = {**objects.give_up_patch(why), "spec": objects.halt(self._attempts.job(ref) or {})}
         reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
         if reply is not None:

@@ -77,9 +77,10 @@ def labels(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, s
     }
 
 
-def selector(settings: KubernetesSettings) -> str:
-    """The label selector of all objects of this installation."""
-    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={settings.installation_label}"
+def selector(settings: KubernetesSettings, ref: AttemptRef | None = None) -> str:
+    """The label selector of all objects of this installation, or of those of one attempt."""
+    found = f"{MANAGED_BY}={MANAGER},{INSTALLATION}={settings.installation_label}"
+    return found if ref is None else f"{found},{UID}={ref.uid},{ATTEMPT}={ref.attempt}"
 
 
 def ref_of(manifest: Manifest) -> AttemptRef | None:

@@ -325,19 +325,23 @@ async def test_gone_is_not_told_while_the_cluster_does_not_answer(
         await place.backend.observe(AttemptRef("never", 1))
 
 
+async def a_slot(place: Place, request: AttemptRequest) -> dict[str, str]:
+    """A Job that waits for an attempt under a name of its own; the labels that will make it that of ``request``."""
+    made = objects.job(request, place.settings)
+    labels = made["metadata"]["labels"]
+    installation = {name: labels[name] for name in (objects.MANAGED_BY, objects.INSTALLATION)}
+    made["metadata"] = {**made["metadata"], "name": "tj-slot-7", "labels": installation}
+    made["spec"]["suspend"] = True
+    assert (await place.backend._api.request("POST", JOBS, body=made)).ok
+    await place.until(lambda: has(place, "tj-slot-7"))
+    return dict(labels)
+
+
 async def test_a_job_is_found_by_its_labels_whatever_it_is_called(place: Place) -> None:
     """As a waiting slot is, once an attempt has claimed it."""
     request, api = a_job(), place.backend._api
-    made = objects.job(request, place.settings)
-    labels = made["metadata"]["labels"]
-    made["metadata"] = {**made["metadata"], "name": "tj-slot-7", "labels": {}}
-    made["spec"]["suspend"] = True
-    installation = {name: labels[name] for name in (objects.MANAGED_BY, objects.INSTALLATION)}
-    made["metadata"]["labels"] = installation
-    assert (await api.request("POST", JOBS, body=made)).ok
-    await place.until(lambda: has(place, "tj-slot-7"))
+    patch = {"metadata": {"labels": await a_slot(place, request)}}
     assert await place.backend.attempts() == []
-    patch = {"metadata": {"labels": labels}}
     assert (await api.request("PATCH", f"{JOBS}/tj-slot-7", body=patch, content_type=MERGE_PATCH)).ok
     seen = await observed(place, request.ref, "starting", "queued")
     assert seen.ref == request.ref and await place.backend.attempts() == [request.ref]
@@ -345,6 +349,17 @@ async def test_a_job_is_found_by_its_labels_whatever_it_is_called(place: Place) 
     assert (await observed(place, request.ref, "ended")).evidence["cancelled"] == "never mind"
     await place.backend.delete(request.ref)
     assert (await api.request("GET", f"{JOBS}/tj-slot-7")).code == 404
+
+
+async def test_a_slot_that_another_server_claimed_is_not_told_as_gone(place: Place) -> None:
+    request, api = a_job(), place.backend._api
+    patch = {"metadata": {"labels": await a_slot(place, request)}}
+    place.proxy.faults.append(Fault(lambda how, path: "watch=1" in path, times=1000, silence=60))
+    place.proxy.cut_all()
+    assert (await api.request("PATCH", f"{JOBS}/tj-slot-7", body=patch, content_type=MERGE_PATCH)).ok
+    assert place.backend._attempts.job(request.ref) is None, "nothing told it"
+    assert (await place.backend.observe(request.ref)).state == "starting"
+    await place.backend.delete(request.ref)
 
 
 async def has(place: Place, name: str) -> bool:
