@@ -74,7 +74,7 @@ class Served:
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while True:
             try:
                 if httpx.get(f"{self.url}trainjob/api/v1/readyz", trust_env=False).status_code == 200:

@@ -10,6 +10,7 @@ and keeps no record. It is what the cluster alone takes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -103,7 +104,7 @@ class Sidecars(threading.Thread):
     def run(self) -> None:
         """For ever."""
         path = f"/api/v1/namespaces/{self._room.namespace}/pods"
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool, contextlib.suppress(httpx.HTTPError):  # the cluster's end
             for event in self._api.watch(path, labelSelector=f"{MANAGED_BY}={MANAGER}"):
                 if event["type"] == "ADDED":
                     pool.submit(self._say, event["object"]["metadata"]["labels"][UID])

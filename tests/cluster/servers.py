@@ -23,6 +23,14 @@ class ClassServer(Served):
         with (folder / "jupyter_server_config.py").open("a") as file:
             file.write(f"c.{name} = {value!r}\n")
 
+    def start(self) -> None:
+        try:
+            super().start()
+        except RuntimeError:
+            asked = "GET /base/trainjob/api/v1/readyz"
+            told = [line for line in self.log_text().splitlines() if asked not in line]
+            raise RuntimeError("\n".join(told)) from None
+
     def log_text(self) -> str:
         return (self.folder / "server.log").read_text(errors="replace")
 

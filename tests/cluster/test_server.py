@@ -172,7 +172,7 @@ def test_other_languages_run_in_images_of_their_own(
         f"%%trainjob --kernel {language} --block --out total --memory 1Gi --time-limit 5m\n{code}", 2 * SECONDS
     )
     assert ran.status == "ok" and printed in ran.stdout, ran
-    assert kernel.run("print(total)").stdout == "385\n"
+    assert kernel.run("print(int(total))").stdout == "385\n"
 
 
 def test_what_no_node_has_is_refused_and_what_is_merely_taken_waits(kernel: Kernel, client: Client) -> None:
@@ -192,7 +192,7 @@ def test_what_no_node_has_is_refused_and_what_is_merely_taken_waits(kernel: Kern
     time.sleep(2)
     assert second.refresh().phase == "Queued", "no pod that can't be placed is made"
     why = kernel.run("%trainjob why waits").stdout
-    assert "cpu" in why.lower() and "'cluster'" in why, why
+    assert f"has 0 of {most[1]} CPUs free, the job needs {most[1]}" in why, why
     first.cancel()
     assert second.wait(SECONDS).phase == "Succeeded" and second.logs() == "my turn\n"
 
@@ -216,15 +216,17 @@ def test_a_server_that_was_killed_finds_its_jobs_again(cluster: Cluster, room: s
     until(lambda: not jobs_in(cluster, room))
 
 
-def run_notebook(server: ClassServer, folder: Path) -> list[str]:
-    """The example as it is shipped, all of it; what each of its cells printed."""
+def run_notebook(server: ClassServer, folder: Path, whole: bool) -> list[str]:
+    """The example as it is shipped, or its first job; what each of its cells printed."""
     notebook = nbformat.read(EXAMPLE, as_version=4)
+    if not whole:
+        last = next(index for index, cell in enumerate(notebook["cells"]) if cell["source"] == "%trainjob files digits")
+        del notebook["cells"][last + 1 :]
     folder.mkdir()
     client = NotebookClient(
         notebook, timeout=2 * SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute(env=server.kernel_environment())
-    nbformat.write(notebook, folder / "executed.ipynb")
     return [
         "".join(output.get("text", "") for output in cell["outputs"])
         for cell in notebook["cells"]
@@ -233,33 +235,25 @@ def run_notebook(server: ClassServer, folder: Path) -> list[str]:
 
 
 def test_one_line_of_configuration_moves_a_class_into_the_cluster(
-    cluster: Cluster, namespace: str, tmp_path: Path
+    cluster: Cluster, namespace: str, tmp_path: Path, soak: bool
 ) -> None:
     """The same server, the same record, the same notebook: no cell is changed, and no queue."""
     bring_image(cluster)
     server = ClassServer(tmp_path)
     say_store(server, cluster, namespace)
-    server.start()
-    try:
-        here = run_notebook(server, tmp_path / "here")
-    finally:
-        server.stop()
-    server.say("TrainJobExtension.backends", {"cluster": cluster_backend(cluster, namespace)})
-    server.start()
-    try:
-        there = run_notebook(server, tmp_path / "there")
-        with server.client() as client:
-            jobs = client.jobs(limit=None)
-    finally:
-        server.stop()
-    for printed in (here, there):
-        assert "epoch 40 of 40" in printed[2], "the log was followed to its end"
-        assert "report.txt" in "".join(printed)
-        assert "pictures are misread" in "".join(printed)
-    backends = [(job.short_name, job.resource["status"]["attempts"][-1]["backend"]) for job in jobs if job.succeeded]
-    assert sorted(backends) == [
-        ("digits", "cluster"),
-        ("digits", "local"),
-        ("evaluate", "cluster"),
-        ("evaluate", "local"),
-    ]
+    printed = []
+    for place in ("local", "cluster"):
+        if place == "cluster":
+            server.say("TrainJobExtension.backends", {"cluster": cluster_backend(cluster, namespace)})
+        server.start()
+        try:
+            printed.append(run_notebook(server, tmp_path / place, soak))
+            with server.client() as client:
+                job = client.job("digits")
+                assert job.phase == "Succeeded" and job.resource["status"]["attempts"][-1]["backend"] == place
+        finally:
+            server.stop()
+    for cells in printed:
+        assert "epoch 40 of 40" in cells[2], "the log was followed to its end"
+        assert "report.txt" in cells[5]
+    assert len(printed[0]) == len(printed[1]) == (10 if soak else 6)
