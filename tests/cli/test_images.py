@@ -96,6 +96,20 @@ def test_an_index_that_pip_knows_is_a_secret_of_the_build(tmp_path: Path, monkey
     assert read["global"]["index-url"] == "https://ada:pass%20word@pypi.example.org/simple"
 
 
+def test_what_pips_file_says_stays_beside_its_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.conf"
+    file.write_text("[global]\nindex-url = https://old.example.org\nproxy = http://p%40x\n[install]\nuser = no\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://new.example.org/simple")
+    read = configparser.RawConfigParser()
+    read.read(secrets({}, tmp_path)["pip.conf"])
+    assert dict(read["global"]) == {"index-url": "https://new.example.org/simple", "proxy": "http://p%40x"}
+    assert read["install"]["user"] == "no"
+    file.write_text("index-url = without a section\n")
+    with pytest.raises(MirrorError, match=r"PIP_CONFIG_FILE names '.*mine\.conf', which pip could not read: "):
+        secrets({}, tmp_path)
+
+
 def test_files_that_are_named_come_before_what_pip_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine.pem", "other.pem", "mirror.list", "pip.conf"):
         (tmp_path / name).write_text("x")
@@ -109,6 +123,21 @@ def test_files_that_are_named_come_before_what_pip_knows(tmp_path: Path, monkeyp
     }
     with pytest.raises(MirrorError, match=r"--ca names '.*gone\.pem', which can't be read: No such file"):
         secrets({"--ca": tmp_path / "gone.pem"}, tmp_path)
+
+
+def test_docker_in_a_clone_is_sent_what_the_images_are_made_of() -> None:
+    if not (TOP / ".git").exists():
+        pytest.skip("this is no clone")
+    told = [line for line in (TOP / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert told[0] == "*"
+    copied = {
+        word.partition("/")[0]
+        for name in known()
+        for line in (kernels() / name / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    assert copied == {line[1:] for line in told if line.startswith("!")}
 
 
 def test_every_secret_is_read_inside() -> None:

@@ -62,7 +62,15 @@ def _pip(scratch: Path) -> Path | None:
     if not told:
         return None
     written = configparser.RawConfigParser()
-    written["global"] = told
+    if file and file != os.devnull:  # pip reads both, and its variables win over its file
+        try:
+            written.read_string(_readable(Path(file), "PIP_CONFIG_FILE").read_text("utf-8"))
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise MirrorError(f"PIP_CONFIG_FILE names {file!r}, which pip could not read: {error}") from error
+    if not written.has_section("global"):
+        written.add_section("global")
+    for name, value in told.items():
+        written["global"][name] = value
     path = scratch / "pip.conf"
     path.touch(0o600)  # an index's address may hold a password
     with path.open("w", encoding="utf-8") as into:
