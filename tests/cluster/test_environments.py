@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,24 @@ async def test_what_is_never_built_is_known_at_submit(cluster: Cluster, namespac
             await place.backend.check_requirements(format, text)
         assert told.value.permanent and told.value.remedy.startswith("Leave the requirements out, and")
     await place.backend.check_requirements("requirements.txt", "six @ https://a.example/six.zip\n")
+
+
+@pytest.mark.soak
+async def test_one_that_is_gone_from_the_volume_is_built_anew(
+    cluster: Cluster, namespace: str, place: ClusterPlace, folder: Path
+) -> None:
+    wanted = ask(place, "tinylib\n")
+    assert (await built(place, "u1", wanted)).state == "ready"
+    cluster.run(["sh", "-c", f"rm -rf {folder}/*"])
+    await place.stop()
+    impatient = replace(place.options["settings"], startup_seconds=10)
+    other = ClusterPlace(place.store, **{**place.options, "settings": impatient})
+    await other.start()
+    try:
+        seen = await other.run("import tinylib", environment=environment(wanted), seconds=120)
+        assert seen.evidence["limit"] == "BackendError" and "environment" in seen.evidence["message"], seen.evidence
+        assert (await other.backend.environment("u2", wanted)).state == "building"
+        assert (await built(other, "u2", wanted)).state == "ready"
+    finally:
+        await other.stop()
+        await place.start()

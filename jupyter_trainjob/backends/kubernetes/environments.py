@@ -31,6 +31,7 @@ from .connect import MERGE_PATCH, Connection, conflict
 from .environments_failure import holdup, why
 from .environments_objects import BUILDING, BUILDS, FOLDER, Wanted
 from .environments_pod import TOLD
+from .environments_records import Records
 from .reading import Object, annotation, meta, true
 from .reading import time as read_time
 from .settings import KubernetesSettings
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Part of every key: raised when environments are to be built in another way."""
 AT_ONCE = 2
-USED_SECONDS = 3600.0
-"""So exactly it is written down when an environment was last used."""
 FORGET_SECONDS = 10.0
 """So long a failure is told to all who ask; afterwards only to the jobs that waited for it, and others build again."""
 FORGET_ALL_SECONDS = 3600.0
@@ -92,6 +91,7 @@ class Environments:
         self._garbage: set[str] = set()
         scope = f"{name}\n{settings.installation}\n{settings.namespace}\n{settings.environments.claim}"
         self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
+        self._records = Records(store, self._scope)
 
     # What the port asks
 
@@ -154,12 +154,20 @@ class Environments:
         if requirements is None:
             return None
         wanted = await self._wanted(requirements, job.spec.environment.image)
-        record = await self._record(wanted.key)
+        record = await asyncio.to_thread(self._records.get, wanted.key)
         if record is None:
             raise BackendError(
                 f"The environment of the job ({named(requirements)}) is gone.", remedy="Run it again with retry."
             )
         return environments_objects.found(wanted.format, record["folder"])
+
+    async def distrust(self, job: Object) -> None:
+        """An attempt could not mount its environment: somebody emptied the volume. The next one is built anew."""
+        folder = annotation(job, objects.ENVIRONMENT)
+        for key, record in (await asyncio.to_thread(self._records.all)).items():
+            if record["folder"] == folder:
+                log.warning("backend %s: the environment in %s is gone from the volume", self._backend, folder)
+                await asyncio.to_thread(self._records.delete, key)
 
     async def collect(self, needed: Collection[Requirements]) -> int:
         """Remove what nobody used for long, then the longest unused while all are too large; how many went."""
@@ -169,14 +177,14 @@ class Environments:
         await self._end_abandoned()
         kept = {content for one in needed if (content := await self._content_or_none(one))}
         held = {annotation(job, objects.ENVIRONMENT) for job in self._jobs.values()}
-        records = await asyncio.to_thread(self._records)
+        records = await asyncio.to_thread(self._records.all)
         total, gone = sum(record["bytes"] for record in records.values()), 0
         for key, record in sorted(records.items(), key=lambda item: float(item[1]["used"])):
             old = now - record["used"] > rules.days * 86400
             if record["content"] in kept or record["folder"] in held:
                 continue
             if old or total > byte_count(rules.all_disk):
-                await asyncio.to_thread(self._store.delete, self._key(key))
+                await asyncio.to_thread(self._records.delete, key)
                 self._garbage.add(record["folder"])
                 total, gone = total - record["bytes"], gone + 1
         standing = {record["folder"] for record in records.values()} - self._garbage
@@ -204,7 +212,7 @@ class Environments:
     async def _state(self, uid: str, requirements: Requirements, wanted: Wanted) -> EnvironmentState:
         job = self._jobs.get(wanted.name)
         if job is None or _over(job):
-            record = await self._record(wanted.key)
+            record = await asyncio.to_thread(self._records.get, wanted.key)
             if record is not None:
                 return await self._use(wanted.key, record)
         if job is None:
@@ -219,8 +227,7 @@ class Environments:
 
     async def _use(self, key: str, record: dict[str, Any]) -> EnvironmentState:
         self._failures.pop(f"tj-env-{key}", None)
-        if time.time() - float(record["used"]) > USED_SECONDS:
-            await asyncio.to_thread(self._put_record, key, {**record, "used": time.time()})
+        await asyncio.to_thread(self._records.touch, key, record)
         return EnvironmentState("ready", lock=str(record["lock"]))
 
     async def _begin(self, uid: str, requirements: Requirements, wanted: Wanted) -> EnvironmentState:
@@ -237,7 +244,7 @@ class Environments:
         return EnvironmentState("building", f"{TOOLS[wanted.format]} installs {named(requirements)}", since=since)
 
     async def _crowded(self) -> str:
-        records = await asyncio.to_thread(self._records)
+        records = await asyncio.to_thread(self._records.all)
         used, most = (
             sum(record["bytes"] for record in records.values()),
             byte_count(self._settings.environments.all_disk),
@@ -298,9 +305,9 @@ class Environments:
         }
         data = json.dumps(lock, indent=1, sort_keys=True, ensure_ascii=False).encode("utf-8", "backslashreplace")
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        record = {"folder": folder, "lock": digest, "bytes": size, "content": wanted.content, "used": time.time()}
+        record = {"folder": folder, "lock": digest, "bytes": size, "content": wanted.content}
         await asyncio.to_thread(self._store.put, environment_lock_key(digest), data)
-        await asyncio.to_thread(self._put_record, wanted.key, record)
+        await asyncio.to_thread(self._records.put, wanted.key, record)
         await self._remove_build(wanted.name)
         await asyncio.to_thread(self._store.delete, key)
         return EnvironmentState("ready", lock=digest)
@@ -392,31 +399,6 @@ class Environments:
         except BackendError:  # its list is gone: then it can't be used either
             return None
 
-    async def _record(self, key: str) -> dict[str, Any] | None:
-        return await asyncio.to_thread(self._get_record, key)
-
-    def _get_record(self, key: str) -> dict[str, Any] | None:
-        try:
-            return _record(self._store.get(self._key(key)))
-        except KeyMissing:
-            return None
-
-    def _put_record(self, key: str, record: dict[str, Any]) -> None:
-        self._store.put(self._key(key), delivery.to_json(record))
-
-    def _records(self) -> dict[str, dict[str, Any]]:
-        """All that are ready, by key."""
-        found = {}
-        for info in self._store.list(self._key("")):
-            key = info.key.rpartition("/")[2]
-            record = self._get_record(key)
-            if record is not None:
-                found[key] = record
-        return found
-
-    def _key(self, key: str) -> str:
-        return f"environments/ready/{self._scope}/{key}"
-
     def _prefix(self, key: str) -> str:
         return f"environments/builds/{self._scope}/{key}/"
 
@@ -436,13 +418,3 @@ def is_ours(found: Object | None) -> bool:
 
 def _over(job: Object) -> bool:
     return bool(true(job, "Complete") or true(job, "Failed"))
-
-
-def _record(data: bytes) -> dict[str, Any] | None:
-    """None for what is no record: it is then built again."""
-    try:
-        found = json.loads(data)
-        whole = {"folder": str, "lock": str, "content": str, "bytes": int, "used": (int, float)}
-        return found if all(isinstance(found[name], kind) for name, kind in whole.items()) else None  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -10,6 +10,7 @@ from ...resources.trainjob import Requirements, TrainJob
 from ..base import Backend, BackendError, EnvironmentState, KernelInfo
 from . import choices
 from .environments import Environments
+from .reading import Object
 from .settings import KubernetesSettings
 from .volumes import Environment
 
@@ -52,6 +53,11 @@ class Offering(Backend):
     async def _environment_of(self, job: TrainJob) -> Environment | None:
         """Where that of a job lies. Raises :class:`BackendError`, and ``StoreError``."""
         return await self._environments.of(job) if self._environments is not None else None
+
+    async def _distrusted(self, job: Object | None, why: str) -> None:
+        """A Job is given up; where its environment could not be mounted, that is not there."""
+        if job is not None and self._environments is not None and '"environment"' in why:
+            await self._environments.distrust(job)
 
     async def check_requirements(self, format: str, text: str) -> None:
         """By what the operator lets build, and the images that there are."""
