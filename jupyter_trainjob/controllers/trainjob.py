@@ -109,6 +109,8 @@ class TrainJobController:
             return await self._create_later(job, backend, error)
         if seen.state == "gone" and not _created(job, attempt):
             return await self._create(job, attempt, backend, ref)
+        if not _created(job, attempt):  # who created it died before it could say so: it must not be started again
+            job = await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock())) or job
         if seen.state in ("ended", "gone"):
             return await self._end(job, backend, seen)
         if job.spec.cancel is not None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from jupyter_trainjob.backends.base import AttemptRef, Observation
+from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, Observation
 from jupyter_trainjob.controllers import trainjob
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.controllers.retention import Retention, RetentionController
@@ -267,6 +267,34 @@ async def test_what_vanishes_from_the_backend_is_not_started_twice(
         job = await until_phase(store, uid, Phase.FAILED)
     assert job.status.reason == "DeletedExternally"
     assert len(backend.created) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_controller_created_is_not_started_twice_either(
+    store: Store, objects: FilesystemStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died behind ``create`` and before it noted that; then somebody removed what it had made."""
+    backend, create = InstantBackend(auto=False), InstantBackend.create
+
+    async def create_and_die(self: InstantBackend, request: AttemptRequest) -> None:
+        await create(self, request)
+        raise KilledError
+
+    monkeypatch.setattr(InstantBackend, "create", create_and_die)
+    async with running(store, objects, backend):
+        uid = submit().metadata.uid
+        await until(lambda: len(backend.created) == 1)
+    monkeypatch.setattr(InstantBackend, "create", create)
+    async with running(store, objects, backend):
+        await until_phase(store, uid, Phase.RUNNING)
+        backend.known.clear()
+        backend._changed(AttemptRef(uid, 1))
+        job = await until_phase(store, uid, Phase.FAILED)
+    assert job.status.reason == "DeletedExternally" and len(backend.created) == 1
+
+
+class KilledError(Exception):
+    """As if the process had ended here."""
 
 
 @pytest.mark.asyncio
