@@ -38,6 +38,8 @@ PLURALS = {
 }
 OLDEST = (1, 29)
 """The first Kubernetes whose pods have sidecars without being asked."""
+_UNKNOWN_FIELD = "field not declared in schema"
+"""So a server-side apply of a field that the server does not know ends, with status 500."""
 Change = Literal["created", "changed", "unchanged"]
 
 
@@ -142,8 +144,15 @@ async def _one(api: Connection, manifest: Manifest, force: bool) -> Change:
         raise _not_taken(reply, manifest)
     if before.code == 404:
         return "created"
-    same = before.body["metadata"].get("resourceVersion") == reply.body["metadata"].get("resourceVersion")
-    return "unchanged" if same else "changed"
+    return "unchanged" if _said(before.body) == _said(reply.body) else "changed"
+
+
+def _said(found: Manifest) -> Manifest:
+    """An object as somebody wrote it: a version may be new though nothing else is."""
+    kept = {
+        name: value for name, value in found["metadata"].items() if name not in ("resourceVersion", "managedFields")
+    }
+    return {**found, "metadata": kept, "status": None}
 
 
 def _not_taken(reply: Reply, manifest: Manifest) -> DeployError:
@@ -170,7 +179,7 @@ def _explained(refused: Refused, verb: str, resource: str, name: str) -> DeployE
             "let them apply that part (`--dry-run -o yaml` prints it), and name it in "
             "KubernetesDeploySettings.leave_out."
         )
-    if refused.status in (400, 422):
+    if refused.status in (400, 422) or _UNKNOWN_FIELD in str(refused):
         return DeployError(
             f"{resource}/{name}: the API server refuses it, perhaps because it is older than this package or because "
             f"of a value in the configuration: {refused}"
