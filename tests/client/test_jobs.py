@@ -202,3 +202,12 @@ def test_importing_it_imports_neither_httpx_nor_anything_of_the_server() -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[] ['client']\n", done
+
+
+def test_who_follows_a_log_hears_of_other_states_before_it_says_something(client: Client) -> None:
+    job = client.submit_cell("print('said')", hold=True)
+    seen: list[str] = []
+    pieces = job.logs(True, news=lambda job: seen.append(job.phase))
+    client.job(job.name).release()
+    assert "".join(pieces) == "said\n"
+    assert seen[-1] == "Succeeded" and len(set(seen)) == len(seen)

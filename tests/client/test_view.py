@@ -28,3 +28,10 @@ def view(reason: str, message: str, ename: str = "KernelDied") -> JobView:
 def test_a_limit_is_told_before_what_it_led_to(reason: str, message: str, said: str) -> None:
     assert said in view(reason, message).describe()
     assert f"({reason})" in view(reason, message).describe()
+
+
+@pytest.mark.parametrize(("line", "said"), [(5, "ValueError: was killed (line 5)"), (None, "ValueError: was killed")])
+def test_an_error_of_the_code_is_told_with_its_line(line: int | None, said: str) -> None:
+    job = view("CodeError", "", "ValueError")
+    job.resource["status"]["attempts"][0]["error"]["line"] = line
+    assert job.describe().endswith(f"(CodeError): {said}")

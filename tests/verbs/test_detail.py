@@ -50,6 +50,12 @@ def test_inputs_tell_where_they_come_from() -> None:
     assert "Inputs:      clean (all files of job u1, attempt 2), a.csv (https://h/a\ufffd.csv), x, y, 1 file\n" in text
 
 
+def test_packages_are_told_by_their_list() -> None:
+    asked = {"format": "requirements.txt", "digest": f"sha256:109943ef48d5{52 * '0'}"}
+    text = detail({"metadata": {"name": "j"}, "spec": {"environment": {"requirements": asked}}, "status": {}})
+    assert "Packages:    requirements.txt sha256:109943ef48d5\n" in text
+
+
 def test_sizes_in_advice_are_those_of_people() -> None:
     told = {
         "runs": 3,
