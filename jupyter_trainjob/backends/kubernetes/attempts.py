@@ -37,7 +37,7 @@ class Attempts:
     def __init__(
         self, connection: Connection, settings: KubernetesSettings, changed: Callable[[AttemptRef], None]
     ) -> None:
-        self._settings, self._changed = settings, changed
+        self._settings, self._changed, self._now = settings, changed, connection.now
         selector, namespace = objects.selector(settings), settings.namespace
         self.jobs = Watch(
             connection,
@@ -108,7 +108,7 @@ class Attempts:
 
     def sight(self, job: Object, known: Attempt) -> evidence.Sight:
         """What the cluster tells of it now."""
-        now = datetime.now(timezone.utc)
+        now = self._now()
         startup = self._settings.startup_seconds
         return evidence.look(self.borne(job), known.pod, known.events, now=now, startup_seconds=startup)
 

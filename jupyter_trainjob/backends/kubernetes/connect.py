@@ -16,6 +16,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -35,6 +37,8 @@ PATIENCE_SECONDS = 15.0
 """So long a request is tried again; whoever asked has others to look after."""
 LONGEST_PAUSE_SECONDS = 10.0
 RELOAD_SECONDS = 10.0
+CLOSE = timedelta(seconds=5)
+"""Two clocks that differ by no more agree: answers tell whole seconds, and are on their way."""
 """Credentials are read anew at most this often."""
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -70,6 +74,7 @@ class Connection:
         self._old: list[Any] = []
         self._answered = False
         self.requests = 0
+        self._ahead = timedelta()
 
     @classmethod
     async def open(cls, access: Access) -> Connection:
@@ -80,6 +85,10 @@ class Connection:
     def address(self) -> str:
         """The server's URL."""
         return str(self._client.configuration.host)
+
+    def now(self) -> datetime:
+        """By the cluster's clock, whose times its objects bear: ours may be minutes off."""
+        return datetime.now(timezone.utc) + self._ahead
 
     async def close(self) -> None:
         """Close all connections."""
@@ -189,7 +198,16 @@ class Connection:
                 headers["Authorization"] = setting["value"]
         url = client.configuration.host + path + ("?" + urlencode(query) if query else "")
         answer = await client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeout)
+        self._compare(answer.response.headers.get("Date"))
         return answer.response
+
+    def _compare(self, told: str | None) -> None:
+        """``told``: when an answer was sent, to the second."""
+        try:
+            ahead = parsedate_to_datetime(told or "") - datetime.now(timezone.utc)
+        except (TypeError, ValueError):
+            return
+        self._ahead = ahead if abs(ahead) > CLOSE else timedelta()
 
     async def _reload(self) -> None:
         """Read the credentials anew: tokens and certificates are exchanged while a server runs."""

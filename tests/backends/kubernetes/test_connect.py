@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -212,3 +214,14 @@ async def test_a_stream_tells_that_its_place_is_gone(proxy: Proxy, api: Connecti
 async def test_many_at_once_share_connections(api: Connection) -> None:
     replies = await asyncio.gather(*(api.request("GET", CONFIGMAPS) for _ in range(50)))
     assert all(reply.ok for reply in replies)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("minutes", [2, -2])
+async def test_the_time_is_that_of_the_cluster(proxy: Proxy, api: Connection, minutes: int) -> None:
+    there = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+    proxy.faults.append(Fault(lambda *_: True, status=404, headers={"Date": format_datetime(there, usegmt=True)}))
+    await api.request("GET", "/api/v1/nodes/none")
+    assert abs(api.now() - there) < timedelta(seconds=30)
+    await api.request("GET", "/api/v1/nodes/none")
+    assert abs(api.now() - datetime.now(timezone.utc)) < timedelta(seconds=30), "as it was told last"
