@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,28 @@ def test_a_file_that_others_may_read_is_refused_with_the_command_that_helps(path
     path.chmod(0o640)
     with pytest.raises(TokenFileError, match=rf"can be read by others \(mode 0640\). Run: chmod 600 {path}"):
         TokenFile(path).people()
+
+
+READS = """
+import os, sys
+from pathlib import Path
+from jupyter_trainjob.api.tokens import TokenFile
+os.setgroups([1000]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
+print(*TokenFile(Path(sys.argv[1])).people())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to root")
+def test_a_secret_of_a_cluster_is_roots_and_its_pods_group_reads_it() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others
+        path = Path(folder) / "tokens.yaml"
+        Path(folder).chmod(0o755)
+        TokenFile(path).add(Person("ada"))
+        os.chown(path, 0, 1000)
+        for mode, said in ((0o440, "ada"), (0o444, "can be read by others (mode 0444)"), (0o460, "(mode 0460)")):
+            path.chmod(mode)
+            done = subprocess.run([sys.executable, "-c", READS, str(path)], capture_output=True, text=True, timeout=60)
+            assert said in done.stdout + done.stderr
 
 
 def test_a_missing_file_says_how_to_make_one(path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
+from jupyter_trainjob.app import TrainJobExtension
 from jupyter_trainjob.config import ACCESS_VARIABLE, SECRET_VARIABLE, SESSION_VARIABLE, ObjectStoreSettings
 from jupyter_trainjob.storage.base import StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
@@ -121,3 +122,13 @@ def test_a_cell_goes_all_the_way_through_a_bucket(minio: S3Server) -> None:  # n
         while list(store.list("jobs/")):
             assert time.monotonic() < deadline, list(store.list("jobs/"))
             time.sleep(0.1)
+
+
+def test_the_records_url_in_the_environment_is_taken_where_kernels_do_not_inherit_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JUPYTER_TRAINJOB_DB_URL", "postgresql+psycopg://ada:secret@db/jobs")
+    extension = TrainJobExtension(data_dir=str(tmp_path))
+    assert extension.db_url == "postgresql+psycopg://ada:secret@db/jobs"
+    assert "JUPYTER_TRAINJOB_DB_URL" not in os.environ
+    assert TrainJobExtension(data_dir=str(tmp_path)).db_url == f"sqlite:///{tmp_path}/record.sqlite"
