@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, Observation
+from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError, Observation
 from jupyter_trainjob.controllers import trainjob
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.controllers.retention import Retention, RetentionController
@@ -175,6 +175,28 @@ async def test_trouble_that_passes_fails_no_job_and_is_told_while_it_lasts(
         ended = (await until_phase(store, uid, Phase.SUCCEEDED, 20)).status
     assert len(ended.attempts) == 1 and ended.message == ""
     assert next(one for one in ended.conditions if one.type == "Created").status == "True"
+
+
+@pytest.mark.asyncio
+async def test_a_backend_that_can_not_be_asked_is_waited_for_and_told(
+    store: Store, objects: FilesystemStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainjob, "CREATE_SECONDS", 0.1)
+    backend, away = InstantBackend(), [True]
+    observe = backend.observe
+
+    async def asked(ref: AttemptRef) -> Observation:
+        if away:
+            raise BackendError("the cluster is away")
+        return await observe(ref)
+
+    monkeypatch.setattr(backend, "observe", asked)
+    async with running(store, objects, backend):
+        uid = submit("patient").metadata.uid
+        await until(lambda: "tried again: the cluster is away" in job_of(store, uid).status.message)
+        assert job_of(store, uid).status.phase is Phase.ADMITTED and not backend.tried
+        away.clear()
+        await until_phase(store, uid, Phase.SUCCEEDED)
 
 
 @pytest.mark.asyncio

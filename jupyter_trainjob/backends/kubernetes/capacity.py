@@ -21,12 +21,15 @@ from ..base import NodeCapacity, SharedBound
 from .objects import INSTALLATION, LIMITS, MANAGED_BY, MANAGER, ref_of
 from .reading import Object, annotation, conditions, meta, status, told_as_json
 from .settings import KubernetesSettings
+from .volumes import REQUESTED_DISK
 
 _QUOTAS = {
     "cpu": ("cpu", "requests.cpu", "limits.cpu"),
     "memory": ("memory", "requests.memory", "limits.memory"),
     "jobs": ("pods", "count/pods", "count/jobs.batch"),
 }
+POD_DISK = 2 * REQUESTED_DISK
+"""What a job's pod requests of its node's disk: for its own container and the sidecar."""
 _FINAL = ("Succeeded", "Failed")
 _PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 """Prefixes of taints that tell of how a node is."""
@@ -202,10 +205,20 @@ def _capacity(node: Object, taken: Amount, settings: KubernetesSettings) -> Node
         gpu=max(0, has.gpu - taken.gpu),
         per_job_cpu_millis=each.cpu,
         per_job_memory_bytes=each.memory,
-        jobs=max(0, has.jobs - taken.jobs) if "pods" in (status(node).get("allocatable") or {}) else None,
+        jobs=_jobs(status(node).get("allocatable") or {}, taken),
         called=f"the node {meta(node)['name']}",
         gpu_only=any(taint.get("key") in settings.gpu_resources for taint in _untolerated(node, settings)),
     )
+
+
+def _jobs(has: Mapping[str, Any], taken: Amount) -> int | None:
+    """How many pods of ours a node takes, whatever they compute: it has places for pods, and disk."""
+    bounds = []
+    if "pods" in has:
+        bounds.append(int(parse(str(has["pods"]))) - taken.jobs)
+    if "ephemeral-storage" in has:
+        bounds.append(int(parse(str(has["ephemeral-storage"]))) // POD_DISK)
+    return max(0, min(bounds)) if bounds else None
 
 
 def _closed(node: Object, settings: KubernetesSettings) -> str:

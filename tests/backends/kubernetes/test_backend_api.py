@@ -120,6 +120,29 @@ async def test_a_conflict_is_not_taken_for_an_object_that_is_there(place: Place,
     assert (await place.backend.observe(request.ref)).state == "starting"
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 403])
+async def test_trouble_that_passes_while_creating_is_told_as_such(place: Place, status: int) -> None:
+    request = a_job()
+    headers = {"Retry-After": "77"} if status == 429 else {}
+    text = 'jobs.batch is forbidden: User "server" cannot create resource "jobs"' if status == 403 else "not now"
+    place.fault("POST", JOBS, times=100, status=status, headers=headers, body={"message": text})
+    with pytest.raises(BackendError, match=text) as told:
+        await place.backend.create(request)
+    assert not told.value.permanent
+    assert status != 429 or (told.value.after is not None and told.value.after >= 77)
+    place.proxy.faults = []
+    await place.backend.create(request)
+    assert (await place.backend.observe(request.ref)).state == "starting"
+
+
+async def test_what_the_cluster_does_not_admit_is_told_for_good(place: Place) -> None:
+    denied = {"message": 'admission webhook "policy.example.org" denied the request: no such image here'}
+    place.fault("POST", JOBS, status=403, body=denied)
+    with pytest.raises(BackendError, match=r"does not admit it \(403\): admission webhook .* no such image") as told:
+        await place.backend.create(a_job())
+    assert told.value.permanent
+
+
 async def test_a_secret_without_a_job_is_found_when_the_cluster_answers_late(place: Place) -> None:
     request = a_job()
     place.fault("POST", JOBS, status=409, body={"reason": "Conflict"})

@@ -15,6 +15,7 @@ from jupyter_trainjob.backends.kubernetes import capacity, objects
 from jupyter_trainjob.backends.kubernetes.capacity import Amount
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.resources.profile import Toleration
+from jupyter_trainjob.resources.quantity import byte_count
 from jupyter_trainjob.scheduling import model
 from jupyter_trainjob.scheduling.decide import decide
 
@@ -64,6 +65,19 @@ def test_the_largest_job_that_is_told_makes_a_pod_that_fits() -> None:
     spec = objects.job(asked, SETTINGS)["spec"]["template"]["spec"]
     total = capacity.requests(spec, SETTINGS)
     assert (total.cpu, total.memory) == (2000, 4 * GIB)
+
+
+def test_a_node_with_little_disk_takes_few_pods() -> None:
+    small = node(extra={"ephemeral-storage": "300Mi"})
+    assert nodes(small)["node1"].jobs == 2
+    requested = [
+        one["resources"]["requests"]["ephemeral-storage"]
+        for part in ("containers", "initContainers")
+        for one in objects.job(request(), SETTINGS)["spec"]["template"]["spec"][part]
+    ]
+    assert sum(byte_count(one) for one in requested) == capacity.POD_DISK
+    del small["status"]["allocatable"]["ephemeral-storage"]
+    assert nodes(small)["node1"].jobs == 110, "who tells nothing of disk is not bounded by it"
 
 
 @pytest.mark.parametrize(
