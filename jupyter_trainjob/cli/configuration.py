@@ -14,7 +14,7 @@ from traitlets.config import Config, Configurable
 from ..api.serve import FileIdentityProvider
 from ..app import TrainJobExtension
 from ..backends.kubernetes.configured import KubernetesBackendSettings
-from ..backends.kubernetes.deploy.bounds import StorePlace
+from ..backends.kubernetes.deploy.bounds import StorePlace, index_places, index_urls
 from ..backends.kubernetes.deploy.configured import KubernetesDeploySettings
 from ..backends.kubernetes.deploy.plan import Plan
 from ..backends.kubernetes.deploy.service import PODS_CA, STORE_CA, configuration
@@ -166,7 +166,8 @@ class Configuration:
         data = configuration(
             self.given(), backend, settings, deploy, files, store_url=f"s3+{self.pods_url}/{below}".rstrip("/")
         )
-        return Plan(settings, deploy, store, data, tuple(shares))
+        indexes = () if deploy.index_peers else index_places(index_urls(settings), _addresses)
+        return Plan(settings, deploy, store, data, tuple(shares), indexes)
 
     def given(self) -> dict[str, dict[str, Any]]:
         """Class → trait → value, of all that somebody set, as the classes understand it."""

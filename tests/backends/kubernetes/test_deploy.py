@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.backends.kubernetes.deploy import apply, rights
-from jupyter_trainjob.backends.kubernetes.deploy.bounds import NoPeer, StorePlace
+from jupyter_trainjob.backends.kubernetes.deploy.bounds import NoPeer, StorePlace, index_places, index_urls
 from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, named, secrets_of
 from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION, configuration
 from jupyter_trainjob.backends.kubernetes.deploy.settings import PARTS, DeploySettings
@@ -137,6 +137,27 @@ def test_builders_reach_the_index_and_other_jobs_do_not() -> None:
     ]
     assert policy["egress"][0]["to"] == [{"ipBlock": {"cidr": "10.9.0.0/24"}}]
     assert "NetworkPolicy/trainjob-builders" not in made()
+
+
+def test_builders_reach_the_indexes_that_the_settings_name() -> None:
+    rules = EnvironmentRules(
+        claim="envs", pip={"index-url": "https://pypi.example.org/simple"}, r_repositories=("http://10.4.0.1",)
+    )
+    settings = replace(SETTINGS, environments=rules)
+    urls = index_urls(settings)
+    assert urls == ["https://pypi.example.org/simple", "http://10.4.0.1"]
+    assert index_urls(replace(settings, environments=replace(rules, builds="none"))) == []
+    places = index_places(urls, lambda host: ["192.0.2.9"] if host == "pypi.example.org" else [])
+    [policy] = [
+        item for item in manifests(Plan(settings, deploy(), STORE, {}, (), places)) if "builders" in named(item)
+    ]
+    found = [(rule["to"], rule["ports"][0]["port"]) for rule in policy["spec"]["egress"]]
+    assert found[0] == ([{"ipBlock": {"cidr": "192.0.2.9/32"}}], 443)
+    assert found[1] == ([{"ipBlock": {"cidr": "10.4.0.1/32"}}], 80)
+    assert found[2][1] == 53
+    lost = index_places(urls, lambda host: [])
+    with pytest.raises(NoPeer, match=r"The package index is named 'pypi.example.org', .*index_peers"):
+        manifests(Plan(settings, deploy(), STORE, {}, (), lost))
 
 
 def test_every_pod_is_restricted() -> None:

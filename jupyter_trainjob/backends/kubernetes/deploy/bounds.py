@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,8 +93,8 @@ def deny_all(settings: KubernetesSettings) -> k.V1NetworkPolicy:
 
 def to_store(settings: KubernetesSettings, deploy: DeploySettings, store: StorePlace) -> k.V1NetworkPolicy:
     """Pods of jobs reach the store, and a name server only where the store has a name. Raises :class:`NoPeer`."""
-    ports = [k.V1NetworkPolicyPort(port=port, protocol="TCP") for port in deploy.store_ports or (store.port,)]
-    rules = [k.V1NetworkPolicyEgressRule(to=_peers(deploy.store_peers or _store_peers(store)), ports=ports)]
+    peers = deploy.store_peers or _found(store, "object store", "store_peers")
+    rules = [_rule(peers, deploy.store_ports or (store.port,))]
     if store.named:
         rules += _dns(deploy)
     selected = k.V1LabelSelector(match_labels=of_jobs(settings))
@@ -118,25 +118,49 @@ def of_service(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1Netw
     )
 
 
-def of_builders(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1NetworkPolicy:
-    """Pods that build environments reach the package index beside the store."""
-    ports = [k.V1NetworkPolicyPort(port=port, protocol="TCP") for port in deploy.index_ports]
+def of_builders(
+    settings: KubernetesSettings, deploy: DeploySettings, indexes: Sequence[StorePlace]
+) -> k.V1NetworkPolicy:
+    """Pods that build environments reach the package indexes beside the store, by name. Raises :class:`NoPeer`."""
     selected = k.V1LabelSelector(
         match_labels=of_jobs(settings),
         match_expressions=[k.V1LabelSelectorRequirement(key=BUILDS, operator="In", values=[BUILDING])],
     )
-    rules = [k.V1NetworkPolicyEgressRule(to=_peers(deploy.index_peers), ports=ports), *_dns(deploy)]
-    return _policy(settings, OF_BUILDERS, selected, types=["Egress"], egress=rules)
+    if deploy.index_peers:
+        rules = [_rule(deploy.index_peers, deploy.index_ports)]
+    else:
+        rules = [_rule(_found(index, "package index", "index_peers"), (index.port,)) for index in indexes]
+    return _policy(settings, OF_BUILDERS, selected, types=["Egress"], egress=[*rules, *_dns(deploy)])
 
 
-def _store_peers(store: StorePlace) -> list[Mapping[str, Any]]:
-    if store.namespace:
-        return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": store.namespace}}}]
-    addresses = store.addresses if store.named else (store.host,)
+def index_places(urls: Sequence[str], addresses: Callable[[str], Sequence[str]]) -> tuple[StorePlace, ...]:
+    """Where package indexes are; ``addresses`` looks a host up."""
+    places = [StorePlace.of(url) for url in urls]
+    return tuple(replace(one, addresses=tuple(addresses(one.host))) if one.named else one for one in places)
+
+
+def index_urls(settings: KubernetesSettings) -> list[str]:
+    """Those that the settings name; none where nothing is built in pods."""
+    rules = settings.environments
+    if not rules.claim or rules.builds == "none":
+        return []
+    named = [url for option in ("index-url", "extra-index-url") for url in rules.pip.get(option, "").split()]
+    return [*named, *rules.r_repositories]
+
+
+def _rule(peers: Sequence[Mapping[str, Any]], ports: Sequence[int]) -> k.V1NetworkPolicyEgressRule:
+    opened = [k.V1NetworkPolicyPort(port=port, protocol="TCP") for port in ports]
+    return k.V1NetworkPolicyEgressRule(to=_peers(peers), ports=opened)
+
+
+def _found(place: StorePlace, what: str, option: str) -> list[Mapping[str, Any]]:
+    if place.namespace:
+        return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": place.namespace}}}]
+    addresses = place.addresses if place.named else (place.host,)
     if not addresses:
         raise NoPeer(
-            f"The object store is named {store.host!r}, which can't be looked up from here: say where pods find it in "
-            "KubernetesDeploySettings.store_peers, such as [{'ipBlock': {'cidr': '10.0.0.5/32'}}]."
+            f"The {what} is named {place.host!r}, which can't be looked up from here: say where pods find it in "
+            f"KubernetesDeploySettings.{option}, such as [{{'ipBlock': {{'cidr': '10.0.0.5/32'}}}}]."
         )
     found = [ipaddress.ip_address(address) for address in sorted(set(addresses))]
     return [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}} for address in found]

@@ -58,7 +58,9 @@ class KubernetesDeploySettings(Configurable):
         "k8s-app=kube-dns of kube-system.",
     ).tag(config=True)
     index_peers = List(
-        Dict(), help=f"The package index that pods which build environments may reach, {_PEERS}. Default: none."
+        Dict(),
+        help=f"The package index that pods which build environments may reach, {_PEERS}. Default: those of "
+        "the indexes that the backend's settings name; one with changing addresses, as PyPI, has to be said here.",
     ).tag(config=True)
     index_ports = List(Integer(), [443], help="Ports of the package index.").tag(config=True)
     environments_storage_class = Unicode(

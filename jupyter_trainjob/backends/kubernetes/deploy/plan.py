@@ -24,6 +24,8 @@ class Plan:
     store: bounds.StorePlace
     configuration: Mapping[str, str] = field(default_factory=dict)
     shares: Sequence[AllowedVolume] = ()
+    indexes: Sequence[bounds.StorePlace] = ()
+    """Where environments come from."""
 
 
 def manifests(plan: Plan) -> list[Manifest]:
@@ -53,8 +55,8 @@ def _objects(plan: Plan) -> Iterator[BaseModel | Manifest]:
         yield bounds.to_store(settings, deploy, plan.store)
         if deploy.has("service"):
             yield bounds.of_service(settings, deploy)
-        if deploy.index_peers:
-            yield bounds.of_builders(settings, deploy)
+        if deploy.index_peers or plan.indexes:
+            yield bounds.of_builders(settings, deploy, plan.indexes)
     if deploy.has("limits"):
         yield bounds.quota(settings, deploy)
         yield bounds.limit_range(settings, deploy)

@@ -8,6 +8,7 @@ from datetime import datetime
 from ....resources.quantity import byte_count, cpu_millis, parse
 from ...findings import Finding, fail, ok, warn
 from ..deploy.access import LEVEL, POD_SECURITY
+from ..deploy.marks import OF_BUILDERS
 from ..reading import Object, conditions, meta, status
 from ..reading import time as read_time
 from ..settings import KubernetesSettings
@@ -94,6 +95,12 @@ def policies(found: Sequence[Object], settings: KubernetesSettings) -> Finding:
             "network policies",
             f"Missing in the namespace: {', '.join(missing)}. Jobs may reach what the cluster reaches.",
             DEPLOY,
+        )
+    if settings.environments.claim and settings.environments.builds != "none" and OF_BUILDERS not in there:
+        return warn(
+            "network policies",
+            f"There is no {OF_BUILDERS}: pods that build environments reach no package index.",
+            f"Say where it is in KubernetesDeploySettings.index_peers. {DEPLOY}",
         )
     return ok("network policies", f"There are {', '.join(settings.network_policies) or 'none, as configured'}.")
 
