@@ -21,7 +21,6 @@ from jupyter_trainjob.scheduling.explain import Explanation
 from jupyter_trainjob.store import Writer
 
 from . import kueue as kueue_on
-from .backends import bring_image
 from .cluster import Cluster
 from .lives import World
 
@@ -99,8 +98,7 @@ class Class(World):
 
 
 @pytest.fixture
-def shared(cluster: Cluster, namespace: str, kueue: None, tmp_path: Path) -> Iterator[Class]:
-    bring_image(cluster)
+def shared(cluster: Cluster, namespace: str, kueue: None, python_image: None, tmp_path: Path) -> Iterator[Class]:
     made = Class(cluster, namespace, tmp_path)
     made.hand_to("jobs")
     yield made
