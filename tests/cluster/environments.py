@@ -47,7 +47,9 @@ def claim(cluster: Cluster, namespace: str, name: str) -> Iterator[Path]:
 
 def serve(cluster: Cluster, namespace: str, packages: Path) -> dict[str, str]:
     """A pod that serves the files of a folder; pip's options for it."""
-    files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in packages.iterdir()}
+    paths = [path for path in packages.rglob("*") if path.is_file()]
+    files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in paths}
+    items = [{"key": path.name, "path": str(path.relative_to(packages))} for path in paths]
     wheels = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -57,7 +59,7 @@ def serve(cluster: Cluster, namespace: str, packages: Path) -> dict[str, str]:
     server = ["/usr/bin/python3", "-m", "http.server", str(PORT), "--directory", "/wheels"]
     spec = objects.pod_spec(server, cluster.python_image, cluster.pull_policy)
     spec["containers"][0]["volumeMounts"] = [{"name": "wheels", "mountPath": "/wheels"}]
-    spec["volumes"] = [{"name": "wheels", "configMap": {"name": "wheels"}}]
+    spec["volumes"] = [{"name": "wheels", "configMap": {"name": "wheels", "items": items}}]
     pod = objects.pod("index", spec)
     pod["metadata"]["namespace"] = namespace
     cluster.apply(wheels, pod)

@@ -20,7 +20,8 @@ from jupyter_trainjob.backends.kubernetes.environments_objects import BUILDING, 
 from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
 from jupyter_trainjob.resources.names import environment_lock_key, requirements_key
 from jupyter_trainjob.resources.trainjob import Requirements
-from tests.backends.packages import sdist, wheel
+from tests.backends.packages import r_package, sdist, wheel
+from tests.images.archives import reference
 
 from .backends import ClusterPlace, bring_image, open_store, settings
 from .cluster import Cluster
@@ -85,10 +86,10 @@ async def place(
     await made.clear()
 
 
-def ask(place: ClusterPlace, text: str) -> Requirements:
+def ask(place: ClusterPlace, text: str, format: Any = "requirements.txt") -> Requirements:
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     place.store.put(requirements_key(digest), text.encode())
-    return Requirements(format="requirements.txt", digest=digest)
+    return Requirements(format=format, digest=digest)
 
 
 async def built(place: ClusterPlace, uid: str, wanted: Requirements, seconds: float = 180) -> EnvironmentState:
@@ -186,6 +187,33 @@ async def test_what_is_never_built_is_known_at_submit(cluster: Cluster, namespac
             await place.backend.check_requirements(format, text)
         assert told.value.permanent and told.value.remedy.startswith("Leave the requirements out, and")
     await place.backend.check_requirements("requirements.txt", "six @ https://a.example/six.zip\n")
+
+
+@pytest.mark.soak
+async def test_packages_of_r_are_built_in_the_image_of_r(
+    cluster: Cluster, namespace: str, folder: Path, tmp_path: Path, python_image: None
+) -> None:
+    bring_image(cluster, "r")
+    close(cluster, namespace)
+    r_package(tmp_path / "cran", "tiny", "1.2", "hello <- function() 'from R\\'s library'")
+    host = serve(cluster, namespace, tmp_path / "cran")["find-links"].rstrip("/")
+    rules = EnvironmentRules(claim=CLAIM, builds="source", r_repositories=(host,), cpu="500m", memory="512Mi")
+    images = {"python": reference("python"), "r": reference("r")}
+    where = settings(cluster, namespace, environments=rules, images=images)
+    place = ClusterPlace(open_store(cluster, tmp_path, namespace), name="cluster", settings=where)
+    await place.start()
+    try:
+        lock = json.dumps({"R": {}, "Packages": {"tiny": {"Package": "tiny", "Version": "1.2"}}})
+        wanted = ask(place, lock, "renv.lock")
+        ready = await built(place, "u1", wanted)
+        assert ready.state == "ready", ready
+        told = json.loads(place.store.get(environment_lock_key(ready.lock)))
+        assert told["packages"] == [{"name": "tiny", "version": "1.2"}] and "R version" in told["R"][0]
+        asked = {"language": "r", **environment(wanted)}
+        seen = await place.run("cat(tiny::hello())", environment=asked, seconds=180)
+        assert (await place.log(seen.ref)).decode().strip() == "from R's library", seen
+    finally:
+        await place.clear()
 
 
 @pytest.mark.soak

@@ -204,6 +204,7 @@ class KubernetesBackend(Offering):
         self._orphans.discard(ref)
         self._jobs.put(reply.body)
         await self._secrets.give(ref, reply.body)
+        self._bring_soon(ref, reply.body)
 
     async def observe(self, ref: AttemptRef) -> Observation:
         """From what the watches and the sidecar told. Raises :class:`BackendError` before their first word."""
@@ -219,8 +220,7 @@ class KubernetesBackend(Offering):
         known = attempts.of(ref)
         sight = attempts.sight(job, known)
         self._help(ref, known, sight)
-        if is_fetching(job):
-            self._errands.begin(ref, "fetching its inputs", self._fetch(ref))
+        self._bring_soon(ref, job)
         if objects.is_kueues(job):
             self._kueue.notice()
         if sight.state == "queued":  # there is nothing to read in the store, and nobody to read what would be signed
@@ -389,6 +389,10 @@ class KubernetesBackend(Offering):
         elif sight.stuck and time.monotonic() - known.asked > EVENTS_SECONDS:
             known.asked = time.monotonic()
             self._errands.begin(ref, "events", self._ask_events(ref, known))
+
+    def _bring_soon(self, ref: AttemptRef, job: Object) -> None:
+        if is_fetching(job):
+            self._errands.begin(ref, "fetching its inputs", self._fetch(ref))
 
     async def _fetch(self, ref: AttemptRef) -> None:
         job = await self._fetching.fetch(ref)
