@@ -21,8 +21,8 @@ from .session import KernelGone, Session
 from .stream import Log
 from .told import Points
 
-START_SECONDS = 120.0
-"""How long a kernel may take until it answers."""
+START_SECONDS = 3600.0
+"""How long a kernel may take until it answers. Who started us ends us before: the operator says when."""
 LEAVE_SECONDS = 3.0
 """How long the kernel may take for its ``atexit`` after the last cell."""
 PROGRESS_SECONDS = 0.1

@@ -33,7 +33,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("languages")
     (folder / "sets").mkdir()
     (folder / "sets" / "heights.csv").write_text("name,height\n")
-    server = Served(folder, f"--TrainJobExtension.input_uris=file://{folder}/sets/")
+    server = Served(
+        folder,
+        f"--TrainJobExtension.input_uris=file://{folder}/sets/",
+        "--LocalBackendSettings.startup_seconds=600",  # of Scala on a machine that does much else
+    )
     server.start()
     yield server
     server.stop()
@@ -63,7 +67,7 @@ def cell(kernel: Kernel) -> Callable[..., Ran]:
 
     def go(words: str, change: Callable[[str], str] = str) -> Ran:
         [code] = [one for one in CELLS if words in one]
-        ran = kernel.run(change(code), timeout=180)
+        ran = kernel.run(change(code), timeout=600)
         assert ran.status == "ok", ran
         return ran
 
