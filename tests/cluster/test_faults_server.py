@@ -14,7 +14,7 @@ from .backends import bring_image
 from .cluster import Cluster
 from .lives import Server, World, world
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LINES = """
 import time

@@ -17,7 +17,7 @@ from .backends import bring_image
 from .cluster import Cluster
 from .lives import World, world
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TAKE_OVER_SECONDS = 15
 
@@ -81,9 +81,9 @@ def test_two_that_both_believe_they_lead_run_each_job_once(shared: World, soak: 
     for server in servers:
         server.until_it_leads()
     code, log = lines(20)
-    uids = [shared.submit(code) for _ in range(60 if soak else 8)]
+    uids = [shared.submit(code) for _ in range(60 if soak else 5)]
     cancelled = shared.submit("print('up', flush=True)\nimport time\ntime.sleep(150)")
-    for _ in range(30 if soak else 4):
+    for _ in range(30 if soak else 3):
         time.sleep(chance.uniform(0.5, 3.0))
         index = chance.randrange(2)
         servers[index].kill()

@@ -25,7 +25,12 @@ from .backends import BUCKET, ClusterPlace, bring_image, open_store, settings
 from .cluster import Cluster
 from .pki import GATEWAY
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(900),
+]
 
 SMALL = {"cpu": "250m", "memory": "320Mi", "disk": "64Mi", "log": "1Mi"}
 """Several at once fit on the node."""
