@@ -150,3 +150,13 @@ def test_python_has_what_courses_import(kernel: Box, tmp_path: Path) -> None:
         "print(model.coef_.shape)",
     )
     assert ended.log == b"(3, 4)\n", (ended.log, ended.stderr)
+
+
+def test_scala_comes_with_our_part_of_its_kernel_compiled(kernel: Box, tmp_path: Path) -> None:
+    if kernel.name != "scala":
+        return
+    code = 'println(kernel.interpreter("Scala").get.getClass.getName)\n'
+    code += "val options = java.lang.management.ManagementFactory.getRuntimeMXBean.getInputArguments.toArray\n"
+    code += 'println(options.mkString(" ").contains("SharedArchiveFile"))'
+    ended = kernel.job(tmp_path, code, language="scala")
+    assert ended.log == b"jupyter_trainjob.Interpreter\ntrue\n", (ended.end, ended.stderr)
