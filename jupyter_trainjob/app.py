@@ -62,8 +62,8 @@ class TrainJobExtension(ExtensionApp):
         "Two servers of one user may share it.",
     ).tag(config=True)
     db_url = Unicode(
-        help="SQLAlchemy URL of the record: sqlite:///… or postgresql+psycopg://… Default: JUPYTER_TRAINJOB_DB_URL of the "
-        "server's environment, which kernels don't inherit, else record.sqlite in data_dir.",
+        help="SQLAlchemy URL of the record: sqlite:///… or postgresql+psycopg://… Default: JUPYTER_TRAINJOB_DB_URL of "
+        "the server's environment, which kernels don't inherit, else record.sqlite in data_dir.",
     ).tag(config=True)
     local_user = Unicode(
         help="Whose jobs they are where the server's token or password names nobody. Default: the server's OS user.",

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),
     "verbs": {"client"},
     "magics": {"verbs", "client"},
-    # Admin verbs start a server, examine and deploy one; job verbs talk to one. test_job_verbs_need_no_server holds the difference.
+    # Admin verbs start a server, examine and deploy one; job verbs talk to one: test_job_verbs_need_no_server holds it.
     "cli": {"verbs", "client", "api", "app", "config", "backends", "storage", "store", "resources"},
 }
 EVERYWHERE = {"_version"}
