@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from jupyter_trainjob.client import Client
+from tests.api import processes
 from tests.images.archives import reference
-from tests.served import Served
 
 from .backends import ClusterPlace, bring_image
 from .backends import settings as as_configured
@@ -153,7 +154,11 @@ def test_a_class_sends_jobs_through_the_service(installation: Installation, disk
     tokens = tmp_path / "tokens.yaml"
     command = ("token", "create", "--user", "ben", "--file", str(tokens))
     token = subprocess.run(
-        [*installation_cli(), *command], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-m", "jupyter_trainjob.cli", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     ).stdout.strip()
 
     missing = installation.run("deploy", "--timeout", "1")
@@ -174,19 +179,9 @@ def test_a_class_sends_jobs_through_the_service(installation: Installation, disk
         with Client(url, token) as client:
             job = client.submit_cell("print(1)").wait(180)
             assert job.succeeded and job.logs() == "1\n", job.status
-        folder = tmp_path / "student"
-        folder.mkdir()
-        student = Served(folder, f"--TrainJobExtension.remote_url={url}", f"--TrainJobExtension.remote_token={token}")
-        student.start()
-        try:
-            with student.client() as client:
-                job = client.submit_cell("print('from a notebook')").wait(180)
-                assert job.succeeded and job.logs() == "from a notebook\n", job.status
-        finally:
-            student.stop()
-
-
-def installation_cli() -> list[str]:
-    import sys
-
-    return [sys.executable, "-m", "jupyter_trainjob.cli"]
+        with (
+            processes.student(tmp_path / "student", url, token) as student,
+            Client(student.url, "local-secret") as client,
+        ):
+            job = client.submit_cell("print('from a notebook')").wait(180)
+            assert job.succeeded and job.logs() == "from a notebook\n", job.status
