@@ -241,7 +241,7 @@ class _Line:
         parts = urlsplit(self.url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why before it hung up
+            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):  # it may have said why before that
                 self._connection.request(method, target, body, headers)
             self.answer = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
