@@ -14,6 +14,7 @@ from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
 from ..resources.profile import Profile
 from ..resources.queue import Queue
 from ..resources.trainjob import (
+    FIRST_CHOSEN_SEED,
     CellSource,
     Phase,
     TrainJob,
@@ -223,7 +224,7 @@ class Submission:
         job.status.queued = self._clock()
         job.status.code_hash = findings.code_hash
         if job.spec.seed is None:
-            job.spec.seed = secrets.randbelow(2**32)
+            job.spec.seed = FIRST_CHOSEN_SEED + secrets.randbelow(2**31)
         if findings.code_hash:
             job.metadata.labels[names.CODE_LABEL] = names.code_label(findings.code_hash)
         job.status.profile_snapshot = profile.model_copy(update={"status": type(profile.status)()}).to_dict()

@@ -46,6 +46,10 @@ from .source import (
 )
 
 MAX_TIME_LIMIT_SECONDS = 30 * 24 * 3600
+FIRST_CHOSEN_SEED = 2**31
+"""Seeds that nobody asked for are drawn from here on. Python's hash seed is 0 with all of these, and the seed itself
+with smaller ones: so a kernel for a job without a wish can be started before the job is known.
+"""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 

@@ -56,6 +56,13 @@ class Agent:
             self._language = compiled
         return self.taken_over
 
+    async def adopt(self, values: dict[str, str], seed: int | None) -> None:
+        """Let a kernel that was taken over have its job's variables and seed. Raises ``RuntimeError``."""
+        code = self._language.adopt(values, seed) if self.taken_over else ""
+        if not code:
+            raise RuntimeError("a kernel of this language can't wait for its job")
+        await self._silently(code)
+
     async def bring_data(self) -> None:
         """Define what :meth:`call` calls, once. Raises ``RuntimeError``.
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 PROTOCOL = 1
+FIRST_CHOSEN_SEED = 2**31
+"""As in ``resources/trainjob.py``: seeds from here on are those that nobody asked for."""
 _SOCKET_PATH_MAX = 90
 _PIPE_BYTES = 1024 * 1024
 _THREADS = (
@@ -70,6 +72,7 @@ class Job:
     jars: list[str] = field(default_factory=list)
     compiled: str = ""
     seed: int | None = None
+    attempt: int = 1
 
     @property
     def metrics(self) -> Path:
@@ -114,6 +117,7 @@ def load(path: Path) -> Job:
             jars=data.get("jars") or [],
             compiled=data.get("compiled") or "",
             seed=None if data.get("seed") is None else int(data["seed"]),
+            attempt=int(data.get("attempt") or 1),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise JobFileError(f"The runner's orders {str(path)!r} lack or garble a field: {error!r}") from error
@@ -167,11 +171,25 @@ def environment(job: Job, folder: Path) -> dict[str, str]:
     found["TRAINJOB_METRICS"] = str(job.metrics)
     if job.seed is not None:
         found["TRAINJOB_SEED"] = str(job.seed)
-        found.setdefault("PYTHONHASHSEED", str(job.seed))
+        found.setdefault("PYTHONHASHSEED", hash_seed(job.seed))
     ours = str(Path(__file__).parent / "injob")  # before all else: it is what ``import jupyter_trainjob`` means here
     found["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, found.get("PYTHONPATH", "")]))
     found["JPY_PARENT_PID"] = str(os.getpid())
     return found
+
+
+def hash_seed(seed: int) -> str:
+    """``PYTHONHASHSEED``, which is for ever once a Python has started: the seed, if somebody asked for this one.
+
+    Of chosen seeds it is the same, so that a kernel can be started before its job, and so its seed, is known.
+    """
+    return str(seed) if seed < FIRST_CHOSEN_SEED else "0"
+
+
+def late(job: Job) -> dict[str, str]:
+    """What of a job's environment a kernel gets that was started before the job was known."""
+    found = {"TRAINJOB_JOB_UID": job.uid, "TRAINJOB_ATTEMPT": f"tj-{job.uid}-{job.attempt}"}
+    return found if job.seed is None else {**found, "TRAINJOB_SEED": str(job.seed)}
 
 
 def prepare(*, tcp: bool = False) -> tuple[Path, dict[str, Any], Path]:

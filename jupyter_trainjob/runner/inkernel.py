@@ -119,6 +119,13 @@ def _number_all_lines(shell: Any) -> None:
     shell.events.register("pre_run_cell", lambda info: _above.update(run=_above["read"]))
 
 
+def adopt(values: dict[str, str], seed: int | None) -> None:
+    """The job is known now, for which this kernel was started before."""
+    os.environ.update(values)
+    if seed is not None:
+        _seed(seed)
+
+
 def _mark_messages(kernel: Any, mark: bytes, fd: int) -> None:
     session, lock, numbers, pid = kernel.session, threading.Lock(), iter(range(1, sys.maxsize)), os.getpid()
     send = session.send

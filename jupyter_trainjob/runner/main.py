@@ -15,9 +15,14 @@ _UNUSED_BY_US = ("rfc3987_syntax", "rfc3986_validator", "rfc3987", "isoduration"
 
 
 def main(arguments: list[str]) -> int:
-    """Run one job. 0 when ``end`` was sent; 2 when the orders can't be followed, which ``failed`` or stderr tells."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -I -m jupyter_trainjob.runner JOB.JSON, with descriptor 3 open for events\n")
+    """Run one job; with two files of orders, wait as the first says for the second.
+
+    0 when ``end`` was sent; 2 when the orders can't be followed, which ``failed`` or stderr tells.
+    """
+    if len(arguments) not in (1, 2):
+        sys.stderr.write(
+            "usage: python -I -m jupyter_trainjob.runner [WAITING.JSON] JOB.JSON, with descriptor 3 open for events\n"
+        )
         return 2
     try:
         events = Events()
@@ -45,7 +50,8 @@ def main(arguments: list[str]) -> int:
     from .run import Run
 
     async def execute() -> None:
-        await Run(job, events, kernel, language).execute()
+        orders = Path(arguments[1]) if len(arguments) == 2 else None
+        await Run(job, events, kernel, language, orders).execute()
 
     asyncio.run(execute())
     return 0

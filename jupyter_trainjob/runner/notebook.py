@@ -57,6 +57,11 @@ def load(path: Path) -> NotebookNode:
     return notebook
 
 
+def empty() -> NotebookNode:
+    """A notebook without a cell."""
+    return from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []})
+
+
 def _complete(cell: NotebookNode) -> None:
     if isinstance(cell.source, list):
         cell.source = "".join(cell.source)

@@ -10,10 +10,11 @@ import signal
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from . import notebook as documents
-from .early import Job, Kernel, signal_kernel
+from .early import Job, JobFileError, Kernel, late, load, signal_kernel
 from .events import Events
 from .inputs import InputError, link_inputs
 from .languages import Language, ParameterError
@@ -48,8 +49,11 @@ class Stopped(Exception):
 class Run:
     """One job, from its kernel's start to the ``end`` event."""
 
-    def __init__(self, job: Job, events: Events, kernel: Kernel, language: Language) -> None:
-        self.job, self.events, self.kernel, self.language = job, events, kernel, language
+    def __init__(
+        self, job: Job, events: Events, kernel: Kernel, language: Language, orders: Path | None = None
+    ) -> None:
+        """``orders``: of the job that the kernel was started for before it was known, once SIGUSR1 came."""
+        self.job, self.events, self.kernel, self.language, self.orders = job, events, kernel, language, orders
         self.python = language.name == "python"
         self.log = Log()
         self.session: Session | None = None
@@ -71,7 +75,7 @@ class Run:
             await self._or_stop(self._lead())
         except CodeFailed as failed:
             outcome, error = "error", failed.error
-        except (documents.NotebookError, InputError) as problem:
+        except (documents.NotebookError, InputError, JobFileError) as problem:
             outcome, error = "error", plain_error(type(problem).__name__, str(problem))
         except KernelGone:
             outcome = "kernelDied"
@@ -90,18 +94,17 @@ class Run:
     # The notebook
 
     async def _lead(self) -> None:
+        if self.orders is not None:
+            await self._await_job(self.orders)
         notebook = documents.load(self.job.notebook)
         documents.inject(notebook, self.job.parameters, self.language)
         link_inputs(self.job.work, self.job.inputs)
-        points = Points(self.job.metrics)
-        session = self.session = Session(notebook, self.kernel, self.language, self.log, self._said, points)
-        if self._dead.is_set():
-            session.died()
-        try:
-            await session.connect(START_SECONDS)
-        except asyncio.TimeoutError:
-            raise KernelGone from None
-        await session.agent.take_over(self.job.seed)
+        if self.session is None:
+            session = await self._meet(notebook)
+            await session.agent.take_over(self.job.seed)
+        else:
+            session = self.session
+            session.lead(notebook)
         await self._receive(session)
         if self.job.results:
             with suppress(RuntimeError):  # each result tells it, when it is asked for
@@ -115,6 +118,30 @@ class Run:
                 await self._give(session)  # what it had set before it failed is worth having
             raise
         await self._give(session)
+
+    async def _meet(self, notebook: Any) -> Session:
+        session = self.session = Session(
+            notebook, self.kernel, self.language, self.log, self._said, Points(self.job.metrics)
+        )
+        if self._dead.is_set():
+            session.died()
+        try:
+            await session.connect(START_SECONDS)
+        except asyncio.TimeoutError:
+            raise KernelGone from None
+        return session
+
+    async def _await_job(self, orders: Path) -> None:
+        """Have the kernel ready, say so, and wait for the word that the job's orders are there."""
+        session = await self._meet(documents.empty())
+        await session.agent.take_over()
+        known = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, known.set)
+        self.events.send("waiting")
+        await session.while_alive(known.wait())
+        self.job = load(orders)
+        self.results = [result_error(name, "the code did not finish") for name in self.job.results]
+        await session.agent.adopt(late(self.job), self.job.seed)
 
     async def _receive(self, session: Session) -> None:
         """Bring the variables in, each as its format says; a kernel that has no way for one fails the job by name."""

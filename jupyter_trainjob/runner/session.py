@@ -51,7 +51,7 @@ class Session(Messages):
         """Wait for the kernel's sockets, connect, and learn what it speaks. Raises :class:`KernelGone`."""
         connection = self.kernel.connection
         if connection["transport"] == "ipc":
-            await self._while_alive(self._await_sockets(connection), timeout_seconds)
+            await self.while_alive(self._await_sockets(connection), timeout_seconds)
         client = AsyncKernelClient()
         client.load_connection_file(str(self.kernel.connection_file))
         client.start_channels(shell=True, iopub=True, stdin=False, hb=False, control=True)  # noqa: S604 - a channel
@@ -61,7 +61,7 @@ class Session(Messages):
             task.add_done_callback(self._failed)
             self._tasks.append(task)
         while True:
-            reply = await self._while_alive(self.request(client.kernel_info, idle_seconds=0.2), timeout_seconds)
+            reply = await self.while_alive(self.request(client.kernel_info, idle_seconds=0.2), timeout_seconds)
             if self.subscribed:
                 break
         self.nb.metadata["language_info"] = from_dict(reply.get("language_info", {}))
@@ -74,6 +74,11 @@ class Session(Messages):
     def start(self) -> None:
         """From here on, what the kernel says is the code's: it goes to the log."""
         self.printed.started = True
+
+    def lead(self, notebook: NotebookNode) -> None:
+        """The notebook to run, where it was not known when the kernel was met."""
+        notebook.metadata["language_info"] = self.nb.metadata["language_info"]
+        self.nb = notebook
 
     @property
     def started(self) -> bool:
@@ -125,9 +130,9 @@ class Session(Messages):
         id_ = send(*args, **kwargs)
         idle = self.idle[id_] = asyncio.Event()
         try:
-            reply = await self._while_alive(self._reply(id_))
+            reply = await self.while_alive(self._reply(id_))
             with contextlib.suppress(asyncio.TimeoutError):
-                await self._while_alive(idle.wait(), idle_seconds)
+                await self.while_alive(idle.wait(), idle_seconds)
         finally:
             del self.idle[id_]
         async with self.printed.turn:
@@ -141,7 +146,8 @@ class Session(Messages):
             if message["parent_header"].get("msg_id") == id_:
                 return message
 
-    async def _while_alive(self, what: Any, timeout_seconds: float | None = None) -> Any:
+    async def while_alive(self, what: Any, timeout_seconds: float | None = None) -> Any:
+        """Await it. Raises :class:`KernelGone` where the kernel dies first, and ``asyncio.TimeoutError``."""
         task = asyncio.ensure_future(what)
         try:
             done, _ = await asyncio.wait(

@@ -12,7 +12,7 @@ LINE_BYTES = 1024 * 1024
 TEXT_CHARACTERS = 64 * 1024
 EVENTS_PER_SECOND = 200
 _OUTCOMES = ("ok", "error", "kernelDied", "interrupted")
-_KINDS = ("hello", "failed", "started", "progress", "notebook", "end")
+_KINDS = ("hello", "failed", "waiting", "started", "progress", "notebook", "end")
 
 
 class EventReader:

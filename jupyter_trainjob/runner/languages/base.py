@@ -97,6 +97,12 @@ class Language:
         """Code that prepares the kernel, run once and silently; empty: there is none. ``seed`` is of random numbers."""
         return ""
 
+    def adopt(self, values: dict[str, str], seed: int | None) -> str:
+        """Code that gives a kernel that was taken over before its job was known the job's environment variables and
+        seed; empty: it can't wait for a job.
+        """
+        return ""
+
     def cell(self, source_file: str, answer_file: str) -> str:
         """Code that runs the cell in ``source_file`` and leaves how it ended, as JSON, in ``answer_file``.
 

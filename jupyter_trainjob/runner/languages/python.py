@@ -58,6 +58,10 @@ class Python(Language):
             "del _s, _t, _m, _p"
         )
 
+    def adopt(self, values: dict[str, str], seed: int | None) -> str:
+        """By :mod:`..inkernel`."""
+        return f"{_MODULE}.adopt({values!r}, {seed!r})"
+
     def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
         """Call a function of :mod:`..inkernel`."""
         if function == "receive":

@@ -136,6 +136,12 @@ class R(Language):
             "})"
         )
 
+    def adopt(self, values: dict[str, str], seed: int | None) -> str:
+        """With R's own means."""
+        given = ", ".join(f"{name} = {quoted(value)}" for name, value in values.items())
+        begin = "" if seed is None else f"set.seed({seed % 2**31}L); "
+        return f"local({{ Sys.setenv({given}); {begin}invisible(NULL) }})"
+
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""
         return f".trainjob$run({quoted(source_file)}, {quoted(answer_file)})"
