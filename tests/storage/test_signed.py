@@ -17,7 +17,7 @@ import pytest
 from jupyter_trainjob.storage import signed
 from jupyter_trainjob.storage.base import CHUNK_BYTES, KeyMissing, StoreError, open_store
 from jupyter_trainjob.storage.s3 import S3Store
-from jupyter_trainjob.storage.signed import Expired, NotAllowed, SignedStore, open_signed, post_form
+from jupyter_trainjob.storage.signed import Expired, NotAllowed, SignedStore, open_reading, open_signed, post_form
 
 from .proxy import before, once
 from .servers import S3Server
@@ -99,6 +99,20 @@ def test_too_many_bytes_are_refused_here_and_there(store: S3Store, path: Path) -
         with pytest.raises(NotAllowed, match=r"refuses it .*EntityTooLarge"):
             post_form(store.sign_post(PREFIX, 60, 1000), f"one/{PREFIX}large", b"x" * size)
     assert [info.key for info in store.list("")] == [f"{PREFIX}fits"]
+
+
+def test_who_waits_for_an_object_asks_on_one_connection(minio: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, opened, begin = minio.store("one"), [], signed._Line.__init__
+    monkeypatch.setattr(signed._Line, "__init__", lambda self, *args: (opened.append(self), begin(self, *args))[1])
+    signs = {"later": {"url": store.sign_get("later", 60), "expires": int(time.time()) + 60}}
+    pod = open_reading(signs)
+    for _ in range(5):
+        with pytest.raises(KeyMissing):
+            pod.get("later")
+    store.put("later", b"now")
+    assert pod.get("later") == b"now" and len(opened) == 1
+    with pytest.raises(KeyMissing):
+        pod.get("other")
 
 
 def test_signatures_end_and_are_renewed(store: S3Store, path: Path) -> None:

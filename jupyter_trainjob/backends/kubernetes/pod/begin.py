@@ -7,7 +7,7 @@ import os
 import time
 
 from . import processes
-from .files import PROTOCOL, Places, load
+from .files import PROTOCOL, SLOT, Places, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,24 +29,34 @@ class Refused(Exception):
 
 
 def await_ready(places: Places) -> dict[str, Any]:
-    """Wait for the sidecar, then hold the lock that tells it that we live; our orders. Raises :class:`Refused`."""
+    """Wait for the sidecar, then hold the lock that tells it that we live; our orders. Raises :class:`Refused`.
+
+    Those of a slot (:mod:`.waiting`) come first where this is one.
+    """
     held = False
     while True:
-        if processes.asked_to_stop():
-            raise Stopped
         if not held:
             held = _take_life(places)
-        if (failed := load(f"{places.inside}/failed")) is not None:
-            raise Refused(str(failed.get("limit")), str(failed.get("message")))
-        if held and (orders := load(f"{places.inside}/ready")) is not None:
-            if orders.get("protocol") != PROTOCOL:
-                raise Refused(
-                    "BackendError",
-                    f"The sidecar speaks protocol {orders.get('protocol')!r}, the job's image speaks {PROTOCOL}: they "
-                    "must come from the same version of jupyter_trainjob.",
-                )
-            return orders
+        for name in ("ready", SLOT):
+            if (orders := look(places, name)) is not None and held:
+                return orders
         time.sleep(READY_SECONDS)
+
+
+def look(places: Places, name: str) -> dict[str, Any] | None:
+    """Our orders ``name``, if they are there. Raises :class:`Stopped` and :class:`Refused`."""
+    if processes.asked_to_stop():
+        raise Stopped
+    if (failed := load(f"{places.inside}/failed")) is not None:
+        raise Refused(str(failed.get("limit")), str(failed.get("message")))
+    orders = load(f"{places.inside}/{name}")
+    if orders is not None and orders.get("protocol") != PROTOCOL:
+        raise Refused(
+            "BackendError",
+            f"The sidecar speaks protocol {orders.get('protocol')!r}, the job's image speaks {PROTOCOL}: they must "
+            "come from the same version of jupyter_trainjob.",
+        )
+    return orders
 
 
 def _take_life(places: Places) -> bool:

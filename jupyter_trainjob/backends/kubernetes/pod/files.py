@@ -17,6 +17,10 @@ PROTOCOL = 1
 WINDOW_BYTES = 16 * 2**20
 """Of the log, between main and sidecar."""
 LOG = "log"
+SLOT = "slot"
+"""Below ``in``: main's orders to have a kernel ready, before there is a job (:mod:`.waiting`)."""
+WARM = "warm"
+"""Below ``out``: a slot's kernel is ready. The kubelet looks for it."""
 JOB = "job"
 """Below ``out``: the runner's own folder, with the notebook, ``results/`` and the points."""
 _NEW = ".new"

@@ -14,9 +14,10 @@ import select
 import signal
 import sys
 import time
+from functools import partial
 
 from ...rules import RUNNER_PROTOCOL
-from . import processes
+from . import idle, processes
 from .begin import READY_SECONDS, Refused, Stopped, await_ready
 from .files import JOB, LOG, PROTOCOL, WINDOW_BYTES, Places, discard, dump, now_text, replace
 from .ring import RingWriter
@@ -53,14 +54,20 @@ def main() -> int:
     """Run the job; the container's exit status."""
     places = Places(os.environ)
     processes.become_first()
+    told, begun = Told(), None
     try:
         orders = await_ready(places)
+        if orders.get("slot"):
+            spawn = partial(start_runner, attempt=str(orders.get("attempt", "")))
+            orders, begun = idle.begin(places, spawn, told)
     except Stopped:
+        processes.kill_all()
         return _end(places, {"terminated": True, "message": "It was told to stop before the code began."}, TERMINATED)
     except Refused as problem:
+        processes.kill_all()
         return _end(places, {"limit": problem.limit, "message": str(problem)}, INPUTS_FAILED)
     try:
-        return Life(places, orders).run()
+        return Life(places, orders, told, begun).run()
     finally:
         processes.kill_all()
 
@@ -91,12 +98,42 @@ def _end(places: Places, known: dict[str, Any], status: int) -> int:
     return status
 
 
+def start_runner(*orders: str, attempt: str) -> tuple[int, int, int, int]:
+    """As :func:`processes.spawn`. Raises :class:`Refused`."""
+    python = os.environ.get("TRAINJOB_PYTHON") or sys.executable
+    runner = os.environ.get("TRAINJOB_RUNNER") or os.path.join(__file__.rsplit("/backends/", 1)[0], "runner")
+    try:
+        return processes.spawn([python, "-I", runner, *orders], _environment(attempt))
+    except OSError as error:
+        raise Refused("BackendError", f"The runner {python} {runner} can't be started: {error.strerror}.") from error
+
+
+def _environment(attempt: str) -> dict[str, str]:
+    """The image's own, without what is ours or Kubernetes'."""
+    ours = {f"TRAINJOB_{name}" for name in _OURS}
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and not name.startswith(("KUBERNETES_", "JUPYTER_TRAINJOB_"))
+    }
+    found.setdefault("PATH", os.defpath)
+    found.setdefault("LANG", "C.UTF-8")
+    temporary = found.setdefault("TMPDIR", "/tmp")  # noqa: S108 - the container's own
+    found.update(HOME=f"{temporary}/home", USER="job", LOGNAME="job")
+    found["TRAINJOB_ATTEMPT"] = attempt
+    os.makedirs(found["HOME"], exist_ok=True)
+    return found
+
+
 class Life:
     """From the runner's start to the container's end."""
 
-    def __init__(self, places: Places, orders: dict[str, Any]) -> None:
-        self._places, self._orders = places, orders
-        self._told, self._began, self._began_text = Told(), time.monotonic(), now_text()
+    def __init__(
+        self, places: Places, orders: dict[str, Any], told: Told, begun: tuple[int, int, int, int] | None = None
+    ) -> None:
+        """``begun``: the runner as :func:`processes.spawn` gave it, where it waited for this job already."""
+        self._places, self._orders, self._begun = places, orders, begun
+        self._told, self._began, self._began_text = told, time.monotonic(), now_text()
         os.makedirs(f"{places.out}/{JOB}/results", exist_ok=True)
         self._ring = RingWriter(f"{places.out}/{LOG}", int(orders.get("windowBytes") or WINDOW_BYTES))
         volumes = {"work": places.work, "out": places.out, "shm": SHM}
@@ -113,14 +150,11 @@ class Life:
 
     def run(self) -> int:
         """All of it; the exit status."""
-        places = self._places
-        python = os.environ.get("TRAINJOB_PYTHON") or sys.executable
-        runner = os.environ.get("TRAINJOB_RUNNER") or os.path.join(__file__.rsplit("/backends/", 1)[0], "runner")
-        argv = [python, "-I", runner, f"{places.inside}/job.json"]
+        places, attempt = self._places, str(self._orders.get("attempt", ""))
         try:
-            self._runner, *ends = processes.spawn(argv, self._environment())
-        except OSError as error:
-            self._strike("BackendError", f"The runner {python} {runner} can't be started: {error.strerror}.")
+            self._runner, *ends = self._begun or start_runner(f"{places.inside}/job.json", attempt=attempt)
+        except Refused as problem:
+            self._strike(problem.limit, str(problem))
             return _end(places, self._facts(), ACCIDENT)
         self._stdout, self._stderr_end, self._events = ends
         self._pidfd = os.pidfd_open(self._runner)
@@ -130,22 +164,6 @@ class Life:
         self._finish()
         status = 0 if self._told.end is not None else os.waitstatus_to_exitcode(self._status)
         return _end(places, self._facts(), status if status >= 0 else 128 - status)
-
-    def _environment(self) -> dict[str, str]:
-        """The image's own, without what is ours or Kubernetes'."""
-        ours = {f"TRAINJOB_{name}" for name in _OURS}
-        found = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ours and not name.startswith(("KUBERNETES_", "JUPYTER_TRAINJOB_"))
-        }
-        found.setdefault("PATH", os.defpath)
-        found.setdefault("LANG", "C.UTF-8")
-        temporary = found.setdefault("TMPDIR", "/tmp")  # noqa: S108 - the container's own
-        found.update(HOME=f"{temporary}/home", USER="job", LOGNAME="job")
-        found["TRAINJOB_ATTEMPT"] = str(self._orders.get("attempt", ""))
-        os.makedirs(found["HOME"], exist_ok=True)
-        return found
 
     # One turn
 

@@ -69,10 +69,14 @@ class Orders:
 
 
 class Credentials:
-    """``credentials.json``, read anew when it changes: the server signs again before anything expires."""
+    """``credentials.json``, read anew when it changes: the server signs again before anything expires.
 
-    def __init__(self, folder: str) -> None:
+    ``first``: the folder with those that came with the orders, where ``folder`` has none before they are renewed.
+    """
+
+    def __init__(self, folder: str, first: str = "") -> None:
         self.path = f"{folder}/credentials.json"
+        self._first = f"{first or folder}/credentials.json"
         self.authorities = f"{folder}/ca.crt"
         self._seen: tuple[int, ...] = ()
         self._next = 0.0
@@ -91,10 +95,11 @@ class Credentials:
 
     def _look(self) -> None:
         try:
-            info = os.stat(self.path)  # a Secret's files are links, which the kubelet exchanges all at once
+            path = self.path if os.path.exists(self.path) else self._first
+            info = os.stat(path)  # a Secret's files are links, which the kubelet exchanges all at once
             mark = (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size)
             if mark != self._seen:
-                self._data = load(self.path) or {}
+                self._data = load(path) or {}
                 self._seen, self.version = mark, self.version + 1
         except (OSError, ValueError) as error:
             if not self._data:

@@ -16,7 +16,7 @@ import threading
 import time
 
 from ....storage.base import StoreError
-from . import claims
+from . import claims, waiting
 from .courier import Courier
 from .ending import NOTEBOOK_BYTES, Collection, termination
 from .files import JOB, LOG, PROTOCOL, Places, dump, load, now_text, replace, sweep
@@ -89,13 +89,16 @@ def main() -> int:
     if finished is not None:  # the kubelet started us again before it saw that main is gone
         termination(places.termination, finished["state"], finished["problem"])
         return int(finished["status"])
+    folder = waiting.orders_folder(places, Watch(places).is_over)
+    if not folder:
+        return DELIVERED  # a slot that ended without a job
     try:
-        orders = Orders(places.orders)
+        orders = Orders(folder)
     except OrdersError as error:
         sys.stderr.write(f"{error}\n")
         replace(f"{places.inside}/failed", dump({"limit": "BackendError", "message": str(error)}))
         return CANT
-    return Sidecar(places, orders).run()
+    return Sidecar(places, orders, Credentials(places.orders, folder)).run()
 
 
 def _accident(what: threading.ExceptHookArgs) -> None:
@@ -108,9 +111,9 @@ def _accident(what: threading.ExceptHookArgs) -> None:
 class Sidecar:
     """One life of it."""
 
-    def __init__(self, places: Places, orders: Orders) -> None:
+    def __init__(self, places: Places, orders: Orders, credentials: Credentials) -> None:
         self._places, self._orders = places, orders
-        self._store = LiveStore(Credentials(places.orders), places.buffer)
+        self._store = LiveStore(credentials, places.buffer)
         self._seal = seal_in(places.orders)
         lives = f"{places.buffer}/lives"
         count = (load(lives) or {"count": -1})["count"] + 1
