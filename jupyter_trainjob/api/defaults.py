@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ..resources.profile import Profile, standard_resources
-from ..resources.quantity import byte_count
+from ..resources.profile import Profile, completed
 from ..resources.queue import Queue
-from ..resources.trainjob import Environment, Resources, TrainJobSpec
+from ..resources.trainjob import Environment, TrainJobSpec
 from .kernels import Choice
 from .requirements import fits
 
@@ -20,7 +19,7 @@ def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, kernel: Choice)
         update={
             "profile": profile.metadata.name,
             "queue": queue.metadata.name,
-            "resources": _resources(spec.resources, profile.spec.defaults),
+            "resources": completed(spec.resources, profile.spec.defaults),
             "environment": _environment(spec.environment, profile.spec.environment, kernel),
             "time_limit_seconds": spec.time_limit_seconds or _time_limit(profile, queue),
         }
@@ -30,22 +29,6 @@ def complete(spec: TrainJobSpec, profile: Profile, queue: Queue, kernel: Choice)
 def _time_limit(profile: Profile, queue: Queue) -> int:
     ceilings = (profile.spec.max_time_limit_seconds, queue.spec.max_time_limit_seconds)
     return min([profile.spec.time_limit_seconds, *(ceiling for ceiling in ceilings if ceiling is not None)])
-
-
-def _resources(asked: Resources, defaults: Resources) -> Resources:
-    builtin = standard_resources()
-    filled = {
-        name: next(
-            value
-            for value in (getattr(asked, name), getattr(defaults, name), getattr(builtin, name))
-            if value is not None
-        )
-        for name in Resources.model_fields
-    }
-    for part, whole in (("file_size", "disk"), ("shm", "memory")):
-        if getattr(asked, part) is None and byte_count(filled[part]) > byte_count(filled[whole]):
-            filled[part] = filled[whole]
-    return Resources(**filled)
 
 
 def _environment(asked: Environment, profile: Environment, kernel: Choice) -> Environment:

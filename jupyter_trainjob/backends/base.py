@@ -285,6 +285,12 @@ class Backend(ABC):
             permanent=True,
         )
 
+    def keep_warm(self, profiles: Collection[Profile] | None) -> None:
+        """Told by the server that leads, at its beginning and whenever a profile changed, which there are: where so is
+        configured, kernels of theirs wait for jobs. None: another server leads from now on. Quick; on the loop.
+        """
+        return
+
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
         """Remove environments that nobody used for long, or that are too much together; how many went.
 

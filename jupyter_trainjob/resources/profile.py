@@ -10,6 +10,7 @@ from .base import Model, Resource, Status
 from .images import read_image
 from .isolation import Isolation
 from .names import is_domain, label_key_error, label_value_error
+from .quantity import byte_count
 from .trainjob import Environment, Network, Resources
 from .volumes import AllowedVolume, astray
 
@@ -27,6 +28,26 @@ def standard_resources() -> Resources:
         file_size="2Gi",
         log="64Mi",
     )
+
+
+def completed(asked: Resources, defaults: Resources) -> Resources:
+    """``asked`` with nothing left open: from a profile's ``defaults``, then the standard's.
+
+    A default gives way where it would contradict what was asked for.
+    """
+    builtin = standard_resources()
+    filled = {
+        name: next(
+            value
+            for value in (getattr(asked, name), getattr(defaults, name), getattr(builtin, name))
+            if value is not None
+        )
+        for name in Resources.model_fields
+    }
+    for part, whole in (("file_size", "disk"), ("shm", "memory")):
+        if getattr(asked, part) is None and byte_count(filled[part]) > byte_count(filled[whole]):
+            filled[part] = filled[whole]
+    return Resources(**filled)
 
 
 class Toleration(Model):

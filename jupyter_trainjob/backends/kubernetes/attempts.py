@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from ..base import AttemptRef
-from . import capacity, evidence, kept, objects
-from .connect import Connection
+from ..base import AttemptRef, BackendError
+from . import capacity, evidence, kept, objects, slots
+from .connect import Connection, conflict
 from .following import Last
 from .reading import Object, meta
 from .settings import KubernetesSettings
@@ -37,7 +37,7 @@ class Attempts:
     def __init__(
         self, connection: Connection, settings: KubernetesSettings, changed: Callable[[AttemptRef], None]
     ) -> None:
-        self._settings, self._changed, self._now = settings, changed, connection.now
+        self._api, self._settings, self._changed, self._now = connection, settings, changed, connection.now
         selector, namespace = objects.selector(settings), settings.namespace
         self.jobs = Watch(
             connection,
@@ -56,6 +56,9 @@ class Attempts:
             changed=self._pod_changed,
         )
         self.known: dict[AttemptRef, Attempt] = {}
+        self.slot_pods: dict[str, Object] = {}
+        """The pods of slots, idle and claimed, by the names of their Jobs."""
+        self.slots_changed: Callable[[], None] = lambda: None
         self._names: dict[AttemptRef, str] = {}
         self._removed: set[AttemptRef] = set()
         """Deleted by us, while their pods are still ending."""
@@ -121,13 +124,35 @@ class Attempts:
         return Last(sight.sidecar_over, sight.termination, sight.begun)
 
     def ours(self) -> capacity.Ours:
-        """What our attempts have of the cluster."""
-        pods = {self.name(ref): known.pod for ref, known in self.known.items()}
-        return capacity.ours(self.jobs.objects.values(), pods, self._settings)
+        """What our attempts have of the cluster; so do idle slots, which go when an attempt needs it."""
+        return capacity.ours(self.jobs.objects.values(), self.pods_by_job(), self._settings)
+
+    def pods_by_job(self) -> dict[str, Object | None]:
+        """The pods of attempts and slots, by the names of their Jobs."""
+        return {**self.slot_pods, **{self.name(ref): known.pod for ref, known in self.known.items()}}
 
     def helpers(self) -> list[Object]:
         """Pods of ours that are no attempt's, such as those that build environments."""
-        return [pod for pod in self.pods.objects.values() if objects.ref_of(pod) is None]
+        return [pod for pod in self.pods.objects.values() if objects.ref_of(pod) is None and not slots.is_slot(pod)]
+
+    async def make(self, ref: AttemptRef, job: Object) -> Object:
+        """The Job as the cluster has it, made if need be. Raises :class:`BackendError`."""
+        namespace = self._settings.namespace
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        reply = await self._api.request("POST", path, body=job)
+        if reply.code == 404:
+            raise BackendError(f"The cluster has no namespace {namespace!r}.")
+        if reply.code == 409 and not reply.taken:
+            raise conflict(reply, f"make the Job {ref.name}")
+        if reply.taken:
+            reply = await self._api.request("GET", f"{path}/{ref.name}")
+            if not reply.ok or objects.ref_of(reply.body) != ref:
+                raise BackendError(
+                    f"The cluster has another Job called {ref.name} in the namespace {namespace!r}, or is removing "
+                    "one.",
+                    remedy="Look at it with kubectl; it is none of ours.",
+                )
+        return reply.body
 
     def created(self, ref: AttemptRef) -> None:
         """It is made anew."""
@@ -145,6 +170,8 @@ class Attempts:
         name = str(meta(new or old)["name"])
         if before is not None and (new is None or before != ref) and self._names.get(before) == name:
             del self._names[before]
+        if slots.is_slot(new or old or {}):
+            self._slot_changed(name, new, ref)
         if ref is None:
             self.helper_changed(new or old or {})
             return
@@ -153,6 +180,27 @@ class Attempts:
         else:
             self._bury(ref, old)
         self._changed(ref)
+
+    def _slot_changed(self, name: str, job: Object | None, ref: AttemptRef | None) -> None:
+        pod = self.slot_pods.get(name) if job is not None else self.slot_pods.pop(name, None)
+        if ref is not None and job is not None and pod is not None and self.of(ref).pod is None:
+            self.of(ref).pod = pod  # which waited for it
+        self.slots_changed()
+
+    def _slot_pod_changed(self, pod: Object, *, gone: bool) -> None:
+        name = slots.job_of(pod)
+        if gone and name not in self.jobs.objects:
+            self.slot_pods.pop(name, None)
+        else:
+            self.slot_pods[name] = {**pod, "deleted": True} if gone else pod
+        self.slots_changed()
+
+    def _ref_of_pod(self, pod: Object) -> AttemptRef | None:
+        """By its labels; those of a slot that was claimed just now are its Job's."""
+        found = objects.ref_of(pod)
+        if found is None and slots.is_slot(pod):
+            return objects.ref_of(self.jobs.objects.get(slots.job_of(pod)) or {})
+        return found
 
     def _bury(self, ref: AttemptRef, job: Object | None) -> None:
         known = self.known.get(ref)
@@ -165,7 +213,9 @@ class Attempts:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A pod that is gone from the cluster stays known: its end is evidence."""
         pod = new if new is not None else old
-        ref = objects.ref_of(pod or {})
+        if pod is not None and slots.is_slot(pod):
+            self._slot_pod_changed(pod, gone=new is None)
+        ref = self._ref_of_pod(pod or {})
         if pod is None or ref is None:
             return
         if ref in self._removed:  # its pod takes its grace

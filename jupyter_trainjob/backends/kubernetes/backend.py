@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+from ...resources.profile import Profile
 from ...storage.base import ObjectStore, StoreError
 from ..base import (
     AttemptRef,
@@ -31,6 +32,7 @@ from .following import Following, Last
 from .handover import Handover
 from .kueue import Kueue
 from .offering import Offering
+from .pool import Pool
 from .room import Room
 from .settings import KubernetesSettings
 from .watch import Object, Watch
@@ -98,6 +100,8 @@ class KubernetesBackend(Offering):
         self._room = Room(self._connection, settings, self._room_changed)
         self._kueue = Kueue(self._connection, settings.namespace, self._closed)
         self._attempts.borne = self._kueue.borne
+        self._pool = Pool(self._connection, store, self._secrets, self._attempts, self._room, self.name)
+        self._attempts.slots_changed = self._pool.changed
         for watch in self._watches:
             watch.start()
         try:
@@ -107,6 +111,7 @@ class KubernetesBackend(Offering):
             await self.stop()
             raise
         self._tasks.append(asyncio.create_task(self._renew_all(), name=f"backend-{self.name}-renew"))
+        self._pool.start()
 
     async def _look_around(self) -> None:
         words = [asyncio.create_task(watch.first_word.wait()) for watch in self._watches]
@@ -161,6 +166,7 @@ class KubernetesBackend(Offering):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._errands.stop()
+        await self._pool.stop()
         self._room.stop()
         await self._kueue.stop()
         for watch in self._watches:
@@ -173,7 +179,7 @@ class KubernetesBackend(Offering):
     # The port
 
     async def create(self, request: AttemptRequest) -> None:
-        """The Secret, then the Job. What a server that died in between left is taken up."""
+        """The Secret, then the Job, or one that waits for it. What a server that died in between left is taken up."""
         ref, settings = request.ref, self._settings
         if self._need().job(ref) is not None:
             return
@@ -187,24 +193,11 @@ class KubernetesBackend(Offering):
         job = objects.job(request, settings, orders_digest=digest, environment=environment, fetching=fetching)
         self._attempts.created(ref)
         self._orphans.add(ref)  # until there is a Job with which it goes
-        await self._secrets.put(request, files)
-        reply = await self._api.request("POST", self._path("jobs"), body=job)
-        if reply.code == 404:
-            raise BackendError(f"The cluster has no namespace {settings.namespace!r}.")
-        if reply.code == 409 and not reply.taken:
-            raise conflict(reply, f"make the Job {ref.name}")
-        if reply.taken:
-            reply = await self._api.request("GET", self._path("jobs", ref.name))
-            if not reply.ok or objects.ref_of(reply.body) != ref:
-                raise BackendError(
-                    f"The cluster has another Job called {ref.name} in the namespace {settings.namespace!r}, or is "
-                    "removing one.",
-                    remedy="Look at it with kubectl; it is none of ours.",
-                )
+        found = await self._pool.take(request, files, digest) or await self._attempts.make(ref, job)
         self._orphans.discard(ref)
-        self._jobs.put(reply.body)
-        await self._secrets.give(ref, reply.body)
-        self._bring_soon(ref, reply.body)
+        self._jobs.put(found)
+        await self._secrets.give(ref, found)
+        self._bring_soon(ref, found)
 
     async def observe(self, ref: AttemptRef) -> Observation:
         """From what the watches and the sidecar told. Raises :class:`BackendError` before their first word."""
@@ -225,6 +218,7 @@ class KubernetesBackend(Offering):
             self._kueue.notice()
         if sight.state == "queued":  # there is nothing to read in the store, and nobody to read what would be signed
             return report.observation(ref, job, sight, {}, None, ISOLATION)
+        self._pool.help(ref, job, sight, following.state(ref), self._errands)
         following.want(ref)
         if objects.is_kueues(job):
             self._renew_if_due(ref, known)
@@ -290,8 +284,9 @@ class KubernetesBackend(Offering):
             await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
         await self._fetching.forget(ref)
         reply = await self._remove("jobs", name, propagationPolicy="Background")
-        await self._secrets.remove(ref, name, with_job=reply.ok)
+        await self._secrets.remove(ref, with_job=reply.ok)
         self._orphans.discard(ref)
+        await self._pool.forget(name)
         self._attempts.drop(ref)
         await self._follower.drop(ref, clean=True)
 
@@ -323,6 +318,11 @@ class KubernetesBackend(Offering):
         """Told within seconds of a node, a quota or others' pods that changed."""
         self._has_room = changed
 
+    def keep_warm(self, profiles: Collection[Profile] | None) -> None:
+        """See :mod:`.pool`."""
+        if self._connection is not None:
+            self._pool.keep(profiles)
+
     def describe(self) -> dict[str, Any]:
         """Which cluster, and whether what is known of it is current."""
         self._need()
@@ -335,7 +335,8 @@ class KubernetesBackend(Offering):
             "namespace": self._settings.namespace,
             "requests": self._api.requests,
             "lagSeconds": self._jobs.lag(),
-            "warnings": warnings,
+            "warnings": [*warnings, *self._pool.warnings],
+            "warm": self._pool.describe(),
         }
 
     # Behind it
@@ -375,6 +376,7 @@ class KubernetesBackend(Offering):
             self._changed(ref)
 
     def _room_changed(self) -> None:
+        self._pool.changed()
         if self._capacity() != self._told_room:
             self._has_room()
 

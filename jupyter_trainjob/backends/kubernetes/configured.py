@@ -126,6 +126,12 @@ class KubernetesBackendSettings(Configurable):
     unreachable_seconds = Integer(300, min=0, help="How long a job waits for a node that does not answer.").tag(
         config=True
     )
+    warm = Dict(
+        value_trait=Integer(),
+        key_trait=Unicode(),
+        help="Profile → how many pods of it wait with a kernel that runs already, so that a job that asks for no more "
+        "than the profile gives starts at once: {'default': 2}. They hold what such jobs hold, and make way for jobs.",
+    ).tag(config=True)
     network_policies = List(
         Unicode(),
         ["trainjob-deny-all", "trainjob-store"],

@@ -103,7 +103,7 @@ def orders(
         "notebook": _notebook(request, store),
         "keep": request.job.spec.outputs.keep,
         "results": request.job.spec.outputs.names,
-        "job": described(request, _place(request, terms, environment)),
+        "job": described_for_pod(request, terms, environment),
         "limits": {
             "inputBytes": optional_bytes(resources.disk),
             "logBytes": optional_bytes(resources.log) or 64 * 2**20,
@@ -117,6 +117,11 @@ def orders(
             "endSeconds": terms.end_seconds,
         },
     }
+
+
+def described_for_pod(request: AttemptRequest, terms: Terms, environment: Environment | None = None) -> dict[str, Any]:
+    """``job.json``, without the places of things, which are the sidecar's to say."""
+    return described(request, _place(request, terms, environment))
 
 
 def keys_of(told: dict[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from ..base import State
 from ..local.limits import Limits, Outside, size, verdict
 from . import ends, holdups
 from .containers import MAIN, SIDECAR
-from .objects import CANCELLED, FETCHING, GAVE_UP, LIMITS, is_kueues
+from .objects import CANCELLED, FETCHING, GAVE_UP, LIMITS, SLOT, is_kueues
 from .reading import (
     Object,
     annotation,
@@ -208,7 +208,8 @@ def _running(sight: Sight, told: _Told) -> Sight:
     held = holdups.of_pod(pod, ())
     if held is not None:
         found.append(_condition("SidecarHealthy", "False", held.reason, held.message))
-    if took > SLOW_SECONDS:
+    waited = SLOT in (meta(told.job).get("labels") or {})  # for its job: how long it took to start is no matter
+    if took > SLOW_SECONDS and not waited:
         found.append(_condition("PodStarted", "True", "Started", f"Its pod started after {took:.0f} s."))
     give_up = {"limit": held.limit, "message": held.message} if held is not None and held.for_good else None
     return replace(

@@ -9,10 +9,11 @@ import json
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...storage.base import ObjectStore, StoreError
 from ..base import AttemptRef, AttemptRequest, BackendError
-from . import delivery, objects, volumes
+from . import delivery, objects, slots, volumes
 from .connect import MERGE_PATCH, METADATA_ONLY, Connection, conflict
 from .reading import Object, annotation, meta
 from .reading import time as read_time
@@ -76,21 +77,48 @@ class Handover:
         files = await asyncio.to_thread(delivery.files, told, self.signing, self.terms)
         return files | ({AUTHORITIES: self.settings.store_ca.encode()} if self.settings.store_ca else {})
 
-    async def put(self, request: AttemptRequest, files: dict[str, bytes]) -> None:
-        """Make it, or make it anew where a server died before it made the Job."""
+    async def put(self, request: AttemptRequest, files: dict[str, bytes], slot: str = "") -> str:
+        """Make it, or make it anew where a server died before it made the Job; the slot that the attempt runs in.
+
+        Whoever makes it decides that, with ``slot``, for all servers (:meth:`decide`).
+        """
         ref = request.ref
         secret = objects.secret(ref, self.settings, objects.labels(request, self.settings), files)
+        if slot:
+            secret["metadata"]["annotations"] = {slots.RUNS_IN: slot}
         reply = await self.api.request("POST", self._path(), body=secret)
         if reply.code == 404:
             raise BackendError(f"The cluster has no namespace {self.settings.namespace!r}.")
         if reply.code == 409 and not reply.taken:
             raise conflict(reply, f"make the Secret {ref.name}")
-        if reply.taken and not await self._put_again(ref.name, secret["data"]):
-            raise BackendError(f"The Secret {ref.name} of an earlier try was just being removed; it is made again.")
         self._signed[ref] = time.time()
+        if not reply.taken:
+            return slot
+        there = await self._put_again(ref.name, secret["data"])
+        if there is None:
+            raise BackendError(f"The Secret {ref.name} of an earlier try was just being removed; it is made again.")
+        return annotation(there, slots.RUNS_IN) or ""
 
-    async def _put_again(self, name: str, data: dict[str, str]) -> bool:
-        """Whether it was there. A seal that a container may have been started with stays."""
+    async def decide(self, ref: AttemptRef, lost: str, other: str) -> str:
+        """The attempt can't run in the slot ``lost`` any more: decide for ``other`` (empty: for none); what is decided.
+
+        Each decision is made once, whatever servers do at the same time: so there is one Job for an attempt.
+        """
+        while True:
+            reply = await self.api.request("GET", self._path(ref.name))
+            if not reply.ok:
+                raise BackendError(f"The Secret {ref.name} was just being removed; it is made again.")
+            decided = annotation(reply.body, slots.RUNS_IN) or ""
+            if decided != lost:
+                return decided
+            version = meta(reply.body)["resourceVersion"]
+            told = {"metadata": {"resourceVersion": version, "annotations": {slots.RUNS_IN: other or None}}}
+            reply = await self.api.request("PATCH", self._path(ref.name), body=told, content_type=MERGE_PATCH)
+            if reply.ok:
+                return other
+
+    async def _put_again(self, name: str, data: dict[str, str]) -> Object | None:
+        """The Secret, if it was there. A seal that a container may have been started with stays."""
         there = (await self.api.request("GET", self._path(name))).body.get("data") or {}
         kept = {key: value for key, value in data.items() if key != delivery.SEAL or key not in there}
         return await self._patch(name, {"data": kept})
@@ -98,16 +126,16 @@ class Handover:
     async def give(self, ref: AttemptRef, job: Object) -> None:
         """Let the cluster remove it with the Job. If that fails, :meth:`remove` and :meth:`renew` see to it."""
         try:
-            if await self._patch(meta(job)["name"], _ownership(job)):
+            if await self._patch(ref.name, _ownership(job)):
                 self._owned.add(ref)
         except BackendError as error:
             log.info("The Secret of %s has no owner yet: %s", ref.name, error)
 
-    async def remove(self, ref: AttemptRef, name: str, *, with_job: bool) -> None:
-        """Remove that of the Job ``name``, unless the cluster does so because the Job was removed."""
+    async def remove(self, ref: AttemptRef, *, with_job: bool) -> None:
+        """Remove it, unless the cluster does so because the Job was removed."""
         self._signed.pop(ref, None)
         if not with_job or ref not in self._owned:
-            await self.api.request("DELETE", self._path(name))
+            await self.api.request("DELETE", self._path(ref.name))
         self._owned.discard(ref)
 
     def is_due(self, ref: AttemptRef, job: Object) -> bool:
@@ -121,21 +149,28 @@ class Handover:
 
         Others may write into the Secret: nothing is signed but for orders that the Job was made with.
         """
-        name = str(meta(job)["name"])
-        reply = await self.api.request("GET", self._path(name))
+        told = await self.read(ref, job)
+        new = await asyncio.to_thread(delivery.renewed, told, self.signing, self.terms)
+        data = {delivery.CREDENTIALS: base64.b64encode(delivery.to_json(new)).decode("ascii")}
+        if await self._patch(ref.name, {**_ownership(job), "data": data}):
+            self._owned.add(ref)
+        if meta(job)["name"] != ref.name:  # a slot's sidecar sees that slot's Secret
+            await self._patch(meta(job)["name"], {"data": data})
+        self._signed[ref] = time.time()
+
+    async def read(self, ref: AttemptRef, job: Object) -> dict[str, Any]:
+        """The orders that the Job was made with. Raises :class:`BackendError` where they are not there, or others."""
+        reply = await self.api.request("GET", self._path(ref.name))
         if not reply.ok:
-            raise BackendError(f"the Secret {name} is gone")
+            raise BackendError(f"the Secret {ref.name} is gone")
         told = base64.b64decode((reply.body.get("data") or {}).get(delivery.ORDERS, ""))
         if hashlib.sha256(told).hexdigest() != annotation(job, objects.ORDERS):
             raise BackendError(
-                f"The orders in the Secret {name} are not those that its Job was made with: somebody changed them. "
+                f"The orders in the Secret {ref.name} are not those that its Job was made with: somebody changed them. "
                 "Its credentials are not renewed."
             )
-        new = await asyncio.to_thread(delivery.renewed, json.loads(told), self.signing, self.terms)
-        data = {delivery.CREDENTIALS: base64.b64encode(delivery.to_json(new)).decode("ascii")}
-        if await self._patch(name, {**_ownership(job), "data": data}):
-            self._owned.add(ref)
-        self._signed[ref] = time.time()
+        orders: dict[str, Any] = json.loads(told)
+        return orders
 
     async def all(self) -> set[AttemptRef]:
         """The attempts that there is a Secret of. Only names are read."""
@@ -144,11 +179,12 @@ class Handover:
         found = {objects.ref_of(item) for item in reply.body.get("items") or []}
         return {ref for ref in found if ref is not None}
 
-    async def _patch(self, name: str, patch: Object) -> bool:
+    async def _patch(self, name: str, patch: Object) -> Object | None:
+        """The Secret as it is now; None where there is none."""
         reply = await self.api.request("PATCH", self._path(name), body=patch, content_type=MERGE_PATCH)
         if reply.code == 409:
             raise conflict(reply, f"change the Secret {name}")
-        return reply.ok
+        return reply.body if reply.ok else None
 
     def _path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.settings.namespace}/secrets" + (f"/{name}" if name else "")

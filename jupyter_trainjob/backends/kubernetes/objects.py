@@ -30,6 +30,8 @@ ATTEMPT = "jupyter-trainjob/attempt"
 OWNER = "jupyter-trainjob/owner"
 QUEUE = "jupyter-trainjob/queue"
 NAMESPACE = "jupyter-trainjob/namespace"
+SLOT = "jupyter-trainjob/slot"
+"""Of a Job that waited for its attempt, or still does (:mod:`.slots`): the digest of what fits it."""
 JOB = "jupyter-trainjob/job"
 """Annotation: namespace and name of the job, for people."""
 ORDERS = "jupyter-trainjob/orders"
@@ -60,7 +62,7 @@ _FAILURES: list[Manifest] = [
     {"action": "FailJob", "onExitCodes": {"containerName": containers.MAIN, "operator": "NotIn", "values": [0]}},
 ]
 """They change nothing but the Job's last word: it names the disruption or the exit code, when the pod is gone."""
-_KEEP_ON_NODE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+KEEP_ON_NODE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
 def labels(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, str]:
@@ -164,7 +166,7 @@ def job(
             "activeDeadlineSeconds": settings.deadline_seconds(limit),
             "ttlSecondsAfterFinished": settings.ttl_seconds,
             "template": {
-                "metadata": {"labels": found, "annotations": {**annotations, _KEEP_ON_NODE: "false"}},
+                "metadata": {"labels": found, "annotations": {**annotations, KEEP_ON_NODE: "false"}},
                 "spec": _pod(request, settings, environment),
             },
         },

@@ -20,6 +20,7 @@ Scratch = Literal["memory", "disk"]
 DnsPolicy = Literal["ClusterFirst", "Default", "None"]
 
 
+MOST_WARM = 100
 CLOSING_SECONDS = 30
 """For the code to end when it is told to, and for all to be told of it."""
 
@@ -106,6 +107,9 @@ class KubernetesSettings:
     unreachable_seconds: int = 300
     """How long a pod stays bound to a node that does not answer."""
 
+    warm: Mapping[str, int] = field(default_factory=dict)
+    """Profile → how many slots of it wait for a job with a kernel that runs already: see :mod:`.slots`."""
+
     network_policies: tuple[str, ...] = ("trainjob-deny-all", "trainjob-store")
     """The NetworkPolicies that must be there: without them jobs reach whatever the cluster reaches."""
     store_ca: str = ""
@@ -151,6 +155,7 @@ def _problems(settings: KubernetesSettings) -> Iterator[str]:
     yield from _placement(settings)
     yield from _quantities(settings)
     yield from _seconds(settings)
+    yield from _pool(settings)
     yield from _places(settings)
     yield from environments_rules.problems(settings.environments)
 
@@ -244,6 +249,12 @@ def _seconds(settings: KubernetesSettings) -> Iterator[str]:
     first, last = settings.user_ids
     if not 1 <= first <= last < 2**31:
         yield f"user_ids {first} to {last} is no range of user ids above 0"
+
+
+def _pool(settings: KubernetesSettings) -> Iterator[str]:
+    for profile, size in settings.warm.items():
+        if not 0 <= size <= MOST_WARM:
+            yield f"warm[{profile!r}] {size} is no number of slots; write 0 to {MOST_WARM}"
 
 
 def _places(settings: KubernetesSettings) -> Iterator[str]:

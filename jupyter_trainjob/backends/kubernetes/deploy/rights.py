@@ -40,8 +40,8 @@ RIGHTS: tuple[Right, ...] = (
             "get": "tell an attempt that is there from another's Job of that name",
             "list": "find the attempts of an earlier life",
             "watch": "follow them without asking again and again",
-            "patch": "note a cancellation, and why one can't start",
-            "delete": "clear away what has ended",
+            "patch": "note a cancellation, and why one can't start; claim a waiting one",
+            "delete": "clear away what has ended, and what waits in the way",
         },
     ),
     *_rights(
