@@ -205,6 +205,8 @@ class ControllerManager:
 
     async def _follow_only(self) -> None:
         self._metrics.leading.set(0)
+        for backend in self._backends.values():
+            backend.keep_warm(None)
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -251,12 +253,21 @@ class ControllerManager:
             if change.type == "DELETED" or change.resource.status.phase.final:
                 for child in await self._source.waiting_on(uid):
                     queue.add(child)
+        elif isinstance(change.resource, Profile):
+            await self._keep_warm()
         queue.add(SCHEDULE)
+
+    async def _keep_warm(self) -> None:
+        """The pools of the backends are this server's to keep, by the profiles that there are."""
+        profiles = await self._store.aread(lambda reader: reader.list(Profile, limit=1000).items)
+        for backend in self._backends.values():
+            backend.keep_warm(profiles)
 
     async def _resync(self) -> None:
         """Look at everything that lives now and then: whatever was missed is found."""
         while True:
             try:
+                await self._keep_warm()
                 await self._enqueue_all()
                 await self._sweep_orphans()
             except Exception as error:  # told, and tried again at the next round

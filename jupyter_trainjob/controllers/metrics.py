@@ -70,7 +70,7 @@ class BackendCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families with a sample of each backend that has a cluster and was started."""
-        requests, lag = _families()
+        requests, lag, slots, starts = _families()
         for name, backend in self._backends.items():
             try:
                 told = backend.describe()
@@ -79,10 +79,15 @@ class BackendCollector(Collector):
             if "requests" in told:
                 requests.add_metric([name], told["requests"])
                 lag.add_metric([name], told["lagSeconds"])
-        return iter((requests, lag))
+            for profile, warm in told.get("warm", {}).items():
+                for state in ("size", "warm", "warming"):
+                    slots.add_metric([name, profile, state], warm[state])
+                for start, count in (("warm", warm["claimed"]), ("cold", warm["missed"])):
+                    starts.add_metric([name, profile, start], count)
+        return iter((requests, lag, slots, starts))
 
 
-def _families() -> tuple[CounterMetricFamily, GaugeMetricFamily]:
+def _families() -> tuple[CounterMetricFamily, GaugeMetricFamily, GaugeMetricFamily, CounterMetricFamily]:
     return (
         CounterMetricFamily(
             "trainjob_backend_requests", "Requests that a backend sent to its cluster.", labels=["backend"]
@@ -91,5 +96,15 @@ def _families() -> tuple[CounterMetricFamily, GaugeMetricFamily]:
             "trainjob_backend_watch_lag_seconds",
             "How late the cluster's news of the backend's own writes came: 99 of 100 of the latest came sooner.",
             labels=["backend"],
+        ),
+        GaugeMetricFamily(
+            "trainjob_warm_slots",
+            "Kernels that wait for a job: how many there are to be (size), wait (warm), are on their way (warming).",
+            labels=["backend", "profile", "state"],
+        ),
+        CounterMetricFamily(
+            "trainjob_pool_starts",
+            "Starts of jobs of profiles that are kept warm, in a kernel that waited (warm) and without one (cold).",
+            labels=["backend", "profile", "start"],
         ),
     )
