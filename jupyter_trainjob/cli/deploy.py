@@ -83,7 +83,7 @@ def deploy_main(argv: Sequence[str]) -> int:
         stderr(f"{PROG}: {error}")
         return 1
     except BackendError as error:
-        stderr(f"{PROG}: {error}" + (f" {error.remedy}" if error.remedy else ""))
+        stderr(f"{PROG}: {error}")
         return 1
     if options.no_doctor:
         return 0

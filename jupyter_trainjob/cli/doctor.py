@@ -110,13 +110,13 @@ async def _cluster(
     try:
         api = await Connection.open(Access(settings.kubeconfig, settings.context))
     except BackendError as error:
-        yield fail("cluster", str(error), error.remedy)
+        yield fail("cluster", error.message, error.remedy)
         return
     try:
         async for finding in examine(api, patient):
             yield finding
     except BackendError as error:
-        yield fail("cluster", str(error), error.remedy or "Try again.")
+        yield fail("cluster", error.message, error.remedy or "Try again.")
     finally:
         await api.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from ..backends.base import AttemptRef, Backend, KernelInfo, NodeCapacity
+from ..backends.base import AttemptRef, Backend, BackendError, KernelInfo, NodeCapacity
 from ..resources import mishaps
 from ..resources.errors import Expired, FieldError, NotFound
 from ..resources.profile import Profile
@@ -297,10 +297,18 @@ class ControllerManager:
     async def _sweep_orphans(self) -> None:
         """Attempts that a backend still has although their end is in the record, or their job is gone."""
         for backend in self._backends.values():
-            for ref in await backend.attempts():
+            try:
+                left = await backend.attempts()
+            except BackendError as error:  # another backend's attempts are to be swept all the same
+                mishaps.tell(self._log, f"backend {backend.name} does not tell its attempts", error)
+                continue
+            for ref in left:
                 if await self._store.aread(lambda reader, ref=ref: _is_over(reader, ref)):  # type: ignore[misc]
                     self._log.warning("removing what is left of %s on backend %s", ref.name, backend.name)
-                    await backend.delete(ref)
+                    try:
+                        await backend.delete(ref)
+                    except BackendError as error:
+                        mishaps.tell(self._log, f"what is left of {ref.name} can't be removed yet", error)
 
     async def _retain(self) -> None:
         while True:

@@ -152,7 +152,8 @@ class TrainJobController:
         self._not_before[job.metadata.uid] = time.monotonic() + pause
         self._log.warning("%s: try %d to start %s failed: %s", backend.name, tries, job.metadata.name, error)
         why = f"It could not be started yet, and that is tried again: {error}"
-        await self._change(job, lambda fresh: _wait(fresh, why, self._clock()))
+        number = _live(job)
+        await self._change(job, lambda fresh: _live(fresh) == number and _wait(fresh, why, self._clock()))
         return pause
 
     async def _follow(self, job: TrainJob, seen: Observation) -> float | None:
@@ -185,9 +186,11 @@ class TrainJobController:
             return 0
 
     async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None, stored_bytes: int = 0) -> None:
+        number = seen.ref.attempt if seen is not None else _live(job)
+
         def change(fresh: TrainJob) -> bool:
-            if fresh.status.phase.final or fresh.status.live_attempt is None:
-                return False
+            if fresh.status.phase.final or number is None or _live(fresh) != number:
+                return False  # another server has told this end already; the live attempt may be the next one
             report.finish(fresh, end, seen, self._clock())
             if fresh.status.attempt is not None:
                 fresh.status.attempt.stored_bytes = stored_bytes
@@ -255,7 +258,15 @@ def _wait(job: TrainJob, why: str, now: datetime) -> bool:
     )
 
 
+def _live(job: TrainJob) -> int | None:
+    """The number of its live attempt."""
+    attempt = job.status.live_attempt
+    return attempt.number if attempt is not None else None
+
+
 def _mark_created(job: TrainJob, number: int, now: datetime) -> bool:
+    if _live(job) != number:
+        return False  # who asked was late: another attempt's mark must stay
     if job.status.phase is Phase.ADMITTED:
         job.status.message = ""
     return job.status.set_condition(

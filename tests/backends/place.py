@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from typing import Any
 
@@ -52,11 +53,14 @@ class Place:
 
     def __init__(self, store: ObjectStore, **options: Any) -> None:
         self.store, self.options = store, options
-        self.backend = LocalBackend(**options)
+        self.backend: Any = self._make(**options)
         self.told: list[AttemptRef] = []
         self._news = asyncio.Event()
-        self._count = 0
+        self._own, self._count = secrets.token_hex(6), 0  # a store may outlast several places
         self._up = False
+
+    def _make(self, **options: Any) -> Any:
+        return LocalBackend(**options)
 
     async def start(self) -> None:
         await self.backend.start(self.store, self._changed)
@@ -85,7 +89,7 @@ class Place:
 
     async def begin(self, code: str, **spec: Any) -> AttemptRef:
         self._count += 1
-        request = a_request(f"{id(self):x}-{self._count}", code, **spec)
+        request = a_request(f"{self._own}-{self._count}", code, **spec)
         await self.backend.create(request)
         return request.ref
 

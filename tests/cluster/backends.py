@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +53,8 @@ def bring_image(cluster: Cluster, name: str = "python") -> None:
 class ClusterPlace(Place):
     """A backend on the cluster, started. ``options``: those of :class:`KubernetesBackend`."""
 
-    def __init__(self, store: Any, **options: Any) -> None:
-        self.store, self.options = store, options
-        self.backend: Any = KubernetesBackend(**options)
-        self.told = []
-        self._news = asyncio.Event()
-        self._count = 0
-        self._up = False
+    def _make(self, **options: Any) -> Any:
+        return KubernetesBackend(**options)
 
     async def until_seen(self, ref: Any, wanted: Any, *, seconds: float = 90) -> Any:
         return await super().until_seen(ref, wanted, seconds=max(seconds, 90))

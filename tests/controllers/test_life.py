@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from jupyter_trainjob.resources.base import OwnerReference
 from jupyter_trainjob.resources.errors import NotFound
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Retries, TrainJob
+from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Filter, Store, Writer
 
@@ -334,6 +337,64 @@ async def test_a_killed_controller_converges_when_it_starts_again(
         await until_phase(store, uid, Phase.SUCCEEDED)
         await until(lambda: not backend.known)
     assert backend.created == [AttemptRef(uid, 1)]
+
+
+class SlowToList(FilesystemStore):
+    """What an attempt left takes long to be measured, until ``go``."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        self.asked.set()
+        assert self.go.wait(60)
+        return super().list(prefix, after=after, limit=limit)
+
+
+@pytest.mark.asyncio
+async def test_an_end_that_is_told_late_ends_no_other_attempt(store: Store, tmp_path: Path, submit: Submit) -> None:
+    """Another server told it meanwhile, and the next attempt is live already."""
+    backend, objects = InstantBackend(auto=False), SlowToList(tmp_path / "slow")
+    async with running(store, objects, backend):
+        uid = submit().metadata.uid
+        await until(lambda: AttemptRef(uid, 1) in backend.known)
+        backend.finish(AttemptRef(uid, 1))
+        await until(objects.asked.is_set)
+
+        def go_on(writer: Writer) -> None:
+            job = writer.by_uid(TrainJob, uid)
+            first = job.status.attempts[0]
+            first.end = utc_now()
+            job.status.attempts.append(first.model_copy(update={"number": 2, "end": None, "start": None}))
+            writer.update(job, check=False)
+
+        store.write(go_on)
+        objects.go.set()
+        await until(lambda: AttemptRef(uid, 2) in backend.created)
+        job = job_of(store, uid)
+        assert job.status.attempts[1].end is None and not job.status.phase.final
+        backend.finish(AttemptRef(uid, 2))
+        await until_phase(store, uid, Phase.SUCCEEDED)
+    assert backend.created == [AttemptRef(uid, 1), AttemptRef(uid, 2)]
+
+
+@pytest.mark.asyncio
+async def test_an_attempt_that_a_backend_can_not_remove_keeps_no_other(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    class Stubborn(InstantBackend):
+        async def delete(self, ref: AttemptRef) -> None:
+            if ref.uid.startswith("1"):
+                raise BackendError("it is still being put in order")
+            await super().delete(ref)
+
+    backend = Stubborn()
+    kept, goes = (AttemptRef(f"{n}1111111-1111-1111-1111-111111111111", 1) for n in (1, 2))
+    backend.finish(kept)
+    backend.finish(goes)
+    async with running(store, objects, backend):
+        await until(lambda: set(backend.known) == {kept})
 
 
 @pytest.mark.asyncio

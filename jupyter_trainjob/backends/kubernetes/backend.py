@@ -166,6 +166,7 @@ class KubernetesBackend(Offering):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._errands.stop()
+        self._fetching.close()
         await self._pool.stop()
         self._room.stop()
         await self._kueue.stop()

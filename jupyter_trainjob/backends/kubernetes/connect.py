@@ -37,9 +37,9 @@ PATIENCE_SECONDS = 15.0
 """So long a request is tried again; whoever asked has others to look after."""
 LONGEST_PAUSE_SECONDS = 10.0
 RELOAD_SECONDS = 10.0
+"""Credentials are read anew at most this often."""
 CLOSE = timedelta(seconds=5)
 """Two clocks that differ by no more agree: answers tell whole seconds, and are on their way."""
-"""Credentials are read anew at most this often."""
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -236,6 +236,8 @@ async def _close(client: Any) -> None:
     if session is not None and session.connector is not None:
         await session.connector.close(abort_ssl=True)  # no farewells: the loop may end before they are said
     await client.close()
+    for _ in range(3):  # what was broken off, a handshake perhaps, lets go of its socket in a later turn of the loop
+        await asyncio.sleep(0)
 
 
 async def _load(access: Access) -> Any:

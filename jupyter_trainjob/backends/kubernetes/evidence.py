@@ -21,7 +21,7 @@ from ..base import State
 from ..local.limits import Limits, Outside, size, verdict
 from . import ends, holdups
 from .containers import MAIN, SIDECAR
-from .objects import CANCELLED, FETCHING, GAVE_UP, LIMITS, SLOT, is_kueues
+from .objects import CANCELLED, FETCHED, FETCHING, GAVE_UP, LIMITS, SLOT, is_kueues
 from .reading import (
     Object,
     annotation,
@@ -249,8 +249,9 @@ def _unless_cancelled(give_up: dict[str, str] | None, told: _Told) -> dict[str, 
 def _age(job: Object, now: datetime | None) -> float | None:
     """Since when it may start: its creation, or its release where it was suspended first."""
     began = time(status(job).get("startTime")) or time(meta(job).get("creationTimestamp"))
-    if is_kueues(job) and not status(job).get("startTime"):
-        return 0.0  # however long it waited for Kueue: its time to start begins with its admission
+    released_later = is_kueues(job) or annotation(job, FETCHED) is not None
+    if released_later and not status(job).get("startTime"):
+        return 0.0  # however long it waited for Kueue or its inputs: its time to start begins with its release
     return (now - began).total_seconds() if now is not None and began is not None else None
 
 

@@ -18,6 +18,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from .settings import KubernetesSettings
 log = logging.getLogger(__name__)
 
 TRIES = 6
+AT_ONCE = 2
+"""Attempts whose inputs are fetched at the same time: each may take minutes, and the room of a large file."""
 RELEASES = 5
 """So often a Job is looked at anew that changed between the look and the patch."""
 
@@ -82,6 +85,13 @@ class Fetching:
     ) -> None:
         self._api, self._store, self._settings, self._rules, self._job = api, store, settings, rules, job
         self._tries: dict[AttemptRef, int] = {}
+        self._closed = False
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="backend-fetching")
+
+    def close(self) -> None:
+        """Begin nothing more; what is under way ends with the process, or when its Job is looked at."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check(self, request: AttemptRequest) -> None:
         """Raises :class:`BackendError` for what may not be fetched, which the record may not know yet."""
@@ -109,7 +119,7 @@ class Fetching:
                     f"The orders in the Secret {ref.name} are gone, or not those that its Job was made with.",
                     permanent=secret.ok,
                 )
-            told = await asyncio.to_thread(self._bring, ref, orders)
+            told = await asyncio.get_running_loop().run_in_executor(self._threads, self._bring, ref, orders)
         except CalledOff:
             return None
         except BackendError as error:
@@ -152,7 +162,7 @@ class Fetching:
         told = []
 
         def going_on() -> None:
-            if not is_fetching(self._job(ref)):
+            if self._closed or not is_fetching(self._job(ref)):
                 raise CalledOff
 
         def took(size: int) -> None:

@@ -185,7 +185,8 @@ class Proxy:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._pass)
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        async with ClientSession(connector=TCPConnector(ssl=context), trust_env=False) as self._session:
+        connector = TCPConnector(ssl=context)
+        async with ClientSession(connector=connector, trust_env=False) as self._session:
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=own).start()
             try:
@@ -193,6 +194,9 @@ class Proxy:
             finally:
                 self.cut_all()
                 await runner.cleanup()
+                await connector.close(abort_ssl=True)  # a farewell over TLS would outlast the test's loop
+                for _ in range(3):
+                    await asyncio.sleep(0)
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         self.seen.append((request.method, request.path_qs))

@@ -86,6 +86,16 @@ def test_it_waits_for_kueue_while_its_inputs_are_fetched_though_kueue_does_not_k
     assert released["spec"] == {"suspend": True}, "it is Kueue that lets it start"
 
 
+def test_the_time_to_start_begins_when_what_was_fetched_is_there() -> None:
+    """The Job controller writes ``startTime`` a moment after the release."""
+    released = job(suspend=False)
+    released["metadata"]["annotations"] = {objects.FETCHED: "in/words: sha256:0 (4 bytes)"}
+    late = look(released, None, **LATE)
+    assert late.give_up is not None, "it began long ago"
+    del released["status"]["startTime"]
+    assert look(released, None, **LATE).give_up is None
+
+
 def test_a_job_that_is_held_for_no_queue_is_told_of_and_given_up() -> None:
     held = look(job(suspend=True), None, **EARLY)
     assert held.state == "starting"

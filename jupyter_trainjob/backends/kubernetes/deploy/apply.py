@@ -139,7 +139,7 @@ async def _one(api: Connection, manifest: Manifest, force: bool) -> Change:
     except Refused as refused:
         raise _explained(refused, verb, resource, manifest["metadata"]["name"]) from refused
     except BackendError as error:
-        raise DeployError(f"{named(manifest)}: {error}" + (f" {error.remedy}" if error.remedy else "")) from error
+        raise DeployError(f"{named(manifest)}: {error}") from error
     if not reply.ok:
         raise _not_taken(reply, manifest)
     if before.code == 404:
@@ -175,8 +175,8 @@ def _not_taken(reply: Reply, manifest: Manifest) -> DeployError:
 def _explained(refused: Refused, verb: str, resource: str, name: str) -> DeployError:
     if refused.status == 403:
         return DeployError(
-            f"You lack the right to {verb} {resource} (here {name!r}). {refused} Ask the cluster's operator for it, or "
-            "let them apply that part (`--dry-run -o yaml` prints it), and name it in "
+            f"You lack the right to {verb} {resource} (here {name!r}). {refused.message} Ask the cluster's operator "
+            "for it, or let them apply that part (`--dry-run -o yaml` prints it), and name it in "
             "KubernetesDeploySettings.leave_out."
         )
     if refused.status in (400, 422) or _UNKNOWN_FIELD in str(refused):
@@ -184,4 +184,4 @@ def _explained(refused: Refused, verb: str, resource: str, name: str) -> DeployE
             f"{resource}/{name}: the API server refuses it, perhaps because it is older than this package or because "
             f"of a value in the configuration: {refused}"
         )
-    return DeployError(f"{resource}/{name}: {refused}" + (f" {refused.remedy}" if refused.remedy else ""))
+    return DeployError(f"{resource}/{name}: {refused}")

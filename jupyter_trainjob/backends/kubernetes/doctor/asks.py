@@ -40,7 +40,7 @@ async def rights(
             )
         ]
     except BackendError as error:
-        return [fail("rights", str(error), error.remedy)]
+        return [fail("rights", error.message, error.remedy)]
     missing = [right for right, may in zip(wanted, answers, strict=True) if not may]
     if not missing:
         return [ok("rights", f"{who} may do all {len(wanted)} things that the server does.")]

@@ -104,7 +104,7 @@ async def _clocks(api: Connection) -> AsyncIterator[Finding]:
     if leases is None or nodes is None:
         yield _unseen("clocks of nodes")
         return
-    yield looks.clocks(leases, nodes, datetime.now(timezone.utc))
+    yield looks.clocks(leases, nodes, api.now())
 
 
 async def _secret(api: Connection, settings: KubernetesSettings, name: str, key: str, what: str) -> Finding:

@@ -16,6 +16,7 @@ from typing import Any
 
 from kubernetes.aio import client as k
 
+from ...base import BackendError
 from ..connect import Connection, Refused, Reply
 from ..deploy import pods
 from ..deploy.marks import of_jobs
@@ -112,10 +113,17 @@ class Trial:
 
     async def clear(self) -> None:
         """Remove all of it."""
-        for name in self._pods:
-            await self.api.request("DELETE", self._path(name), body={"gracePeriodSeconds": 0})
-        if self._opened:
-            await self.api.request("DELETE", f"{_POLICIES}/{self.settings.namespace}/networkpolicies/{self.name}")
+        paths = [self._path(name) for name in self._pods]
+        if self._opened:  # first what opens a port
+            paths.insert(0, f"{_POLICIES}/{self.settings.namespace}/networkpolicies/{self.name}")
+        problem: BackendError | None = None
+        for path in paths:
+            try:
+                await self.api.request("DELETE", path, body={"gracePeriodSeconds": 0})
+            except BackendError as error:  # the rest is to go all the same
+                problem = error
+        if problem is not None:
+            raise problem
 
     def _source(self, *words: str) -> list[str]:
         source = files(__package__).joinpath("inpod.py").read_text("utf-8")
@@ -150,7 +158,10 @@ class Trial:
         """The pod as it is then, and why it will not get there."""
         until = time.monotonic() + PULL_SECONDS
         while True:
-            pod = (await self.api.request("GET", self._path(name))).body
+            reply = await self.api.request("GET", self._path(name))
+            if not reply.ok:
+                return {}, "somebody removed the pod, or its node was emptied"
+            pod = reply.body
             waiting = part(container(pod, "main"), "waiting")
             if good(pod):
                 return pod, ""
