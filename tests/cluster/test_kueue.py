@@ -121,6 +121,7 @@ async def test_kueue_admits_them_one_by_one_and_whoever_waits_reads_where_and_wh
         for _ in range(3):
             others.append(shared.submit("print('hello')"))
             await shared.handed(others[-1])
+            await asyncio.sleep(1.1)  # the cluster's times have whole seconds: those of one second have any order
         for uid, place in zip(others, (1, 2, 3), strict=True):
             told = await shared.told(uid, lambda told, place=place: told.position == place)  # type: ignore[misc]
             assert shared.job(uid).status.phase is Phase.QUEUED
@@ -177,8 +178,8 @@ async def test_a_more_important_job_takes_the_place_and_the_attempt_says_so(
     async with shared.serving():
         await shared.backend.check_kueue("jobs", [one.name for one in classes])
         low = shared.submit(LONG, retries={"limit": 1})
-        once = shared.submit(LONG)
         await shared.is_in(low, Phase.RUNNING)
+        once = shared.submit(LONG)
         await shared.comes(lambda: shared.log(low) == b"begun\n")
         high = shared.submit("print('first')\nimport time\ntime.sleep(3)", priority=50)
         await shared.comes(lambda: len(shared.job(low).status.attempts) == 2)

@@ -88,9 +88,13 @@ def _runners(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _started(sight: Sight, state: dict[str, Any]) -> datetime | None:
-    """When the inputs were there and the code could begin, by the sidecar; never before its container did."""
+    """When the inputs were there and the code could begin, by the sidecar; never before its container did.
+
+    A container that nobody saw or heard has not begun: its image may not be there, though the sidecar was ready.
+    """
     ready = time(state.get("ready"))
-    if ready is None:
+    heard = any(state.get("claims", {}).values()) or state.get("main") or state.get("log", {}).get("size")
+    if ready is None or (sight.started is None and not heard):
         return None
     return ready if sight.started is None else max(ready, sight.started)
 

@@ -23,6 +23,8 @@ FULL_BYTES = 512 * 1024
 NODE_FULL_BYTES = 16 * 2**20
 """A node's disk with less."""
 _BLOCK = 512
+_NODES = "/volumes/kubernetes.io~empty-dir/"
+"""In the path of a volume that lies on the node's disk."""
 
 
 class Cgroup:
@@ -177,8 +179,13 @@ def used_bytes(folder: str) -> int:
 
 
 def _in_memory(folder: str) -> bool:
-    """Whether a mount is a tmpfs."""
+    """Whether a mount is a tmpfs of the pod's own: the node's disk may be one as well, of which it is a folder."""
     real = os.path.realpath(folder)
-    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
-        found = [line.split()[2] for line in file if line.split()[1] == real]
-    return found[-1:] == ["tmpfs"]
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            mount, _, rest = line.partition(" - ")
+            root, point = mount.split()[3:5]
+            if point == real:
+                found.append(rest.split()[0] == "tmpfs" and _NODES not in root)
+    return found[-1:] == [True]
