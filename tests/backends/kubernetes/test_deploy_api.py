@@ -262,7 +262,7 @@ class Server:
 
     async def removes_a_secret(self, right: Right) -> None:
         ref = a_request("nobody", "1").ref
-        await self.secrets.remove(ref, ref.name, with_job=False)
+        await self.secrets.remove(ref, with_job=False)
 
     async def asks_why(self, right: Right) -> str:
         """A Job without a pod is looked into: the log tells what comes of it."""
