@@ -178,6 +178,8 @@ class Backend(ABC):
     """One place where jobs run. Called on the event loop; no method may block it."""
 
     name: str
+    alone: bool = True
+    """Whether all attempts it knows are of this record. Else one that the record lacks may be another server's."""
 
     @abstractmethod
     async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:

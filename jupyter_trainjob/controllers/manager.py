@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -303,7 +304,7 @@ class ControllerManager:
                 mishaps.tell(self._log, f"backend {backend.name} does not tell its attempts", error)
                 continue
             for ref in left:
-                if await self._store.aread(lambda reader, ref=ref: _is_over(reader, ref)):  # type: ignore[misc]
+                if await self._store.aread(partial(_is_over, ref=ref, alone=backend.alone)):
                     self._log.warning("removing what is left of %s on backend %s", ref.name, backend.name)
                     try:
                         await backend.delete(ref)
@@ -325,11 +326,11 @@ class ControllerManager:
             await asyncio.sleep(RETENTION_SECONDS)
 
 
-def _is_over(reader: Reader, ref: AttemptRef) -> bool:
+def _is_over(reader: Reader, ref: AttemptRef, alone: bool) -> bool:
     try:
         job = reader.by_uid(TrainJob, ref.uid)
     except NotFound:
-        return True
+        return alone  # a job leaves the record only behind its attempts: this one may well be another record's
     if job.status.phase.final:
         return True
     return any(attempt.number == ref.attempt and attempt.end is not None for attempt in job.status.attempts)

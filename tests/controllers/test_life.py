@@ -398,6 +398,24 @@ async def test_an_attempt_that_a_backend_can_not_remove_keeps_no_other(
 
 
 @pytest.mark.asyncio
+async def test_where_others_may_have_attempts_those_of_jobs_nobody_knows_stay(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    """Two servers with records of their own may share a cluster's namespace."""
+    backend = InstantBackend()
+    backend.alone = False
+    strangers = AttemptRef("11111111-1111-1111-1111-111111111111", 1)
+    backend.finish(strangers)
+    async with running(store, objects, backend):
+        uid = submit().metadata.uid
+        await until_phase(store, uid, Phase.SUCCEEDED)
+        await until(lambda: set(backend.known) == {strangers})
+    backend.finish(AttemptRef(uid, 1))  # as if its removal had been lost
+    async with running(store, objects, backend):
+        await until(lambda: set(backend.known) == {strangers})
+
+
+@pytest.mark.asyncio
 async def test_dependencies_hold_release_and_explain(store: Store, objects: FilesystemStore, submit: Submit) -> None:
     backend = InstantBackend(auto=False)
     async with running(store, objects, backend) as manager:

@@ -56,6 +56,8 @@ ISOLATION = "namespaces+cgroups"
 class KubernetesBackend(Offering):
     """Runs attempts in one namespace of a cluster. ``settings`` say which, and how."""
 
+    alone = False
+
     def __init__(self, *, name: str, settings: KubernetesSettings, fetching: FetchRules | None = None) -> None:
         self.name = name
         self._rules = fetching or FetchRules()
