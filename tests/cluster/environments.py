@@ -58,7 +58,9 @@ def serve(cluster: Cluster, namespace: str, packages: Path) -> dict[str, str]:
     }
     server = ["/usr/bin/python3", "-m", "http.server", str(PORT), "--directory", "/wheels"]
     spec = objects.pod_spec(server, cluster.python_image, cluster.pull_policy)
-    spec["containers"][0]["volumeMounts"] = [{"name": "wheels", "mountPath": "/wheels"}]
+    container = spec["containers"][0]
+    container["volumeMounts"] = [{"name": "wheels", "mountPath": "/wheels"}]
+    container["readinessProbe"] = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}  # or pip comes before it listens
     spec["volumes"] = [{"name": "wheels", "configMap": {"name": "wheels", "items": items}}]
     pod = objects.pod("index", spec)
     pod["metadata"]["namespace"] = namespace

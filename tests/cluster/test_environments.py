@@ -150,7 +150,8 @@ def _folders(cluster: Cluster, folder: Path) -> list[str]:
 
 async def test_code_that_is_built_sees_no_credential_and_nothing_of_other_environments(place: ClusterPlace) -> None:
     wanted = ask(place, "nosy\n")
-    assert (await built(place, "u1", wanted)).state == "ready"
+    ready = await built(place, "u1", wanted)
+    assert ready.state == "ready", ready
     seen = await place.run("import nosy; print(nosy.SEEN)", environment=environment(wanted), seconds=120)
     assert (await place.log(seen.ref)).decode() == "[False, False, False, [], 'closed', 'in']\n"
 
@@ -164,7 +165,8 @@ async def test_another_server_finds_what_is_built_and_unused_ones_go(
     other = ClusterPlace(place.store, **place.options)
     await other.start()
     try:
-        assert (await built(other, "u1", wanted)).state == "ready"
+        ready = await built(other, "u1", wanted)
+        assert ready.state == "ready", ready
         assert len(_folders(cluster, folder)) == 1, "nothing was built twice"
         keeping: Any = other.backend._environments
         keeping._settings = settings(

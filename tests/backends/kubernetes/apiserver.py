@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.cluster import pki
 
@@ -162,6 +162,7 @@ class Proxy:
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
         self._requests: dict[int, web.Request] = {}
+        self._sockets: list[socket.socket] = []
 
     @property
     def url(self) -> str:
@@ -185,7 +186,7 @@ class Proxy:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._pass)
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        connector = TCPConnector(ssl=context)
+        connector = TCPConnector(ssl=context, socket_factory=self._socket)
         async with ClientSession(connector=connector, trust_env=False) as self._session:
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=own).start()
@@ -194,9 +195,19 @@ class Proxy:
             finally:
                 self.cut_all()
                 await runner.cleanup()
-                await connector.close(abort_ssl=True)  # a farewell over TLS would outlast the test's loop
-                for _ in range(3):
-                    await asyncio.sleep(0)
+                await connector.close(abort_ssl=True)
+                await asyncio.wait_for(self._all_closed(), 10)
+
+    async def _all_closed(self) -> None:
+        """What was cut says farewell over TLS: the loop has to outlast it."""
+        while any(one.fileno() != -1 for one in self._sockets):
+            await asyncio.sleep(0.01)
+
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        """One to the API server."""
+        family, kind, protocol, _, _ = address
+        self._sockets.append(socket.socket(family, kind, protocol))
+        return self._sockets[-1]
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         self.seen.append((request.method, request.path_qs))
