@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.words import counted
 
-Scope = Literal["queue", "user", "node", "order", "gate", "paused", "missing", "kueue"]
+if TYPE_CHECKING:
+    from .usage import Ledger
+
+Scope = Literal["queue", "user", "node", "order", "gate", "paused", "missing", "kueue", "budget"]
 
 UNITS: Mapping[str, str] = {"runningJobs": "running job", "cpu": "CPU", "memory": "memory", "gpu": "GPU"}
 """Of what there are limits, and what one of it is called."""
@@ -22,6 +27,7 @@ REMEDIES: Mapping[Scope, str] = {
     "gate": "Release the job if it is held; else it queues when what it waits for has happened.",
     "paused": "Ask the queue's instructor or an operator when it opens again, or use another queue.",
     "missing": "Wait until it is back, or send the job again to another queue; if it stays so, tell the operator.",
+    "budget": "Wait until the budget's next window, or ask the queue's instructor for more.",
     "kueue": "Wait: the cluster's queue decides. If it stays so, cancel the job, or ask the operator.",
 }
 """Scope of a blocker → what the job's owner can do."""
@@ -91,6 +97,30 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """So many CPU-seconds (in thousandths) may be spent in each window of time, counted from the epoch."""
+
+    cpu_milliseconds: int
+    window_seconds: int
+
+    def window(self, time: float) -> int:
+        """The number of the window that ``time`` (seconds of the epoch) lies in."""
+        return math.floor(time / self.window_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for the whole tree."""
+
+    half_life_seconds: float = 7 * 86400.0
+    """In which usage counts half; Slurm's default."""
+    window_seconds: float = 300.0
+    """Usage is sampled so often."""
+    ageing_seconds: float = 86400.0
+    """Waiting so long is worth one priority."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueView:
     """A queue's rules."""
 
@@ -101,6 +131,19 @@ class QueueView:
     per_user: Ceiling = field(default_factory=Ceiling)
     local_queue: str = ""
     """Kueue's, which orders and admits its jobs: they are handed over once no gate and no user's limit is shut."""
+    parent: str = ""
+    """The queue above; empty, missing or going round in a circle: none."""
+    weight: int = 1
+    shares: Mapping[str, int] = field(default_factory=dict)
+    """Users whose weight is not 1."""
+    guaranteed: Ceiling = field(default_factory=Ceiling)
+    """What it may count on; None: nothing in particular."""
+    reclaim: bool = False
+    """Whether its jobs within the guarantee may end preemptible ones of borrowers."""
+    budget: Budget | None = None
+    per_user_budget: Budget | None = None
+    top_priority: int = 0
+    """That of a job moved to the front."""
 
     @property
     def elsewhere(self) -> bool:
@@ -135,6 +178,14 @@ class SharedView:
 
 
 @dataclass(frozen=True, slots=True)
+class PodView:
+    """``count`` equal pods; ``need.jobs`` counts nothing."""
+
+    count: int
+    need: Amount
+
+
+@dataclass(frozen=True, slots=True)
 class QueuedView:
     """A job that waits. ``since`` is in seconds of the epoch; ``gate`` says why it may not queue yet, or is empty."""
 
@@ -146,6 +197,11 @@ class QueuedView:
     priority: int = 0
     time_limit_seconds: int = 3600
     gate: str = ""
+    pods: tuple[PodView, ...] = ()
+    """Where ``need`` is not one pod's: what each needs. All are placed, or none."""
+    preemptible: bool = False
+    front: float = 0.0
+    """When an instructor moved it to the front, in seconds of the epoch; 0: nobody did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +218,26 @@ class ActiveView:
     time_limit_seconds: int = 3600
     waits: bool = False
     """Kueue has it and has not admitted it: of its user's limits it holds a part, of the nodes nothing."""
+    places: tuple[tuple[str, Amount], ...] = ()
+    """Node and need of each pod, where it has several; else all of it is on ``node``."""
+    preemptible: bool = False
+    overtook: bool = False
+    """As its admission said."""
+    ending: bool = False
+    """It is being stopped: not to be counted on for more room, nor to be stopped again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastView:
+    """An attempt that has ended; those that a :class:`.usage.Ledger` holds are none of the snapshot's."""
+
+    owner: str
+    queue: str
+    backend: str
+    need: Amount
+    since: float
+    end: float
+    overtook: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,6 +249,19 @@ class Snapshot:
     nodes: tuple[NodeView, ...]
     queued: tuple[QueuedView, ...]
     active: tuple[ActiveView, ...]
+    now: float | None = None
+    """Seconds of the epoch; None: the latest moment that is in it."""
+    policy: Policy = field(default_factory=Policy)
+    past: tuple[PastView, ...] = ()
+    ledger: Ledger | None = None
+
+    @property
+    def time(self) -> float:
+        """``now``, or the latest moment there is."""
+        if self.now is not None:
+            return self.now
+        moments = [job.since for job in self.queued] + [job.since for job in self.active]
+        return max(moments, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +294,31 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Start this job on that node."""
+    """Start this job on that node, or (a gang) its pods on those."""
 
     uid: str
     node: str
+    places: tuple[tuple[str, Amount], ...] = ()
+    overtook: bool = False
+    """It started before another job of the same user in the same queue whose turn was earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """End this job and queue it again: ``wanted_by`` is owed its room."""
+
+    uid: str
+    wanted_by: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The first job that the nodes of ``backend`` have no room for starts at ``start`` (seconds of the epoch)."""
+
+    backend: str
+    uid: str
+    start: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +330,36 @@ class Waiting:
     blocker: Blocker
 
 
-@dataclass(frozen=True)
 class Decision:
-    """The outcome of one pass: every queued job is in exactly one of the two."""
+    """The outcome of one pass: every queued job is in exactly one of ``admissions`` and ``waiting``.
 
-    admissions: tuple[Admission, ...]
-    waiting: tuple[Waiting, ...]
+    Why the others wait is worked out when somebody asks, from the state in which the pass left everything.
+    """
+
+    def __init__(
+        self,
+        admissions: tuple[Admission, ...],
+        waiting: Callable[[], tuple[Waiting, ...]],
+        preemptions: tuple[Preemption, ...] = (),
+        reservations: tuple[Reservation, ...] = (),
+    ) -> None:
+        self.admissions = admissions
+        self.preemptions = preemptions
+        self.reservations = reservations
+        self._waiting = waiting
+
+    @cached_property
+    def waiting(self) -> tuple[Waiting, ...]:
+        """The others, as they come to their turn."""
+        return self._waiting()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Decision) and self._values() == other._values()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Decision{self._values()}"
+
+    def _values(self) -> tuple[object, ...]:
+        return self.admissions, self.preemptions, self.reservations, self.waiting
