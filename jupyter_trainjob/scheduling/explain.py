@@ -8,8 +8,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .decide import decide, rank
-from .estimate import latest_starts
+from .estimate import MAX_STARTS, further_starts, latest_starts
 from .model import Blocker, QueuedView, QueueView, Snapshot, Waiting
+from .words import duration
+
+
+HOPELESS = ("paused", "missing", "gate", "kueue")
+"""Scopes of blockers that no time takes away by itself."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,11 @@ class Explanation:
 
 def explain_all(snapshot: Snapshot, now: float) -> Mapping[str, Explanation]:
     """An explanation for every queued job of the snapshot, by uid. ``now`` in seconds of the epoch."""
-    decision = decide(snapshot)
+    decision = decide(replace(snapshot, now=now))
     starts = latest_starts(snapshot, now)
+    hopeful = [one.uid for one in decision.waiting if one.position is not None and one.blocker.scope not in HOPELESS]
+    if len(starts) >= MAX_STARTS or len(hopeful) > MAX_STARTS:
+        starts = {**further_starts(starts, hopeful, now), **starts}
     queues = {job.uid: snapshot.queues.get(job.queue) for job in snapshot.queued}
     told = {admission.uid: _about_to_go(queues[admission.uid]) for admission in decision.admissions}
     for waiting in decision.waiting:
@@ -79,14 +87,3 @@ def _sentence(position: int | None, parts: list[str], start: float | None, block
         datetime.fromtimestamp(start, timezone.utc) if start is not None else None,
         [blocker.to_dict()],
     )
-
-
-def duration(seconds: float) -> str:
-    """A span for a person: ``45 s``, ``6 min``, ``2 h``, ``3 d``."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    if seconds < 36 * 3600:
-        return f"{round(seconds / 3600)} h"
-    return f"{round(seconds / 86400)} d"

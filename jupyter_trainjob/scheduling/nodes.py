@@ -1,0 +1,267 @@
+"""The nodes of one backend: what is free, when more will be, and which shapes of jobs fit."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
+
+from .model import NOTHING, Amount, NodeView, QueuedView
+from .packing import Vector, pack, times
+
+BOUNDLESS = 1 << 62
+LOG_LENGTH = 100_000
+Places = tuple[tuple[str, Amount], ...]
+"""Node and need of each pod."""
+
+
+class Node:
+    """A node. What each pod takes beside its need is added to the need, and once to the size: so the first is free of it."""
+
+    __slots__ = ("cpu", "ends", "extra", "gpu", "gpu_only", "index", "memory", "name", "running", "slots", "view", "whens")
+
+    def __init__(self, view: NodeView, index: int) -> None:
+        self.view, self.name, self.index, self.gpu_only = view, view.name, index, view.gpu_only
+        self.extra = None if view.per_job == NOTHING else view.per_job
+        self.slots = BOUNDLESS if view.jobs is None else view.jobs
+        self.cpu = view.size.cpu_millis + view.per_job.cpu_millis
+        self.memory = view.size.memory_bytes + view.per_job.memory_bytes
+        self.gpu = view.size.gpu
+        self.running: dict[str, tuple[float, Vector]] = {}
+        self.ends: list[tuple[float, str]] = []
+        self.whens: dict[Group, float] = {}
+
+    def takes(self, need: Amount) -> Vector:
+        """What one pod takes here; more than all where it must not be here."""
+        if self.gpu_only and not need.gpu:
+            return (1, BOUNDLESS * 2, 0, 0)
+        if self.extra is None:
+            return (1, need.cpu_millis, need.memory_bytes, need.gpu)
+        return (1, need.cpu_millis + self.extra.cpu_millis, need.memory_bytes + self.extra.memory_bytes, need.gpu)
+
+    def fits(self, need: Amount) -> bool:
+        """Whether there is room for one pod now."""
+        if self.cpu < need.cpu_millis or self.slots < 1 or self.gpu < need.gpu or self.memory < need.memory_bytes:
+            return False
+        if self.extra is None and not self.gpu_only:
+            return True
+        wanted = self.takes(need)
+        return self.cpu >= wanted[1] and self.memory >= wanted[2]
+
+    @property
+    def free(self) -> Vector:
+        """What is free now."""
+        return (self.slots, self.cpu, self.memory, self.gpu)
+
+    def free_at(self, time: float) -> Vector:
+        """What is free at ``time``, when all that run end at their time limits and nothing starts."""
+        slots, cpu, memory, gpu = self.free
+        for _, uid in self.ends[: bisect_right(self.ends, (time, "\U0010ffff"))]:
+            part = self.running[uid][1]
+            slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
+        return slots, cpu, memory, gpu
+
+    def when(self, group: Group) -> float:
+        """When one pod of ``group`` fits, at the latest; -inf: now; inf: never."""
+        known = self.whens.get(group)
+        if known is None:
+            known = self.whens[group] = self._when(group.pods[0][1])
+        return known
+
+    def _when(self, need: Amount) -> float:
+        if self.fits(need):
+            return -math.inf
+        wanted = self.takes(need)
+        slots, cpu, memory, gpu = self.free
+        for end, uid in self.ends:
+            part = self.running[uid][1]
+            slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
+            if slots >= 1 and cpu >= wanted[1] and memory >= wanted[2] and gpu >= wanted[3]:
+                return end
+        return math.inf
+
+    def start(self, uid: str, end: float, need: Amount, count: int = 1) -> None:
+        """Take the room of ``count`` pods until ``end``."""
+        one = self.takes(need) if not self.gpu_only or need.gpu else (1, need.cpu_millis, need.memory_bytes, 0)
+        part = (one[0] * count, one[1] * count, one[2] * count, one[3] * count)
+        self._take(part)
+        if uid in self.running:
+            end, before = self.running[uid]
+            part = (part[0] + before[0], part[1] + before[1], part[2] + before[2], part[3] + before[3])
+        else:
+            insort(self.ends, (end, uid))
+        self.running[uid] = (end, part)
+        self.whens.clear()
+
+    def end(self, uid: str) -> None:
+        """Give back the room of a job."""
+        end, part = self.running.pop(uid)
+        del self.ends[bisect_left(self.ends, (end, uid))]
+        self._take((-part[0], -part[1], -part[2], -part[3]))
+        self.whens.clear()
+
+    def _take(self, part: Vector) -> None:
+        if self.slots != BOUNDLESS:
+            self.slots -= part[0]
+        self.cpu -= part[1]
+        self.memory -= part[2]
+        self.gpu -= part[3]
+
+
+class Group:
+    """Jobs of equal needs, whatever their time limits: they fit or they don't, all of them."""
+
+    __slots__ = ("blocked", "cpu", "gpu", "hint", "machine", "memory", "need", "pods", "seen", "shapes")
+
+    def __init__(self, machine: Machine, job: QueuedView) -> None:
+        self.machine = machine
+        self.need = job.need
+        self.cpu, self.memory, self.gpu = job.need.cpu_millis, job.need.memory_bytes, job.need.gpu
+        self.pods = tuple((pod.count, pod.need) for pod in job.pods) or ((1, job.need),)
+        self.shapes: dict[tuple[int, int], Shape] = {}
+        self.blocked = False
+        self.seen = -1
+        self.hint: Node | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one pod."""
+        return len(self.pods) == 1 and self.pods[0][0] == 1
+
+
+class Shape:
+    """Jobs of one group with the same time limit and priority: what stops one of them in a queue stops them all, and of
+    one user's the one that queued first is first.
+    """
+
+    __slots__ = ("cost", "cpu", "gpu", "group", "limit", "memory", "priority")
+
+    def __init__(self, group: Group, limit: int, priority: int) -> None:
+        self.group, self.limit, self.priority = group, limit, priority
+        self.cpu, self.memory, self.gpu = group.cpu, group.memory, group.gpu
+        self.cost = group.cpu * limit
+
+
+Caps = Mapping[Node, Vector]
+"""Nodes that have less for a job than is free, because a reservation holds it."""
+NO_CAPS: Caps = {}
+
+
+class Machine:
+    """All nodes of a backend."""
+
+    def __init__(self, backend: str, views: Sequence[NodeView]) -> None:
+        self.backend = backend
+        self.nodes = [Node(view, index) for index, view in enumerate(views)]
+        self.by_name = {node.name: node for node in self.nodes}
+        self.groups: dict[object, Group] = {}
+        self.version = 0
+        self.freed: list[Node] = []
+        """Every node that became freer, in turn; ``Group.seen`` is a place in it."""
+
+    def shape(self, job: QueuedView, priority: int) -> Shape:
+        """The shape of a job, with the priority that it has here."""
+        key = (job.need, job.pods) if job.pods else job.need
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(self, job)
+        terms = (job.time_limit_seconds, priority)
+        shape = group.shapes.get(terms)
+        if shape is None:
+            shape = group.shapes[terms] = Shape(group, *terms)
+        return shape
+
+    def start(self, uid: str, end: float, places: Places) -> None:
+        """A job takes its places; those on nodes that are not there are left out."""
+        for name, need in places:
+            node = self.by_name.get(name)
+            if node is not None:
+                node.start(uid, end, need)
+        self.version += 1
+
+    def end(self, uid: str, places: Places) -> None:
+        """It gives them back."""
+        for name in dict.fromkeys(name for name, _ in places):
+            node = self.by_name.get(name)
+            if node is not None:
+                node.end(uid)
+                self.freed.append(node)
+        self.version += 1
+        if len(self.freed) > LOG_LENGTH:
+            self.freed.clear()
+            for group in self.groups.values():
+                group.seen = -LOG_LENGTH
+
+    def fits(self, group: Group) -> bool:
+        """Whether there is room for a job of the group now. A blocked one looks only at what was freed since."""
+        if not group.single:
+            if group.seen != self.version:
+                group.blocked = self.place(group) is None
+                group.seen = self.version
+            return not group.blocked
+        need = group.pods[0][1]
+        if group.blocked:
+            fresh = self.freed[group.seen :] if len(self.freed) - group.seen < len(self.nodes) else self.nodes
+        elif group.hint is not None and group.hint.fits(need):
+            return True
+        else:
+            fresh = self.nodes
+        group.hint = next((node for node in fresh if node.fits(need)), None)
+        group.blocked = group.hint is None
+        group.seen = len(self.freed)
+        return not group.blocked
+
+    def place(self, group: Group, caps: Caps = NO_CAPS) -> Places | None:
+        """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps whole."""
+        if not group.single:
+            return self._pack(group, [caps.get(node, node.free) for node in self.nodes])
+        need = group.pods[0][1]
+        best: Node | None = None
+        for node in self.nodes:
+            if node.cpu >= need.cpu_millis and (best is None or (node.cpu, node.name) < (best.cpu, best.name)):
+                if not node.fits(need) or (node in caps and not times(node.takes(need), caps[node])):
+                    continue
+                best = node
+        return ((best.name, need),) if best is not None else None
+
+    def reservation(self, group: Group, now: float) -> tuple[float, Caps]:
+        """When a job of a blocked group starts, and what it leaves of its nodes for jobs that run longer.
+
+        EASY (Lifka, "The ANL/IBM SP scheduling system", 1995): shadow time and extra nodes. Infinite: it never fits.
+        """
+        if group.single:
+            node = min(self.nodes, key=lambda one: (one.when(group), one.index), default=None)
+            if node is None or node.when(group) == math.inf:
+                return math.inf, NO_CAPS
+            start = max(now, node.when(group))
+            return start, {node: _left(node, start, [node.takes(group.pods[0][1])])}
+        ends = sorted({max(now, end) for node in self.nodes for end, _ in node.ends} | {now})
+        index = bisect_left(ends, True, key=lambda time: self._pack_at(group, time) is not None)
+        if index == len(ends):
+            return math.inf, NO_CAPS
+        places: dict[Node, list[Vector]] = {}
+        for name, need in self._pack_at(group, ends[index]) or ():
+            node = self.by_name[name]
+            places.setdefault(node, []).append(node.takes(need))
+        return ends[index], {node: _left(node, ends[index], parts) for node, parts in places.items()}
+
+    def _pack_at(self, group: Group, time: float) -> Places | None:
+        return self._pack(group, [node.free_at(time) for node in self.nodes])
+
+    def _pack(self, group: Group, free: list[Vector]) -> Places | None:
+        kinds = [(count, [node.takes(need) for node in self.nodes]) for count, need in group.pods]
+        found = pack(kinds, free)
+        if found is None:
+            return None
+        return tuple((self.nodes[index].name, group.pods[kind][1]) for index, kind, some in found for _ in range(some))
+
+
+def _left(node: Node, time: float, parts: Sequence[Vector]) -> Vector:
+    now, then = node.free, node.free_at(time)
+    taken = [sum(part[index] for part in parts) for index in range(4)]
+    return (
+        min(now[0], then[0] - taken[0]),
+        min(now[1], then[1] - taken[1]),
+        min(now[2], then[2] - taken[2]),
+        min(now[3], then[3] - taken[3]),
+    )

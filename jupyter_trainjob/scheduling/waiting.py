@@ -1,0 +1,130 @@
+"""Why each waiting job waits, and its place: worked out from the state that a pass left."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import words
+from .model import Blocker, QueuedView, Waiting
+from .nodes import Group, Machine, Shape
+from .tree import Branch
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .reserve import Held
+
+Place = tuple[float, float, int, float, float, str]
+
+
+def waiting(engine: Engine) -> tuple[Waiting, ...]:
+    """All that wait, by their places; those behind gates last."""
+    queues: dict[str, list[tuple[Place, str]]] = {}
+    reasons: dict[str, Blocker] = {}
+    why = _Reasons(engine)
+    for leaf in engine.leaves.values():
+        if leaf.queues:
+            queues.setdefault(leaf.name, []).extend(_places(engine, leaf, why, reasons))
+    gated = []
+    for job in engine.aside.values():
+        reasons[job.uid] = _aside(engine, job)
+        if job.gate:
+            gated.append(Waiting(job.uid, None, reasons[job.uid]))
+        else:
+            place = (-job.priority, math.inf, 0, 0.0, job.since, job.uid)
+            queues.setdefault(job.queue, []).append((place, job.uid))
+    found: list[tuple[Place, Waiting]] = []
+    for listed in queues.values():
+        listed.sort()
+        found += [(place, Waiting(uid, number, reasons[uid])) for number, (place, uid) in enumerate(listed, 1)]
+    found.sort(key=lambda pair: pair[0])
+    gated.sort(key=lambda one: one.uid)
+    return (*(one for _, one in found), *gated)
+
+
+def _places(
+    engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Blocker]
+) -> list[tuple[Place, str]]:
+    """A user's waiting jobs by place among those of the queue: as if each that starts were charged as it is at admission,
+    and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
+    """
+    listed = []
+    first = min(entries[0] for entries in leaf.queues.values())
+    for shape, entries in leaf.queues.items():
+        reason = why.reason(leaf, shape)
+        rank = engine.rank_in_leaf(leaf, shape)
+        charge = engine.weights.billing(shape.group.need) * (engine.horizon - engine.clock.growth(engine.now))
+        for turn, uid in entries:
+            if (turn, uid) in engine.garbage:
+                continue
+            reasons[uid] = reason
+            aged = rank is not None and (turn, uid) == first
+            listed.append(((rank[0], rank[1]) if aged and rank else (-shape.priority, math.inf), turn, uid, charge))
+    listed.sort()
+    usage, found = engine.usage(leaf), []
+    for (level, anchor), turn, uid, charge in listed:
+        front = -1 if engine.jobs[uid].front else 0
+        found.append(((level, anchor, front, usage / leaf.weight, turn, uid), uid))
+        usage += charge
+    return found
+
+
+def _aside(engine: Engine, job: QueuedView) -> Blocker:
+    if job.gate:
+        return Blocker("gate", "gate", job.queue, message=job.gate)
+    view = engine.views.get(job.queue)
+    if view is None:
+        return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
+    if not view.open:
+        return words.paused(job.queue, job.queue)
+    leaf = engine.leaf(job.queue, job.owner)
+    return words.limit(leaf.over(Group(engine.machines[view.backend], job)), leaf, job.need)
+
+
+class _Reasons:
+    """Why jobs of a shape wait; what is the same for many is worked out once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.rooms: dict[Group, Blocker] = {}
+        self.helds: dict[Machine, Held | None] = {}
+
+    def reason(self, leaf: Branch, shape: Shape) -> Blocker:
+        """The first thing in the way of the leaf's jobs of a shape."""
+        engine, group, queue, path = self.engine, shape.group, leaf.name, leaf.path()
+        for branch in path:
+            if branch.closed:
+                return words.paused(branch.name, queue)
+        for branch in path:
+            if limit := branch.over(group):
+                return words.limit(limit, branch, group.need)
+        for branch in path:
+            budget = branch.budget
+            if budget is not None:
+                spent = branch.spent.get(budget.window(engine.now), 0)
+                if spent + shape.cost > budget.cpu_milliseconds:
+                    return words.budget(branch, budget, spent, shape.cost, engine.now)
+        if not group.machine.fits(group):
+            return self.room(queue, group)
+        for branch in path:
+            holder = engine.holder(branch) if branch.maximum is not None else None
+            if holder is not None and not engine.leaves_room(branch, shape, holder[1]):
+                first = engine.jobs[holder[0][4]].need
+                return words.behind(group.need, queue, words.limit(branch.over(holder[1]), branch, first))
+        held = self.held(group.machine)
+        if held is not None:
+            return words.behind(group.need, queue, self.room(queue, held.group))
+        return Blocker("order", "order", queue, message="it comes at the next look")
+
+    def held(self, machine: Machine) -> Held | None:
+        """The reservation on the machine."""
+        if machine not in self.helds:
+            self.helds[machine] = self.engine.held(machine)
+        return self.helds[machine]
+
+    def room(self, queue: str, group: Group) -> Blocker:
+        """What the nodes have too little of."""
+        if group not in self.rooms:
+            self.rooms[group] = words.no_room(group)
+        return replace(self.rooms[group], queue=queue)

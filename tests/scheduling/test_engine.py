@@ -1,0 +1,78 @@
+"""The quick decision is the slow one, and the one made bit by bit is the one made anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jupyter_trainjob.scheduling.decide import decide, run
+from jupyter_trainjob.scheduling.engine import Engine
+from jupyter_trainjob.scheduling.model import ActiveView, Decision, PastView, Snapshot
+
+from . import cases
+from .naive import naive
+
+
+def follow(snapshot: Snapshot, decision: Decision) -> Snapshot:
+    """The snapshot after the decision's admissions."""
+    jobs = {job.uid: job for job in snapshot.queued}
+    begun = []
+    for admission in decision.admissions:
+        job = jobs.pop(admission.uid)
+        begun.append(
+            ActiveView(
+                job.uid, job.owner, job.queue, "k", admission.node, job.need, snapshot.time, job.time_limit_seconds,
+                False, admission.places, job.preemptible, admission.overtook,
+            )  # fmt: skip
+        )
+    return replace(snapshot, queued=tuple(jobs.values()), active=(*snapshot.active, *begun))
+
+
+def ended(snapshot: Snapshot, uid: str) -> Snapshot:
+    """The snapshot after that job's end, now."""
+    (active,) = (one for one in snapshot.active if one.uid == uid)
+    past = PastView(active.owner, active.queue, "k", active.need, active.since, snapshot.time, active.overtook)
+    rest = tuple(one for one in snapshot.active if one.uid != uid)
+    return replace(snapshot, active=rest, past=(*snapshot.past, past))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases.snapshots(), st.data())
+def test_every_decision_is_that_of_the_policy_worked_out_slowly(snapshot: Snapshot, data: st.DataObject) -> None:
+    for _ in range(data.draw(st.integers(1, 4))):
+        decision = decide(snapshot)
+        assert [(one.uid, one.node, one.overtook) for one in decision.admissions] == naive(snapshot)
+        snapshot = follow(snapshot, decision)
+        snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([0.0, 1.0, 15.0, 70.0])))
+        for active in snapshot.active:
+            if data.draw(st.booleans()):
+                snapshot = ended(snapshot, active.uid)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases.snapshots(), st.data())
+def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.DataObject) -> None:
+    engine, serial = Engine(snapshot), 0
+    for _ in range(data.draw(st.integers(1, 12))):
+        decision = run(engine)
+        assert decision == decide(snapshot)
+        snapshot = follow(snapshot, decision)
+        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "wait", "wait"]))
+        if what == "end" and snapshot.active:
+            uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
+            engine.end(uid, snapshot.time)
+            snapshot = ended(snapshot, uid)
+        elif what == "submit":
+            serial += 1
+            job = data.draw(cases.jobs(f"s{serial}", snapshot.time))
+            engine.submit(job)
+            snapshot = replace(snapshot, queued=(*snapshot.queued, job))
+        elif what == "cancel" and snapshot.queued:
+            uid = data.draw(st.sampled_from([one.uid for one in snapshot.queued]))
+            engine.remove(uid)
+            snapshot = replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
+        elif what == "wait":
+            snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
+            engine.advance(snapshot.time)
