@@ -1,7 +1,10 @@
-"""The state of a pass: all that waits and runs, kept so that the next decision costs what changed, not all there is.
+"""EASY backfill: what the first job that has no room gets, and what it leaves for those behind.
 
-``Engine(snapshot)`` is the fresh state; :meth:`Engine.submit`, :meth:`Engine.remove`, :meth:`Engine.end` and
-:meth:`Engine.advance` bring it up to date. Whatever the way there, equal states decide equally: the engine is a cache.
+Source: D. Lifka, "The ANL/IBM SP scheduling system" (1995). The first blocked job has a reservation: its *shadow time*,
+at which it starts if the running jobs end at their time limits, and the *extra* room that it does not need then. A later
+job may start now if it ends before the shadow time or takes only the extra. The reservation never moves later for it.
+
+Here the same rule holds for nodes and for each branch's limit; one job holds the reservation of each.
 """
 
 from __future__ import annotations
@@ -9,322 +12,144 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
-from .model import ActiveView, Amount, Budget, Ceiling, PastView, QueuedView, QueueView, Snapshot
-from .nodes import Machine, Node, Places, Shape
-from .reserve import Reserve
-from .tree import IN_FRONT, Branch, Order, delist, enlist
-from .usage import Clock, Weights, cost, reference_for
+from .model import Snapshot
+from .nodes import BOUNDLESS, NO_CAPS, Caps, Group, Machine, Places, Shape
+from .order import Order
+from .tree import Branch, Entry, Key
 
-PROMOTION, BUDGET, ROOM = range(3)
-"""What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any more."""
+SOON = 1e-3
+"""A job ends before the shadow time also if it ends so many seconds after: sums of floats are no better."""
 
 
-@dataclass(slots=True)
-class Active:
-    """A running attempt, with what it was charged."""
+class Choice(NamedTuple):
+    """The next job to start."""
 
-    view: ActiveView
-    leaf: Branch | None
-    machine: Machine | None
-    rate: int
-    end: float
+    entry: Entry
+    shape: Shape
     places: Places
 
 
-class Engine(Order, Reserve):
-    """All that a decision needs, indexed by shape of job."""
+class Held(NamedTuple):
+    """The reservation on a machine."""
+
+    entry: Entry
+    group: Group
+    start: float
+    caps: Caps
+
+
+@dataclass(slots=True)
+class Look:
+    """Who is first on a machine, as of ``stamp``."""
+
+    stamp: tuple[int, int, int, float]
+    there: list[tuple[Entry, Key]]
+    blocked: list[tuple[Entry, Group]]
+    settled: bool = False
+    held: Held | None = None
+
+
+class Engine(Order):
+    """The state of a pass, and what it says who is next."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.policy = snapshot.policy
-        self.now = snapshot.time
-        self.views = snapshot.queues
-        reference = reference_for(self.now, self.policy.half_life_seconds)
-        if snapshot.ledger is not None:
-            reference = snapshot.ledger.reference
-        self.clock = Clock(reference, self.policy.half_life_seconds)
-        self.weights = Weights.of(snapshot.nodes)
-        self.root = Branch("", "", None, 1, Ceiling(), Ceiling(), None)
-        self.queues: dict[str, Branch] = {}
-        self.leaves: dict[tuple[str, str], Branch] = {}
-        self.jobs: dict[str, QueuedView] = {}
-        self.garbage: set[tuple[float, str]] = set()
-        """Entries of jobs that went while they were not first."""
-        self.aside: dict[str, QueuedView] = {}
-        """Behind a gate, in a queue that is not there, or in one that something else admits."""
-        self.active: dict[str, Active] = {}
-        self.timers: list[tuple[float, int, int, Branch]] = []
-        self._timed = 0
-        self._sample()
-        self._build_machines(snapshot)
-        for name in snapshot.queues:
-            self._queue(name, ())
-        self._count_past(snapshot)
-        for active in snapshot.active:
-            self.begin(active)
-        self._load(snapshot.queued)
+        super().__init__(snapshot)
+        self._looks: dict[Machine, Look] = {}
 
-    # --- building ------------------------------------------------------------------------------
+    def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
+        """Whether a job of ``shape`` may start before the one of ``group`` that holds the branch's reservation."""
+        start, spare = self.limit_reservation(branch, group)
+        if self.now + shape.limit <= max(start, self.now) + SOON:
+            self.recheck_at(branch, start - shape.limit + 2 * SOON)
+            return True
+        return spare[0] >= 1 and shape.cpu <= spare[1] and shape.memory <= spare[2] and shape.gpu <= spare[3]
 
-    def _build_machines(self, snapshot: Snapshot) -> None:
-        self.machines: dict[str, Machine] = {}
-        for backend in {view.backend: None for view in snapshot.queues.values()}:
-            self.machines[backend] = Machine(backend, [node for node in snapshot.nodes if node.backend == backend])
+    def limit_reservation(self, branch: Branch, group: Group) -> tuple[float, tuple[int, int, int, int]]:
+        """When the branch's limit allows a job of ``group``, and what it leaves then."""
+        if branch.room is not None and branch.room[:2] == (branch.version, group):
+            return branch.room[2:]
+        if branch.ends is None:
+            branch.ends = sorted((end, uid) for uid, (end, _) in branch.running.items())
+        most = branch.maximum
+        assert most is not None
+        spare = [
+            BOUNDLESS if most.jobs is None else most.jobs - branch.jobs - 1,
+            BOUNDLESS if most.cpu_millis is None else most.cpu_millis - branch.cpu - group.cpu,
+            BOUNDLESS if most.memory_bytes is None else most.memory_bytes - branch.memory - group.memory,
+            BOUNDLESS if most.gpu is None else most.gpu - branch.gpu - group.gpu,
+        ]
+        start = -math.inf
+        for end, uid in branch.ends:
+            if min(spare) >= 0 and end > start:
+                break
+            start, need = end, branch.running[uid][1]
+            spare[0] += need.jobs
+            spare[1] += need.cpu_millis
+            spare[2] += need.memory_bytes
+            spare[3] += need.gpu
+        found = (spare[0], spare[1], spare[2], spare[3])
+        branch.room = (branch.version, group, start, found)
+        return start, found
 
-    def _queue(self, name: str, seen: tuple[str, ...]) -> Branch:
-        if name in self.queues:
-            return self.queues[name]
-        view = self.views[name]
-        parent = self.root
-        if view.parent in self.views and view.parent != name and view.parent not in seen:
-            parent = self._queue(view.parent, (*seen, name))
-            if name in self.queues:
-                return self.queues[name]
-        branch = Branch(name, "", parent, view.weight, view.limits, view.guaranteed, view.budget)
-        branch.closed = not view.open
-        self._add(branch, parent, name)
-        self.queues[name] = branch
-        return branch
+    def held(self, machine: Machine) -> Held | None:
+        """The reservation on a machine: that of the first job for which it has no room, but would have."""
+        look = self._look(machine)
+        if not look.settled:
+            look.settled = True
+            while look.blocked and look.held is None:
+                entry, group = heappop(look.blocked)
+                start, caps = machine.reservation(group, self.now)
+                if start < math.inf:
+                    look.held = Held(entry, group, start, caps)
+        return look.held
 
-    def _add(self, branch: Branch, parent: Branch, name: str) -> None:
-        parent.children[name] = branch
-        parent.below += branch.weight
-        if branch.budget is not None:
-            self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
+    def _look(self, machine: Machine) -> Look:
+        """The first job of each group, by whether the nodes have room for it; made anew when anything changed."""
+        stamp = (self.root.version, self.tick, machine.version, self.now)
+        look = self._looks.get(machine)
+        if look is not None and look.stamp == stamp:
+            return look
+        there: list[tuple[Entry, Key]] = []
+        blocked: list[tuple[Entry, Group]] = []
+        keys = self.root.keys
+        for group in machine.groups.values():
+            if group in keys and (top := self.best(self.root, group)) is not None:
+                if machine.fits(group):
+                    there.append((top, group))
+                else:
+                    blocked.append((top, group))
+        heapify(there)
+        heapify(blocked)
+        look = self._looks[machine] = Look(stamp, there, blocked)
+        return look
 
-    def leaf(self, queue: str, owner: str) -> Branch:
-        """The user in the queue; ``KeyError`` where the queue is not there."""
-        leaf = self.leaves.get((queue, owner))
-        if leaf is None:
-            view, parent = self.views[queue], self.queues[queue]
-            leaf = Branch(
-                queue, owner, parent, view.shares.get(owner, 1), view.per_user, Ceiling(), view.per_user_budget
-            )
-            self.leaves[queue, owner] = leaf
-            self._add(leaf, parent, f"user:{owner}")
-        return leaf
+    def pick(self) -> Choice | None:
+        """The first in rank that may start."""
+        found = None
+        for machine in self.machines.values():
+            choice = self._pick_on(machine)
+            if choice is not None and (found is None or choice.entry < found.entry):
+                found = choice
+        return found
 
-    def _count_past(self, snapshot: Snapshot) -> None:
-        if snapshot.ledger is not None:
-            for (queue, owner), used in snapshot.ledger.used.items():
-                if queue in self.views:
-                    for branch in self.leaf(queue, owner).path():
-                        branch.base += used
-            for (queue, owner, window), spent in snapshot.ledger.spent.items():
-                if queue in self.views:
-                    branch = self.leaf(queue, owner) if owner else self.queues[queue]
-                    branch.spent[window] = branch.spent.get(window, 0) + spent
-            for (queue, owner), last in snapshot.ledger.last.items():
-                if queue in self.views:
-                    leaf = self.leaf(queue, owner)
-                    leaf.last = max(leaf.last, last)
-        for past in snapshot.past:
-            self.count(past)
-
-    def count(self, past: PastView) -> None:
-        """Charge an attempt that has ended and was never here."""
-        if past.queue not in self.views:
-            return
-        leaf = self.leaf(past.queue, past.owner)
-        charge = self.clock.charge(self.weights.billing(past.need), past.since, past.end)
-        for branch in leaf.path():
-            branch.base += charge
-            if branch.budget is not None:
-                window = branch.budget.window(past.since)
-                branch.spent[window] = branch.spent.get(window, 0) + cost(past)
-        if not past.overtook:
-            leaf.last = max(leaf.last, past.since)
-
-    def _load(self, queued: tuple[QueuedView, ...]) -> None:
-        jobs, views, leaves = self.jobs, self.views, self.leaves
-        touched: list[list[tuple[float, str]]] = []
-        machines = {name: self.machines[view.backend] for name, view in views.items() if not view.elsewhere}
-        for job in queued:
-            queue = job.queue
-            if job.gate or queue not in machines:
-                self.aside[job.uid] = job
-                continue
-            leaf = leaves.get((queue, job.owner)) or self.leaf(queue, job.owner)
-            shape = machines[queue].shape(job, self.priority_of(job) if job.front else job.priority)
-            waiting = leaf.queues.get(shape)
-            if waiting is None:
-                waiting = leaf.queues[shape] = []
-                touched.append(waiting)
-                enlist(leaf, shape)
-            waiting.append((IN_FRONT - job.front if job.front else job.since, job.uid))
-            jobs[job.uid] = job
-        for waiting in touched:
-            heapify(waiting)
-
-    # --- what changes --------------------------------------------------------------------------
-
-    def submit(self, job: QueuedView) -> None:
-        """A job queues, or another version of it."""
-        if job.uid in self.jobs or job.uid in self.aside:
-            self.remove(job.uid)
-        view = self.views.get(job.queue)
-        if job.gate or view is None or view.elsewhere:
-            self.aside[job.uid] = job
-            return
-        leaf = self.leaf(job.queue, job.owner)
-        shape = self.shape_of(job)
-        self.jobs[job.uid] = job
-        entry = (self.turn_of(job), job.uid)
-        waiting = leaf.queues.get(shape)
-        if waiting is None:
-            leaf.queues[shape] = [entry]
-            enlist(leaf, shape)
-        elif entry in self.garbage:
-            self.garbage.discard(entry)
-            return
-        else:
-            heappush(waiting, entry)
-            if waiting[0] is not entry:
-                return
-        self.touch(leaf)
-
-    def remove(self, uid: str) -> None:
-        """A waiting job is gone, or starts."""
-        if self.aside.pop(uid, None) is not None:
-            return
-        job = self.jobs.pop(uid)
-        leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
-        waiting = leaf.queues[shape]
-        if waiting[0][1] != uid:
-            self.garbage.add((self.turn_of(job), uid))
-            return
-        heappop(waiting)
-        while waiting and waiting[0] in self.garbage:
-            self.garbage.discard(heappop(waiting))
-        if not waiting:
-            delist(leaf, shape)
-        self.touch(leaf)
-
-    def begin(self, view: ActiveView) -> None:
-        """An attempt holds its quota from now on."""
-        queue = self.views.get(view.queue)
-        leaf = self.leaf(view.queue, view.owner) if queue is not None else None
-        machine = self.machines.get(view.backend)
-        places = view.places or ((view.node, view.need),)
-        rate = self.weights.billing(view.need)
-        end = -math.inf if view.ending else view.since + view.time_limit_seconds
-        if leaf is not None and view.waits:
-            path, rate = [leaf], 0
-        else:
-            path = leaf.path() if leaf is not None else []
-            if machine is not None:
-                machine.start(view.uid, end, places)
-            if leaf is not None and not view.overtook:
-                leaf.last = max(leaf.last, view.since)
-        self.active[view.uid] = Active(view, leaf, machine if not view.waits else None, rate, end, places)
-        self._hold(path, view, end, 1)
-        charge = rate * self.clock.growth(view.since)
-        for branch in path:
-            branch.base -= charge
-            branch.rate += rate
-            branch.version += 1
-            if branch.maximum is not None and branch.parent is not None:
-                branch.parent.log(branch)
-            if branch.budget is not None and not view.waits:
-                window = branch.budget.window(view.since)
-                planned = view.need.cpu_millis * view.time_limit_seconds
-                branch.spent[window] = branch.spent.get(window, 0) + planned
-
-    def end(self, uid: str, at: float) -> None:
-        """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
-        active = self.active.pop(uid)
-        view, leaf = active.view, active.leaf
-        if active.machine is not None:
-            active.machine.end(uid, active.places)
-        if leaf is None:
-            return
-        path = [leaf] if view.waits else leaf.path()
-        self._hold(path, view, active.end, -1)
-        charge = active.rate * self.clock.growth(at)
-        for branch in path:
-            branch.base += charge
-            branch.rate -= active.rate
-            if branch.budget is not None and not view.waits:
-                planned = view.need.cpu_millis * view.time_limit_seconds
-                took = round(view.need.cpu_millis * max(0.0, at - view.since))
-                branch.spent[branch.budget.window(view.since)] += took - planned
-        self.touch(leaf)
-
-    def _hold(self, path: list[Branch], view: ActiveView, end: float, sign: int) -> None:
-        need = view.need
-        for branch in path:
-            branch.jobs += sign * need.jobs
-            branch.cpu += sign * need.cpu_millis
-            branch.memory += sign * need.memory_bytes
-            branch.gpu += sign * need.gpu
-            if branch.maximum is not None:
-                self.hold_limit(branch, view.uid, end, need, sign)
-
-    def advance(self, now: float) -> None:
-        """Time goes on; never back."""
-        before, self.now = self.tick, max(self.now, now)
-        if math.floor(self.now / self.policy.window_seconds) != before:
-            self._sample()
-        while self.timers and self.timers[0][0] <= self.now:
-            _, _, what, branch = heappop(self.timers)
-            if what == BUDGET and branch.budget is not None:
-                self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
-            elif what == PROMOTION:
-                branch.promotion = math.inf
-            else:
-                branch.timer = math.inf
-            self.touch(branch)
-
-    # --- asked by the order --------------------------------------------------------------------
-
-    def _sample(self) -> None:
-        self.tick = math.floor(self.now / self.policy.window_seconds)
-        self.horizon = self.clock.growth((self.tick + 2) * self.policy.window_seconds)
-        self._windows: dict[Budget, int] = {}
-
-    def usage(self, branch: Branch) -> int:
-        """A numerator of :mod:`.usage`; what runs counts to the end of the next window."""
-        return branch.base + branch.rate * self.horizon
-
-    def touch(self, branch: Branch) -> None:
-        """Something below, or in, ``branch`` changed, perhaps for the better."""
-        one: Branch | None = branch
-        while one is not None:
-            one.version += 1
-            if one.parent is not None:
-                one.parent.log(one)
-            one = one.parent
-
-    def turn_of(self, job: QueuedView) -> float:
-        """What orders the jobs of one user in one queue that have the same priority."""
-        return IN_FRONT - job.front if job.front else job.since
-
-    def priority_of(self, job: QueuedView) -> int:
-        """Its own, or the queue's highest where it was moved to the front."""
-        return max(job.priority, self.views[job.queue].top_priority) if job.front else job.priority
-
-    def shape_of(self, job: QueuedView) -> Shape:
-        """Its shape on its queue's backend."""
-        return self.machines[self.views[job.queue].backend].shape(job, self.priority_of(job))
-
-    def budget_window(self, budget: Budget) -> int:
-        """The present one's number."""
-        return budget.window(self.now)
-
-    def promote_at(self, leaf: Branch, time: float) -> None:
-        """A job of the leaf has a higher level from then on."""
-        leaf.promotion = time
-        self._at(time, PROMOTION, leaf)
-
-    def recheck_at(self, branch: Branch, time: float) -> None:
-        """What fits beside the branch's reservation does not any more."""
-        if time < branch.timer:
-            branch.timer = time
-            self._at(time, ROOM, branch)
-
-    def _at(self, time: float, what: int, branch: Branch) -> None:
-        self._timed += 1
-        heappush(self.timers, (time, self._timed, what, branch))
-
-
-__all__ = ["Active", "Amount", "Engine", "Node", "QueueView"]
+    def _pick_on(self, machine: Machine) -> Choice | None:
+        look = self._look(machine)
+        there = list(look.there)
+        while there:
+            entry, key = heappop(there)
+            shape = self.shape_of(self.jobs[entry[4]])
+            caps = NO_CAPS
+            if look.settled or (look.blocked and look.blocked[0][0] < entry):
+                held = self.held(machine)
+                if held is not None and held.entry < entry and self.now + shape.limit > held.start + SOON:
+                    caps = held.caps
+            places = machine.place(shape.group, caps)
+            if places is not None:
+                return Choice(entry, shape, places)
+            if isinstance(key, Group):
+                for other in key.shapes.values():
+                    if other.limit < shape.limit and (top := self.best(self.root, other)) is not None:
+                        heappush(there, (top, other))
+        return None

@@ -12,7 +12,6 @@ from .estimate import MAX_STARTS, further_starts, latest_starts
 from .model import Blocker, QueuedView, QueueView, Snapshot, Waiting
 from .words import duration
 
-
 HOPELESS = ("paused", "missing", "gate", "kueue")
 """Scopes of blockers that no time takes away by itself."""
 

@@ -1,6 +1,6 @@
 """Fair Tree: who among siblings has had least for their shares, from the root down to the users.
 
-Source: Slurm, https://slurm.schedmd.com/fair_tree.html. The order of jobs (:mod:`.tree`) compares by the same numbers; what
+Source: Slurm, https://slurm.schedmd.com/fair_tree.html. The order of jobs (:mod:`.order`) compares by the same numbers; what
 is here ranks a whole tree at once, for reports and for the published properties.
 """
 

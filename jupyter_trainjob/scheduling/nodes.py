@@ -18,7 +18,20 @@ Places = tuple[tuple[str, Amount], ...]
 class Node:
     """A node. What each pod takes beside its need is added to the need, and once to the size: so the first is free of it."""
 
-    __slots__ = ("cpu", "ends", "extra", "gpu", "gpu_only", "index", "memory", "name", "running", "slots", "view", "whens")
+    __slots__ = (
+        "cpu",
+        "ends",
+        "extra",
+        "gpu",
+        "gpu_only",
+        "index",
+        "memory",
+        "name",
+        "running",
+        "slots",
+        "view",
+        "whens",
+    )
 
     def __init__(self, view: NodeView, index: int) -> None:
         self.view, self.name, self.index, self.gpu_only = view, view.name, index, view.gpu_only
@@ -111,7 +124,7 @@ class Node:
 class Group:
     """Jobs of equal needs, whatever their time limits: they fit or they don't, all of them."""
 
-    __slots__ = ("blocked", "cpu", "gpu", "hint", "machine", "memory", "need", "pods", "seen", "shapes")
+    __slots__ = ("blocked", "cpu", "dearest", "gpu", "hint", "machine", "memory", "need", "pods", "seen", "shapes")
 
     def __init__(self, machine: Machine, job: QueuedView) -> None:
         self.machine = machine
@@ -119,6 +132,7 @@ class Group:
         self.cpu, self.memory, self.gpu = job.need.cpu_millis, job.need.memory_bytes, job.need.gpu
         self.pods = tuple((pod.count, pod.need) for pod in job.pods) or ((1, job.need),)
         self.shapes: dict[tuple[int, int], Shape] = {}
+        self.dearest = 0
         self.blocked = False
         self.seen = -1
         self.hint: Node | None = None
@@ -169,6 +183,7 @@ class Machine:
         shape = group.shapes.get(terms)
         if shape is None:
             shape = group.shapes[terms] = Shape(group, *terms)
+            group.dearest = max(group.dearest, shape.cost)
         return shape
 
     def start(self, uid: str, end: float, places: Places) -> None:

@@ -37,7 +37,9 @@ def pack(kinds: Sequence[tuple[int, Sequence[Vector]]], free: Sequence[Vector]) 
 
 
 def _pack_equal(count: int, needs: Sequence[Vector], free: Sequence[Vector], kind: int = 0) -> Packing | None:
-    rooms = sorted(((times(needs[index], room), index) for index, room in enumerate(free)), key=lambda it: (-it[0], it[1]))
+    rooms = sorted(
+        ((times(needs[index], room), index) for index, room in enumerate(free)), key=lambda it: (-it[0], it[1])
+    )
     found: Packing = []
     for room, index in rooms:
         if count == 0 or room == 0:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .model import Preemption
-from .nodes import Group, Machine
+from .nodes import Group
 from .tree import Branch
 
 if TYPE_CHECKING:
-    from .engine import Active, Engine
+    from .engine import Engine
+    from .state import Active
 
 
 def reclaim(engine: Engine) -> list[Preemption]:
     """What is to end for the first jobs that have no room: on each backend, and below each limit."""
-    if not any(view.reclaim for view in engine.views.values()):
+    if not engine.reclaims or not engine.preemptible:
         return []
     found: list[Preemption] = []
     taken: set[str] = set()
@@ -27,7 +28,9 @@ def reclaim(engine: Engine) -> list[Preemption]:
         taken.update(victim.view.uid for victim in victims)
         job = engine.jobs[uid]
         for victim in victims:
-            message = f"queue {job.queue} takes back what is guaranteed to it, and queue {victim.view.queue} had borrowed"
+            message = (
+                f"queue {job.queue} takes back what is guaranteed to it, and queue {victim.view.queue} had borrowed"
+            )
             found.append(Preemption(victim.view.uid, uid, message))
     return found
 
@@ -39,12 +42,10 @@ def _claimants(engine: Engine) -> list[str]:
         held = engine.held(machine)
         if held is not None:
             found[held.entry[4]] = None
-    for name in sorted(engine.queues):
-        branch = engine.queues[name]
-        if branch.maximum is not None and any(child.guaranteed is not None for child in branch.children.values()):
-            holder = engine.holder(branch)
-            if holder is not None:
-                found[holder[0][4]] = None
+    for branch in engine.lenders:
+        holder = engine.holder(branch)
+        if holder is not None:
+            found[holder[0][4]] = None
     return list(found)
 
 
@@ -57,13 +58,13 @@ def _victims(engine: Engine, uid: str, taken: set[str]) -> list[Active]:
     owed = [branch for branch in path if branch.guaranteed is not None and branch.within(group)]
     if not owed:
         return []
-    ending = [
-        active for active in engine.active.values() if active.leaf is not None and (active.view.ending or active.view.uid in taken)
-    ]
+    ending = [*engine.ending.values(), *(engine.preemptible[one] for one in taken)]
     young = sorted(
-        (active for active in engine.active.values() if _may_go(active, group.machine, taken)),
-        key=lambda active: (-active.view.since, active.view.uid),
+        (one for one in engine.preemptible.values() if one.view.uid not in taken and _lent(one, owed)),
+        key=lambda one: (-one.view.since, one.view.uid),
     )
+    if not young:
+        return []
     trial = _Trial(engine, path, group)
     try:
         for active in ending:
@@ -73,7 +74,7 @@ def _victims(engine: Engine, uid: str, taken: set[str]) -> list[Active]:
         chosen: list[Active] = []
         for active in young:
             if not _lent(active, owed):
-                continue
+                continue  # those that went have brought its queue down to its guarantee
             trial.remove(active)
             chosen.append(active)
             if trial.fits():
@@ -89,14 +90,6 @@ def _victims(engine: Engine, uid: str, taken: set[str]) -> list[Active]:
         return chosen
     finally:
         trial.undo()
-
-
-def _may_go(active: Active, machine: Machine, taken: set[str]) -> bool:
-    view = active.view
-    return (
-        view.preemptible and not view.ending and view.uid not in taken and active.leaf is not None
-        and active.machine is machine
-    )
 
 
 def _lent(active: Active, owed: list[Branch]) -> bool:
@@ -121,7 +114,10 @@ class _Trial:
 
     def fits(self) -> bool:
         """Whether the job would start."""
-        return not any(branch.over(self.group) for branch in self.path) and self.group.machine.place(self.group) is not None
+        return (
+            not any(branch.over(self.group) for branch in self.path)
+            and self.group.machine.place(self.group) is not None
+        )
 
     def remove(self, active: Active) -> None:
         """Without that one."""

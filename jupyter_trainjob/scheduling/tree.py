@@ -1,34 +1,14 @@
-"""The tree of queues and users: what is in use below each, its usage, and the order of what waits there.
-
-The order is that of ``docs/scheduling.md``. A job's *rank* is ``(−level, anchor, path, turn, uid)``, smaller first:
-
-- ``level``: its priority; for the one of a user's jobs in a queue that queued first, and one more for every
-  ``ageing_seconds`` since its *anchor*: when it queued, or when the one before it started. ``anchor`` counts only
-  where it raised the level. One job at a time, for who sends ten thousand must not gain by their age.
-- ``path``: for each branch from the top down, ``(front, borrows, usage / weight)``, Fair Tree's order of siblings (less
-  usage for the shares is a greater level fair share). Below the top the last is divided by the siblings' sums, so that
-  it is 1 / LF and the children of tied branches compare as siblings do.
-- ``turn``: time of queueing.
-
-Nothing is sorted. Every branch keeps, for each shape asked for, a heap of the branches below it that have such jobs. An entry
-is good while its branch has not changed (``version``) and usage was not sampled anew (``tick``); changes that
-only make a branch's rank worse are found when it comes to the top, others are logged (``changed``) and looked at
-when the heap is next asked. So a change costs the depth of the tree, and a shape that nobody asks for costs nothing.
-"""
+"""The tree of queues and users: what is in use below each, and where to look for waiting jobs."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush, heapreplace
-from typing import TYPE_CHECKING
 
 from .model import Amount, Budget, Ceiling
 from .nodes import Group, Shape
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 Key = Group | Shape
 Rank = tuple[float, float, tuple[tuple[int, int, float], ...], float, str]
@@ -174,6 +154,28 @@ class Branch:
             or self.gpu > (owed.gpu or 0)
         )
 
+    def hold(self, uid: str, end: float, need: Amount, sign: int) -> None:
+        """Count what an attempt holds (``sign`` 1), or gives back (-1)."""
+        self.jobs += sign * need.jobs
+        self.cpu += sign * need.cpu_millis
+        self.memory += sign * need.memory_bytes
+        self.gpu += sign * need.gpu
+        if self.maximum is None:
+            return
+        if sign > 0:
+            self.running[uid] = (end, need)
+            if self.ends is not None:
+                insort(self.ends, (end, uid))
+        else:
+            del self.running[uid]
+            if self.ends is not None:
+                del self.ends[bisect_left(self.ends, (end, uid))]
+
+    def never(self, key: Key) -> bool:
+        """Whether one job is above the limit even when nothing else runs."""
+        most = self.maximum
+        return most is not None and most.exceeded_by(Amount(1, key.cpu, key.memory, key.gpu)) is not None
+
     def log(self, child: Branch) -> None:
         """``child`` may have a better rank than before."""
         self.changed.append(child)
@@ -212,149 +214,3 @@ def delist(leaf: Branch, shape: Shape) -> None:
             del branch.parent.keys[key]
             branch.parent.heaps.pop(key, None)
             branch = branch.parent
-
-
-class Order:
-    """Finds the first in rank. Mixed into :class:`.engine.Engine`, whose clock, jobs and limits it asks."""
-
-    def best(self: Engine, branch: Branch, key: Key) -> Entry | None:
-        """The first of the jobs of ``key`` below ``branch`` that no limit below it stops."""
-        there = branch.keys.get(key)
-        if not there:
-            return None
-        heap = branch.heaps.get(key)
-        if heap is None or heap.seen < branch.log_start:
-            heap = branch.heaps[key] = self._heap(branch, key, there)
-        elif heap.seen < branch.log_start + len(branch.changed):
-            self._catch_up(branch, key, heap, there)
-        entries, present, tick = heap.entries, heap.present, self.tick
-        while entries:
-            top = entries[0]
-            child = top[7]
-            if present.get(child) is not top:
-                heappop(entries)
-                continue
-            if top[5] == child.version and (top[6] == tick or not child.rate):
-                return top
-            fresh = self.entry(child, key)
-            if fresh is None:
-                heappop(entries)
-                del present[child]
-            else:
-                present[child] = fresh
-                heapreplace(entries, fresh)
-        return None
-
-    def _heap(self: Engine, branch: Branch, key: Key, there: dict[Branch, None]) -> Heap:
-        heap = Heap(seen=branch.log_start + len(branch.changed))
-        for child in there:
-            entry = self.entry(child, key)
-            if entry is not None:
-                heap.present[child] = entry
-                heap.entries.append(entry)
-        heapify(heap.entries)
-        return heap
-
-    def _catch_up(self: Engine, branch: Branch, key: Key, heap: Heap, there: dict[Branch, None]) -> None:
-        fresh = branch.changed[heap.seen - branch.log_start :]
-        heap.seen = branch.log_start + len(branch.changed)
-        for child in dict.fromkeys(fresh) if len(fresh) > 1 else fresh:
-            if child not in there:
-                heap.present.pop(child, None)
-                continue
-            old = heap.present.get(child)
-            if old is not None and old[5] == child.version and (old[6] == self.tick or not child.rate):
-                continue
-            entry = self.entry(child, key)
-            if entry is None:
-                heap.present.pop(child, None)
-            else:
-                heap.present[child] = entry
-                heappush(heap.entries, entry)
-
-    def entry(self: Engine, branch: Branch, key: Key) -> Entry | None:
-        """The rank of the first of ``key`` below ``branch`` as it stands among the branch's siblings; None: none may start
-        as far as this branch's limits and those below go.
-        """
-        if branch.closed or (branch.maximum is not None and branch.over(key)):
-            return None
-        if branch.budget is not None:
-            if isinstance(key, Group):
-                return self._first(branch, key)
-            if branch.spent.get(self.budget_window(branch.budget), 0) + key.cost > branch.budget.cpu_milliseconds:
-                return None
-        if branch.owner:
-            found = self.rank_in_leaf(branch, key)
-            if found is None:
-                return None
-            below: tuple[tuple[int, int, float], ...] = ()
-            front = -1 if found[3] <= IN_FRONT else 0
-        else:
-            top = self.best(branch, key)
-            if top is None:
-                return None
-            found, front = top[:5], 0
-            first = found[2][0]
-            if first[2]:
-                normal = first[2] * branch.below / self.usage(branch)
-                below = ((first[0], first[1], normal), *found[2][1:])
-            else:
-                below = found[2]
-        if branch.maximum is not None:
-            holder = self.holder(branch)
-            if holder is not None and found > holder[0]:
-                if isinstance(key, Group):
-                    return self._first(branch, key)
-                if not self.leaves_room(branch, key, holder[1]):
-                    return None
-        borrows = 0 if branch.guaranteed is not None and branch.within(key) else 1
-        mine = (front, borrows, self.usage(branch) / branch.weight)
-        return (found[0], found[1], (mine, *below), found[3], found[4], branch.version, self.tick, branch)
-
-    def _first(self: Engine, branch: Branch, group: Group) -> Entry | None:
-        """Where the time limit matters: the first of each shape of the group, and the first of those."""
-        found = [
-            self.entry(branch, shape)
-            for shape in group.shapes.values()
-            if shape in (branch.queues if branch.owner else branch.keys)
-        ]
-        return min((one for one in found if one is not None), default=None)
-
-    def rank_in_leaf(self: Engine, leaf: Branch, key: Key) -> Rank | None:
-        if isinstance(key, Group):
-            found = [self.rank_in_leaf(leaf, shape) for shape in leaf.queues if shape.group is key]
-            return min((one for one in found if one is not None), default=None)
-        waiting = leaf.queues.get(key)
-        if not waiting:
-            return None
-        turn, uid = waiting[0]
-        if len(leaf.queues) > 1 and min(other[0] for other in leaf.queues.values()) < waiting[0]:
-            return (-key.priority, math.inf, (), turn, uid)
-        ageing = self.policy.ageing_seconds
-        anchor = max(leaf.last, self.jobs[uid].since)
-        steps = max(0, math.floor((self.now - anchor) / ageing))
-        if anchor + (steps + 1) * ageing < leaf.promotion:
-            self.promote_at(leaf, anchor + (steps + 1) * ageing)
-        return (-(key.priority + steps), anchor if steps else math.inf, (), turn, uid)
-
-    def first_of(self: Engine, branch: Branch, group: Group) -> Rank | None:
-        """The first of ``group`` as the branch's own limit sees them: without that limit."""
-        if not branch.owner:
-            top = self.best(branch, group)
-            return top[:5] if top is not None else None
-        return self.rank_in_leaf(branch, group)
-
-    def holder(self: Engine, branch: Branch) -> tuple[Rank, Group] | None:
-        """The first job below ``branch`` that the branch's limit stops: it has the reservation of it."""
-        version, tick, known = branch.holder
-        if version == branch.version and (tick == self.tick or not branch.rate):
-            return known
-        found: tuple[Rank, Group] | None = None
-        keys: Iterable[Key] = branch.queues if branch.owner else branch.keys
-        for group in {key.group if isinstance(key, Shape) else key: None for key in keys}:
-            if branch.over(group) and self.never(branch, group) is False:
-                rank = self.first_of(branch, group)
-                if rank is not None and (found is None or rank < found[0]):
-                    found = (rank, group)
-        branch.holder = (branch.version, self.tick, found)
-        return found

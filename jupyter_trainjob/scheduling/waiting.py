@@ -12,8 +12,7 @@ from .nodes import Group, Machine, Shape
 from .tree import Branch
 
 if TYPE_CHECKING:
-    from .engine import Engine
-    from .reserve import Held
+    from .engine import Engine, Held
 
 Place = tuple[float, float, int, float, float, str]
 
@@ -43,9 +42,7 @@ def waiting(engine: Engine) -> tuple[Waiting, ...]:
     return (*(one for _, one in found), *gated)
 
 
-def _places(
-    engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Blocker]
-) -> list[tuple[Place, str]]:
+def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Blocker]) -> list[tuple[Place, str]]:
     """A user's waiting jobs by place among those of the queue: as if each that starts were charged as it is at admission,
     and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
     """

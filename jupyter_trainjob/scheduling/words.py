@@ -73,9 +73,13 @@ def no_room(group: Group) -> Blocker:
     if not nodes:
         return Blocker("node", "missing", "", message=f"backend {group.machine.backend} has no node now")
     if not group.single:
-        pods = " and ".join(f"{counted(count, 'pod')} of {quantity('cpu', need.cpu_millis)}" for count, need in group.pods)
+        pods = " and ".join(
+            f"{counted(count, 'pod')} of {quantity('cpu', need.cpu_millis)}" for count, need in group.pods
+        )
         free = sum(_free(node, "cpu") for node in nodes)
-        message = f"its {pods} do not fit on the nodes one by one, which have {format_cpu(max(0, free))} CPUs free together"
+        message = (
+            f"its {pods} do not fit on the nodes one by one, which have {format_cpu(max(0, free))} CPUs free together"
+        )
         return Blocker("node", "node", "", message=message)
     need = group.pods[0][1]
     return _shared(need, nodes) or _single(need, nodes)

@@ -23,8 +23,18 @@ def follow(snapshot: Snapshot, decision: Decision) -> Snapshot:
         job = jobs.pop(admission.uid)
         begun.append(
             ActiveView(
-                job.uid, job.owner, job.queue, "k", admission.node, job.need, snapshot.time, job.time_limit_seconds,
-                False, admission.places, job.preemptible, admission.overtook,
+                job.uid,
+                job.owner,
+                job.queue,
+                "k",
+                admission.node,
+                job.need,
+                snapshot.time,
+                job.time_limit_seconds,
+                False,
+                admission.places,
+                job.preemptible,
+                admission.overtook,
             )  # fmt: skip
         )
     return replace(snapshot, queued=tuple(jobs.values()), active=(*snapshot.active, *begun))
