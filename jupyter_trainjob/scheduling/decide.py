@@ -36,19 +36,18 @@ def decide(snapshot: Snapshot) -> Decision:
 def run(engine: Engine) -> Decision:
     """The decision for the engine's present state, which then has its admissions in it, and not its preemptions.
 
-    Ask for ``waiting`` before the engine goes on.
+    Ask for ``waiting`` and ``reservations`` before the engine goes on.
     """
     admissions = hand_over(engine)
     while (choice := engine.pick()) is not None:
         job = engine.jobs[choice.entry[4]]
         admissions.append(admit(engine, job, choice.places))
-    preemptions, reservations = [], []
-    for machine in engine.machines.values():
-        held = engine.held(machine)
-        if held is not None:
-            reservations.append(Reservation(machine.backend, held.entry[4], held.start))
-    preemptions = reclaim(engine)
-    return Decision(tuple(admissions), lambda: waiting(engine), tuple(preemptions), tuple(reservations))
+    return Decision(tuple(admissions), lambda: waiting(engine), lambda: _reservations(engine), tuple(reclaim(engine)))
+
+
+def _reservations(engine: Engine) -> tuple[Reservation, ...]:
+    helds = {machine.backend: engine.held(machine) for machine in engine.machines.values()}
+    return tuple(Reservation(name, held.entry[4], held.start) for name, held in helds.items() if held is not None)
 
 
 def admit(engine: Engine, job: QueuedView, places: Places) -> Admission:

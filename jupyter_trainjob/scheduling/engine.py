@@ -10,7 +10,6 @@ Here the same rule holds for nodes and for each branch's limit; one job holds th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -40,23 +39,12 @@ class Held(NamedTuple):
     caps: Caps
 
 
-@dataclass(slots=True)
-class Look:
-    """Who is first on a machine, as of ``stamp``."""
-
-    stamp: tuple[int, int, int, float]
-    there: list[tuple[Entry, Key]]
-    blocked: list[tuple[Entry, Group]]
-    settled: bool = False
-    held: Held | None = None
-
-
 class Engine(Order):
     """The state of a pass, and what it says who is next."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
-        self._looks: dict[Machine, Look] = {}
+        self._held: dict[Machine, tuple[tuple[int, int, int, float], Held | None]] = {}
 
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
         """Whether a job of ``shape`` may start before the one of ``group`` that holds the branch's reservation."""
@@ -95,35 +83,28 @@ class Engine(Order):
 
     def held(self, machine: Machine) -> Held | None:
         """The reservation on a machine: that of the first job for which it has no room, but would have."""
-        look = self._look(machine)
-        if not look.settled:
-            look.settled = True
-            while look.blocked and look.held is None:
-                entry, group = heappop(look.blocked)
-                start, caps = machine.reservation(group, self.now)
-                if start < math.inf:
-                    look.held = Held(entry, group, start, caps)
-        return look.held
-
-    def _look(self, machine: Machine) -> Look:
-        """The first job of each group, by whether the nodes have room for it; made anew when anything changed."""
         stamp = (self.root.version, self.tick, machine.version, self.now)
-        look = self._looks.get(machine)
-        if look is not None and look.stamp == stamp:
-            return look
-        there: list[tuple[Entry, Key]] = []
-        blocked: list[tuple[Entry, Group]] = []
-        keys = self.root.keys
-        for group in machine.groups.values():
-            if group in keys and (top := self.best(self.root, group)) is not None:
-                if machine.fits(group):
-                    there.append((top, group))
-                else:
-                    blocked.append((top, group))
-        heapify(there)
-        heapify(blocked)
-        look = self._looks[machine] = Look(stamp, there, blocked)
-        return look
+        known = self._held.get(machine)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        found: Held | None = None
+        top = self.best(self.root, machine.everything)
+        if top is not None:
+            found = self._reserve(machine, top, self.shape_of(self.jobs[top[4]]).group)
+        if top is not None and found is None:
+            tops = [(self.best(self.root, group), group) for group in machine.groups.values()]
+            blocked = [(top, group) for top, group in tops if top is not None]
+            heapify(blocked)
+            while blocked and found is None:
+                found = self._reserve(machine, *heappop(blocked))
+        self._held[machine] = (stamp, found)
+        return found
+
+    def _reserve(self, machine: Machine, top: Entry, group: Group) -> Held | None:
+        if machine.fits(group):
+            return None
+        start, caps = machine.reservation(group, self.now)
+        return Held(top, group, start, caps) if start < math.inf else None
 
     def pick(self) -> Choice | None:
         """The first in rank that may start."""
@@ -135,21 +116,32 @@ class Engine(Order):
         return found
 
     def _pick_on(self, machine: Machine) -> Choice | None:
-        look = self._look(machine)
-        there = list(look.there)
+        keys, root = self.root.keys, self.root
+        fitting = [group for group in machine.groups.values() if group in keys and machine.fits(group)]
+        if not fitting:
+            return None
+        top = self.best(root, machine.everything)
+        if top is None:
+            return None
+        shape = self.shape_of(self.jobs[top[4]])
+        if machine.fits(shape.group):  # nobody is before it, and nobody's reservation binds it
+            return Choice(top, shape, machine.place(shape.group) or ())
+        held = self.held(machine)
+        there: list[tuple[Entry, Key]] = []
+        for group in fitting:
+            entry = self.best(root, group)
+            if entry is not None:
+                there.append((entry, group))
+        heapify(there)
         while there:
             entry, key = heappop(there)
             shape = self.shape_of(self.jobs[entry[4]])
-            caps = NO_CAPS
-            if look.settled or (look.blocked and look.blocked[0][0] < entry):
-                held = self.held(machine)
-                if held is not None and held.entry < entry and self.now + shape.limit > held.start + SOON:
-                    caps = held.caps
-            places = machine.place(shape.group, caps)
+            bound = held is not None and held.entry < entry and self.now + shape.limit > held.start + SOON
+            places = machine.place(shape.group, held.caps if bound and held is not None else NO_CAPS)
             if places is not None:
                 return Choice(entry, shape, places)
             if isinstance(key, Group):
                 for other in key.shapes.values():
-                    if other.limit < shape.limit and (top := self.best(self.root, other)) is not None:
-                        heappush(there, (top, other))
+                    if other.limit < shape.limit and (first := self.best(root, other)) is not None:
+                        heappush(there, (first, other))
         return None

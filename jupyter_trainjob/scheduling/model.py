@@ -333,25 +333,30 @@ class Waiting:
 class Decision:
     """The outcome of one pass: every queued job is in exactly one of ``admissions`` and ``waiting``.
 
-    Why the others wait is worked out when somebody asks, from the state in which the pass left everything.
+    Why the others wait, and who has a reservation, is worked out when somebody asks, from the state that the pass left.
     """
 
     def __init__(
         self,
         admissions: tuple[Admission, ...],
         waiting: Callable[[], tuple[Waiting, ...]],
+        reservations: Callable[[], tuple[Reservation, ...]],
         preemptions: tuple[Preemption, ...] = (),
-        reservations: tuple[Reservation, ...] = (),
     ) -> None:
         self.admissions = admissions
         self.preemptions = preemptions
-        self.reservations = reservations
+        self._reservations = reservations
         self._waiting = waiting
 
     @cached_property
     def waiting(self) -> tuple[Waiting, ...]:
         """The others, as they come to their turn."""
         return self._waiting()
+
+    @cached_property
+    def reservations(self) -> tuple[Reservation, ...]:
+        """The starts that nothing that comes later may delay."""
+        return self._reservations()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Decision) and self._values() == other._values()

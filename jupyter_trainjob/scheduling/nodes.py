@@ -156,6 +156,16 @@ class Shape:
         self.cost = group.cpu * limit
 
 
+class Everything:
+    """All jobs of a machine, whatever their shapes."""
+
+    __slots__ = ("dearest", "machine")
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.dearest = 0
+
+
 Caps = Mapping[Node, Vector]
 """Nodes that have less for a job than is free, because a reservation holds it."""
 NO_CAPS: Caps = {}
@@ -169,6 +179,8 @@ class Machine:
         self.nodes = [Node(view, index) for index, view in enumerate(views)]
         self.by_name = {node.name: node for node in self.nodes}
         self.groups: dict[object, Group] = {}
+        self.everything = Everything(self)
+        self.free_cpu = sum(node.cpu for node in self.nodes)
         self.version = 0
         self.freed: list[Node] = []
         """Every node that became freer, in turn; ``Group.seen`` is a place in it."""
@@ -184,6 +196,7 @@ class Machine:
         if shape is None:
             shape = group.shapes[terms] = Shape(group, *terms)
             group.dearest = max(group.dearest, shape.cost)
+            self.everything.dearest = max(self.everything.dearest, shape.cost)
         return shape
 
     def start(self, uid: str, end: float, places: Places) -> None:
@@ -191,7 +204,9 @@ class Machine:
         for name, need in places:
             node = self.by_name.get(name)
             if node is not None:
+                self.free_cpu -= node.cpu
                 node.start(uid, end, need)
+                self.free_cpu += node.cpu
         self.version += 1
 
     def end(self, uid: str, places: Places) -> None:
@@ -199,7 +214,9 @@ class Machine:
         for name in dict.fromkeys(name for name, _ in places):
             node = self.by_name.get(name)
             if node is not None:
+                self.free_cpu -= node.cpu
                 node.end(uid)
+                self.free_cpu += node.cpu
                 self.freed.append(node)
         self.version += 1
         if len(self.freed) > LOG_LENGTH:
@@ -211,7 +228,7 @@ class Machine:
         """Whether there is room for a job of the group now. A blocked one looks only at what was freed since."""
         if not group.single:
             if group.seen != self.version:
-                group.blocked = self.place(group) is None
+                group.blocked = group.cpu > self.free_cpu or self.place(group) is None
                 group.seen = self.version
             return not group.blocked
         need = group.pods[0][1]
@@ -245,11 +262,17 @@ class Machine:
         EASY (Lifka, "The ANL/IBM SP scheduling system", 1995): shadow time and extra nodes. Infinite: it never fits.
         """
         if group.single:
-            node = min(self.nodes, key=lambda one: (one.when(group), one.index), default=None)
-            if node is None or node.when(group) == math.inf:
+            soonest, found = math.inf, None
+            for node in self.nodes:
+                known = node.whens.get(group)
+                if known is None:
+                    known = node.when(group)
+                if known < soonest:
+                    soonest, found = known, node
+            if found is None:
                 return math.inf, NO_CAPS
-            start = max(now, node.when(group))
-            return start, {node: _left(node, start, [node.takes(group.pods[0][1])])}
+            start = max(now, soonest)
+            return start, {found: _left(found, start, [found.takes(group.pods[0][1])])}
         ends = sorted({max(now, end) for node in self.nodes for end, _ in node.ends} | {now})
         index = bisect_left(ends, True, key=lambda time: self._pack_at(group, time) is not None)
         if index == len(ends):

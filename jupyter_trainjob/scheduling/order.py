@@ -5,7 +5,7 @@ The order is that of ``docs/scheduling.md``. A job's *rank* is ``(−level, anch
 - ``level``: its priority; for the one of a user's jobs in a queue that queued first, and one more for every
   ``ageing_seconds`` since its *anchor*: when it queued, or when the one before it started. ``anchor`` counts only
   where it raised the level. One job at a time, for who sends ten thousand must not gain by their age.
-- ``path``: for each branch from the top down, ``(front, borrows, usage / weight)``, Fair Tree's order of siblings (less
+- ``path``: for each branch from the top down, ``(front, has its guarantee, usage / weight)``, Fair Tree's order of siblings (less
   usage for the shares is a greater level fair share). Below the top the last is divided by the siblings' sums, so that
   it is 1 / LF and the children of tied branches compare as siblings do.
 - ``turn``: time of queueing.
@@ -23,7 +23,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 
-from .nodes import Group, Shape
+from .nodes import Everything, Group, Shape
 from .state import State
 from .tree import IN_FRONT, Branch, Entry, Heap, Key, Rank
 
@@ -90,69 +90,105 @@ class Order(State):
         """The rank of the first of ``key`` below ``branch`` as it stands among the branch's siblings; None: none may start
         as far as this branch's limits and those below go.
         """
-        if branch.closed or (branch.maximum is not None and branch.over(key)):
+        if branch.closed:
             return None
+        limited, holder, borrows = branch.maximum is not None, None, 1
         if branch.budget is not None:
             left = branch.budget.cpu_milliseconds - branch.spent.get(branch.budget.window(self.now), 0)
-            if isinstance(key, Group):
+            if not isinstance(key, Shape):
                 if key.dearest > left:
                     return self._first(branch, key)
             elif key.cost > left:
                 return None
+        if isinstance(key, Everything):
+            if limited:
+                self.holder(branch)
+                if branch.tight:
+                    return self._first(branch, key)
+        elif limited:
+            if branch.over(key):
+                return None
+            holder = self.holder(branch)
+        if branch.guaranteed is not None and branch.owed():
+            borrows = 0
+        usage = branch.base + branch.rate * self.horizon
+        below: tuple[tuple[int, int, float], ...] = ()
         if branch.owner:
             found = self.rank_in_leaf(branch, key)
             if found is None:
                 return None
-            below: tuple[tuple[int, int, float], ...] = ()
-            front = -1 if found[3] <= IN_FRONT else 0
+            level, anchor, _, turn, uid = found
+            front = -1 if turn <= IN_FRONT else 0
         else:
             top = self.best(branch, key)
             if top is None:
                 return None
             found, front = top[:5], 0
-            first = found[2][0]
+            level, anchor, below, turn, uid = found
+            first = below[0]
             if first[2]:
-                normal = first[2] * branch.below / self.usage(branch)
-                below = ((first[0], first[1], normal), *found[2][1:])
-            else:
-                below = found[2]
-        if branch.maximum is not None:
-            holder = self.holder(branch)
-            if holder is not None and found > holder[0]:
-                if isinstance(key, Group):
-                    return self._first(branch, key)
-                if not self.leaves_room(branch, key, holder[1]):
-                    return None
-        borrows = 0 if branch.guaranteed is not None and branch.within(key) else 1
-        mine = (front, borrows, self.usage(branch) / branch.weight)
-        return (found[0], found[1], (mine, *below), found[3], found[4], branch.version, self.tick, branch)
+                below = ((first[0], first[1], first[2] * branch.below / usage), *below[1:])
+        if holder is not None and found > holder[0]:
+            if isinstance(key, Group):
+                return self._first(branch, key)
+            if isinstance(key, Shape) and not self.leaves_room(branch, key, holder[1]):
+                return None
+        mine = (front, borrows, usage / branch.weight)
+        return (level, anchor, (mine, *below), turn, uid, branch.version, self.tick, branch)
 
-    def _first(self, branch: Branch, group: Group) -> Entry | None:
-        """Where the time limit matters: the first of each shape of the group, and the first of those."""
-        found = [
-            self.entry(branch, shape)
-            for shape in group.shapes.values()
-            if shape in (branch.queues if branch.owner else branch.keys)
-        ]
+    def _first(self, branch: Branch, key: Group | Everything) -> Entry | None:
+        """Where not all of the key are stopped by the same: the first of each part of it, and the first of those."""
+        parts: Iterable[Group | Shape]
+        if isinstance(key, Everything):
+            parts = self._groups(branch)
+        elif branch.owner:
+            parts = [shape for shape in branch.queues if shape.group is key]
+        else:
+            parts = [shape for shape in key.shapes.values() if shape in branch.keys]
+        found = [self.entry(branch, part) for part in parts]
         return min((one for one in found if one is not None), default=None)
+
+    def _groups(self, branch: Branch) -> Iterable[Group]:
+        """Of the jobs that wait below."""
+        if branch.owner:
+            return {shape.group: None for shape in branch.queues}
+        return [key for key in branch.keys if isinstance(key, Group)]
 
     def rank_in_leaf(self, leaf: Branch, key: Key) -> Rank | None:
         """The rank of a user's first job of ``key`` among that user's own."""
-        if isinstance(key, Group):
-            found = [self.rank_in_leaf(leaf, shape) for shape in leaf.queues if shape.group is key]
-            return min((one for one in found if one is not None), default=None)
-        waiting = leaf.queues.get(key)
-        if not waiting:
-            return None
-        turn, uid = waiting[0]
-        if len(leaf.queues) > 1 and min(other[0] for other in leaf.queues.values()) < waiting[0]:
-            return (-key.priority, math.inf, (), turn, uid)
+        if leaf.table_of != leaf.version:
+            self._tabulate(leaf)
+        return leaf.table.get(key)
+
+    def _tabulate(self, leaf: Branch) -> None:
+        table = leaf.table = {}
+        leaf.table_of = leaf.version
+        head: tuple[tuple[float, str], Shape] | None = None
+        for shape, waiting in leaf.queues.items():
+            rank: Rank = (-shape.priority, math.inf, (), *waiting[0])
+            table[shape] = rank
+            if head is None or waiting[0] < head[0]:
+                head = (waiting[0], shape)
+        if head is None:
+            return
+        (turn, uid), first = head
         ageing = self.policy.ageing_seconds
         anchor = max(leaf.last, self.jobs[uid].since)
         steps = max(0, math.floor((self.now - anchor) / ageing))
         if anchor + (steps + 1) * ageing < leaf.promotion:
             self.promote_at(leaf, anchor + (steps + 1) * ageing)
-        return (-(key.priority + steps), anchor if steps else math.inf, (), turn, uid)
+        if steps:
+            table[first] = (-(first.priority + steps), anchor, (), turn, uid)
+        best: Rank | None = None
+        for shape in leaf.queues:
+            rank, group = table[shape], shape.group
+            known = table.get(group)
+            if known is None or rank < known:
+                table[group] = rank
+            if best is None or rank < best:
+                best = rank
+        assert best is not None
+        table[first.group.machine.everything] = best
 
     def first_of(self, branch: Branch, group: Group) -> Rank | None:
         """The first of ``group`` as the branch's own limit sees them: without that limit."""
@@ -167,14 +203,14 @@ class Order(State):
         if version == branch.version and (tick == self.tick or not branch.rate):
             return known
         found: tuple[Rank, Group] | None = None
-        groups: Iterable[Group] = {shape.group: None for shape in branch.queues}
-        if not branch.owner:
-            groups = [key for key in branch.keys if isinstance(key, Group)]
-        for group in groups:
-            if branch.over(group) and not branch.never(group):
-                rank = self.first_of(branch, group)
-                if rank is not None and (found is None or rank < found[0]):
-                    found = (rank, group)
+        branch.tight = False
+        for group in self._groups(branch):
+            if branch.over(group):
+                branch.tight = True
+                if not branch.never(group):
+                    rank = self.first_of(branch, group)
+                    if rank is not None and (found is None or rank < found[0]):
+                        found = (rank, group)
         branch.holder = (branch.version, self.tick, found)
         return found
 

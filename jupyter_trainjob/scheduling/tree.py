@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .model import Amount, Budget, Ceiling
-from .nodes import Group, Shape
+from .nodes import Everything, Group, Shape
 
-Key = Group | Shape
+Need = Group | Shape
+Key = Group | Shape | Everything
 Rank = tuple[float, float, tuple[tuple[int, int, float], ...], float, str]
 Entry = tuple[float, float, tuple[tuple[int, int, float], ...], float, str, int, int, "Branch"]
 """A rank, the branch's version and tick when it was made, and the branch."""
@@ -62,6 +62,9 @@ class Branch:
         "room",
         "running",
         "spent",
+        "table",
+        "table_of",
+        "tight",
         "timer",
         "version",
         "weight",
@@ -99,6 +102,11 @@ class Branch:
         self.ends: list[tuple[float, str]] | None = None
         self.holder: tuple[int, int, tuple[Rank, Group] | None] = (-1, -1, None)
         self.room: tuple[int, Group, float, tuple[int, int, int, int]] | None = None
+        self.tight = False
+        """Whether its limit stops any of the groups below; as old as ``holder``."""
+        self.table: dict[Key, Rank] = {}
+        """A leaf's: the first job of each key; as of version ``table_of``."""
+        self.table_of = -1
         self.timer = math.inf
         self.promotion = math.inf
 
@@ -114,7 +122,7 @@ class Branch:
             branch = branch.parent
         return found
 
-    def over(self, key: Key) -> str:
+    def over(self, key: Need) -> str:
         """The limit that one more job would exceed, by its name in the API; empty: none."""
         most = self.maximum
         if most is None:
@@ -129,7 +137,18 @@ class Branch:
             return "gpu"
         return ""
 
-    def within(self, key: Key) -> bool:
+    def owed(self) -> bool:
+        """Whether it has less than is guaranteed to it, of everything that is."""
+        owed = self.guaranteed
+        return (
+            owed is not None
+            and (owed.jobs is None or self.jobs < owed.jobs)
+            and (owed.cpu_millis is None or self.cpu < owed.cpu_millis)
+            and (owed.memory_bytes is None or self.memory < owed.memory_bytes)
+            and (owed.gpu is None or self.gpu < owed.gpu)
+        )
+
+    def within(self, key: Need) -> bool:
         """Whether one more job stays within the guarantee: of everything it needs, so much is guaranteed."""
         owed = self.guaranteed
         if owed is None or (owed.jobs is not None and self.jobs >= owed.jobs):
@@ -171,7 +190,7 @@ class Branch:
             if self.ends is not None:
                 del self.ends[bisect_left(self.ends, (end, uid))]
 
-    def never(self, key: Key) -> bool:
+    def never(self, key: Need) -> bool:
         """Whether one job is above the limit even when nothing else runs."""
         most = self.maximum
         return most is not None and most.exceeded_by(Amount(1, key.cpu, key.memory, key.gpu)) is not None
@@ -186,7 +205,7 @@ class Branch:
 
 def enlist(leaf: Branch, shape: Shape) -> None:
     """The leaf has jobs of the shape: all above it learn where to look."""
-    for key in (shape, shape.group):
+    for key in (shape, shape.group, shape.group.machine.everything):
         branch = leaf
         while branch.parent is not None:
             there = branch.parent.keys.setdefault(key, {})
@@ -199,9 +218,11 @@ def enlist(leaf: Branch, shape: Shape) -> None:
 def delist(leaf: Branch, shape: Shape) -> None:
     """It has none any more."""
     leaf.queues.pop(shape, None)
-    keys: Iterable[Key] = (shape,)
+    keys: list[Key] = [shape]
     if not any(other.group is shape.group for other in leaf.queues):
-        keys = (shape, shape.group)
+        keys.append(shape.group)
+    if not leaf.queues:
+        keys.append(shape.group.machine.everything)
     for key in keys:
         branch = leaf
         while branch.parent is not None:

@@ -107,20 +107,18 @@ class Naive:
     def used(self, name: Name) -> Amount:
         return self.use.get(name, Amount())
 
-    def borrows(self, name: Name, job: QueuedView) -> int:
+    def borrows(self, name: Name) -> int:
         owed = self.queue(name[0]).guaranteed if not name[1] else Ceiling()
         if owed == Ceiling():
             return 1
-        after, need = self.used(name) + job.need, job.need
-        if owed.jobs is None and owed.cpu_millis is None and owed.memory_bytes is None and not need.gpu:
-            return 1
-        inside = (
-            (owed.jobs is None or after.jobs <= owed.jobs)
-            and (not need.cpu_millis or owed.cpu_millis is None or after.cpu_millis <= owed.cpu_millis)
-            and (not need.memory_bytes or owed.memory_bytes is None or after.memory_bytes <= owed.memory_bytes)
-            and (not need.gpu or (owed.gpu is not None and after.gpu <= owed.gpu))
+        used = self.used(name)
+        owes = (
+            (owed.jobs is None or used.jobs < owed.jobs)
+            and (owed.cpu_millis is None or used.cpu_millis < owed.cpu_millis)
+            and (owed.memory_bytes is None or used.memory_bytes < owed.memory_bytes)
+            and (owed.gpu is None or used.gpu < owed.gpu)
         )
-        return 0 if inside else 1
+        return 0 if owes else 1
 
     def rank(self, job: QueuedView, top: Name | None = None):  # type: ignore[no-untyped-def]
         """Its rank among all jobs, or among those below ``top``."""
@@ -145,7 +143,7 @@ class Naive:
                 above = list(reversed(names))[index - 1]
                 total = sum(self.weight(one) for one in self.siblings(name))
                 share = share * total / self.usage[above]
-            path.append((front, self.borrows(name, job), share))
+            path.append((front, self.borrows(name), share))
         return (-(priority + steps), anchor if steps else math.inf, tuple(path), turn, job.uid)
 
     def passes(self, job: QueuedView, names: list[Name]) -> bool:
