@@ -55,7 +55,7 @@ def admit(engine: Engine, job: QueuedView, places: Places) -> Admission:
     leaf = engine.leaves[job.queue, job.owner]
     first = min(entries[0] for entries in leaf.queues.values())
     overtook = first < (engine.turn_of(job), job.uid)
-    engine.remove(job.uid)
+    engine.remove(job.uid, starts=True)
     several = places if job.pods else ()
     backend = engine.views[job.queue].backend
     engine.begin(

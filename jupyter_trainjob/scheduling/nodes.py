@@ -148,22 +148,23 @@ class Shape:
     one user's the one that queued first is first.
     """
 
-    __slots__ = ("cost", "cpu", "gpu", "group", "limit", "memory", "priority")
+    __slots__ = ("cpu", "dearest", "gpu", "group", "limit", "memory", "priority")
 
     def __init__(self, group: Group, limit: int, priority: int) -> None:
         self.group, self.limit, self.priority = group, limit, priority
         self.cpu, self.memory, self.gpu = group.cpu, group.memory, group.gpu
-        self.cost = group.cpu * limit
+        self.dearest = group.cpu * limit
+        """What one takes of a budget, in thousandths of CPU-seconds; of more than one shape: the most."""
 
 
 class Everything:
-    """All jobs of a machine, whatever their shapes."""
+    """All jobs of a machine, whatever their shapes; ``cpu``, ``memory`` and ``gpu`` are the most that any needs."""
 
-    __slots__ = ("dearest", "machine")
+    __slots__ = ("cpu", "dearest", "gpu", "machine", "memory")
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.dearest = 0
+        self.dearest = self.cpu = self.memory = self.gpu = 0
 
 
 Caps = Mapping[Node, Vector]
@@ -191,12 +192,15 @@ class Machine:
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = Group(self, job)
+            every = self.everything
+            every.cpu, every.memory = max(every.cpu, group.cpu), max(every.memory, group.memory)
+            every.gpu = max(every.gpu, group.gpu)
         terms = (job.time_limit_seconds, priority)
         shape = group.shapes.get(terms)
         if shape is None:
             shape = group.shapes[terms] = Shape(group, *terms)
-            group.dearest = max(group.dearest, shape.cost)
-            self.everything.dearest = max(self.everything.dearest, shape.cost)
+            group.dearest = max(group.dearest, shape.dearest)
+            self.everything.dearest = max(self.everything.dearest, shape.dearest)
         return shape
 
     def start(self, uid: str, end: float, places: Places) -> None:

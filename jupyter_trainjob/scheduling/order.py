@@ -92,23 +92,20 @@ class Order(State):
         """
         if branch.closed:
             return None
-        limited, holder, borrows = branch.maximum is not None, None, 1
-        if branch.budget is not None:
-            left = branch.budget.cpu_milliseconds - branch.spent.get(branch.budget.window(self.now), 0)
-            if not isinstance(key, Shape):
-                if key.dearest > left:
+        kind, holder, borrows = type(key), None, 1
+        if branch.budget is not None and key.dearest > branch.left:
+            return None if kind is Shape else self._first(branch, key)
+        if branch.maximum is not None:
+            known = branch.holder
+            if known[0] == branch.version and (known[1] == self.tick or not branch.rate):
+                holder = known[2]
+            else:
+                holder = self.holder(branch)
+            if branch.tight:
+                if kind is Everything:
                     return self._first(branch, key)
-            elif key.cost > left:
-                return None
-        if isinstance(key, Everything):
-            if limited:
-                self.holder(branch)
-                if branch.tight:
-                    return self._first(branch, key)
-        elif limited:
-            if branch.over(key):
-                return None
-            holder = self.holder(branch)
+                if branch.over(key):
+                    return None
         if branch.guaranteed is not None and branch.owed():
             borrows = 0
         usage = branch.base + branch.rate * self.horizon
@@ -129,14 +126,14 @@ class Order(State):
             if first[2]:
                 below = ((first[0], first[1], first[2] * branch.below / usage), *below[1:])
         if holder is not None and found > holder[0]:
-            if isinstance(key, Group):
+            if kind is Group:
                 return self._first(branch, key)
-            if isinstance(key, Shape) and not self.leaves_room(branch, key, holder[1]):
+            if not self.leaves_room(branch, key, holder[1]):  # type: ignore[arg-type]
                 return None
         mine = (front, borrows, usage / branch.weight)
         return (level, anchor, (mine, *below), turn, uid, branch.version, self.tick, branch)
 
-    def _first(self, branch: Branch, key: Group | Everything) -> Entry | None:
+    def _first(self, branch: Branch, key: Key) -> Entry | None:
         """Where not all of the key are stopped by the same: the first of each part of it, and the first of those."""
         parts: Iterable[Group | Shape]
         if isinstance(key, Everything):
@@ -144,6 +141,7 @@ class Order(State):
         elif branch.owner:
             parts = [shape for shape in branch.queues if shape.group is key]
         else:
+            assert isinstance(key, Group)
             parts = [shape for shape in key.shapes.values() if shape in branch.keys]
         found = [self.entry(branch, part) for part in parts]
         return min((one for one in found if one is not None), default=None)
@@ -204,7 +202,10 @@ class Order(State):
             return known
         found: tuple[Rank, Group] | None = None
         branch.tight = False
-        for group in self._groups(branch):
+        groups: Iterable[Group] = ()
+        if any(branch.over(machine.everything) for machine in self.machines.values()):
+            groups = self._groups(branch)
+        for group in groups:
             if branch.over(group):
                 branch.tight = True
                 if not branch.never(group):

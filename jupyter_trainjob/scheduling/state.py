@@ -97,6 +97,7 @@ class State:
         parent.children[name] = branch
         parent.below += branch.weight
         if branch.budget is not None:
+            branch.reckon(self.now)
             self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
 
     def leaf(self, queue: str, owner: str) -> Branch:
@@ -121,6 +122,7 @@ class State:
                 if queue in self.views:
                     branch = self.leaf(queue, owner) if owner else self.queues[queue]
                     branch.spent[window] = branch.spent.get(window, 0) + spent
+                    branch.reckon(self.now)
             for (queue, owner), last in snapshot.ledger.last.items():
                 if queue in self.views:
                     leaf = self.leaf(queue, owner)
@@ -137,8 +139,7 @@ class State:
         for branch in leaf.path():
             branch.base += charge
             if branch.budget is not None:
-                window = branch.budget.window(past.since)
-                branch.spent[window] = branch.spent.get(window, 0) + cost(past)
+                branch.spend(cost(past), past.since, self.now)
         if not past.overtook:
             leaf.last = max(leaf.last, past.since)
 
@@ -190,8 +191,8 @@ class State:
                 return
         self.touch(leaf)
 
-    def remove(self, uid: str) -> None:
-        """A waiting job is gone, or starts."""
+    def remove(self, uid: str, starts: bool = False) -> None:
+        """A waiting job is gone, or (:meth:`begin` follows) starts."""
         if self.aside.pop(uid, None) is not None:
             return
         job = self.jobs.pop(uid)
@@ -205,7 +206,8 @@ class State:
             self.garbage.discard(heappop(waiting))
         if not waiting:
             delist(leaf, shape)
-        self.touch(leaf)
+        if not starts:
+            self.touch(leaf)
 
     def begin(self, view: ActiveView) -> None:
         """An attempt holds its quota from now on."""
@@ -228,17 +230,19 @@ class State:
         if leaf is not None and not view.waits and (view.ending or view.preemptible):
             (self.ending if view.ending else self.preemptible)[view.uid] = active
         charge = rate * self.clock.growth(view.since)
+        # Nothing gets a better rank by a start, but below a limit that stopped others: the first of those may be this one.
+        better = False
+        self.root.version += 1
         for branch in path:
             branch.hold(view.uid, end, view.need, 1)
             branch.base -= charge
             branch.rate += rate
             branch.version += 1
-            if branch.maximum is not None and branch.parent is not None:
+            better = better or branch.tight
+            if better and branch.parent is not None:
                 branch.parent.log(branch)
             if branch.budget is not None and not view.waits:
-                window = branch.budget.window(view.since)
-                planned = view.need.cpu_millis * view.time_limit_seconds
-                branch.spent[window] = branch.spent.get(window, 0) + planned
+                branch.spend(view.need.cpu_millis * view.time_limit_seconds, view.since, self.now)
 
     def end(self, uid: str, at: float) -> None:
         """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
@@ -259,7 +263,7 @@ class State:
             if branch.budget is not None and not view.waits:
                 planned = view.need.cpu_millis * view.time_limit_seconds
                 took = round(view.need.cpu_millis * max(0.0, at - view.since))
-                branch.spent[branch.budget.window(view.since)] += took - planned
+                branch.spend(took - planned, view.since, self.now)
         self.touch(leaf)
 
     def advance(self, now: float) -> None:
@@ -270,6 +274,7 @@ class State:
         while self.timers and self.timers[0][0] <= self.now:
             _, _, what, branch = heappop(self.timers)
             if what == BUDGET and branch.budget is not None:
+                branch.reckon(self.now)
                 self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
             elif what == PROMOTION:
                 branch.promotion = math.inf

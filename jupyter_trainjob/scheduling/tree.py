@@ -7,9 +7,8 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
 from .model import Amount, Budget, Ceiling
-from .nodes import Everything, Group, Shape
+from .nodes import BOUNDLESS, Everything, Group, Shape
 
-Need = Group | Shape
 Key = Group | Shape | Everything
 Rank = tuple[float, float, tuple[tuple[int, int, float], ...], float, str]
 Entry = tuple[float, float, tuple[tuple[int, int, float], ...], float, str, int, int, "Branch"]
@@ -52,7 +51,12 @@ class Branch:
         "last",
         "log_start",
         "maximum",
+        "left",
         "memory",
+        "most_cpu",
+        "most_gpu",
+        "most_jobs",
+        "most_memory",
         "name",
         "owner",
         "parent",
@@ -84,7 +88,13 @@ class Branch:
         self.weight = max(1, weight)
         self.maximum: Ceiling | None = None if maximum == Ceiling() else maximum
         self.guaranteed: Ceiling | None = None if guaranteed == Ceiling() else guaranteed
+        self.most_jobs = BOUNDLESS if maximum.jobs is None else maximum.jobs
+        self.most_cpu = BOUNDLESS if maximum.cpu_millis is None else maximum.cpu_millis
+        self.most_memory = BOUNDLESS if maximum.memory_bytes is None else maximum.memory_bytes
+        self.most_gpu = BOUNDLESS if maximum.gpu is None else maximum.gpu
         self.budget = budget
+        self.left = BOUNDLESS
+        """Of the budget, in its present window."""
         self.spent: dict[int, int] = {}
         self.closed = False
         self.jobs = self.cpu = self.memory = self.gpu = 0
@@ -122,20 +132,15 @@ class Branch:
             branch = branch.parent
         return found
 
-    def over(self, key: Need) -> str:
+    def over(self, key: Key) -> str:
         """The limit that one more job would exceed, by its name in the API; empty: none."""
-        most = self.maximum
-        if most is None:
-            return ""
-        if most.jobs is not None and self.jobs >= most.jobs:
+        if self.jobs >= self.most_jobs:
             return "runningJobs"
-        if most.cpu_millis is not None and self.cpu + key.cpu > most.cpu_millis:
+        if self.cpu + key.cpu > self.most_cpu:
             return "cpu"
-        if most.memory_bytes is not None and self.memory + key.memory > most.memory_bytes:
+        if self.memory + key.memory > self.most_memory:
             return "memory"
-        if most.gpu is not None and self.gpu + key.gpu > most.gpu:
-            return "gpu"
-        return ""
+        return "gpu" if self.gpu + key.gpu > self.most_gpu else ""
 
     def owed(self) -> bool:
         """Whether it has less than is guaranteed to it, of everything that is."""
@@ -148,7 +153,7 @@ class Branch:
             and (owed.gpu is None or self.gpu < owed.gpu)
         )
 
-    def within(self, key: Need) -> bool:
+    def within(self, key: Key) -> bool:
         """Whether one more job stays within the guarantee: of everything it needs, so much is guaranteed."""
         owed = self.guaranteed
         if owed is None or (owed.jobs is not None and self.jobs >= owed.jobs):
@@ -173,6 +178,18 @@ class Branch:
             or self.gpu > (owed.gpu or 0)
         )
 
+    def spend(self, cost: int, since: float, now: float) -> None:
+        """Take of the budget of the window that ``since`` lies in; less than nothing gives back."""
+        assert self.budget is not None
+        window = self.budget.window(since)
+        self.spent[window] = self.spent.get(window, 0) + cost
+        self.reckon(now)
+
+    def reckon(self, now: float) -> None:
+        """Look at what is left of the budget."""
+        if self.budget is not None:
+            self.left = self.budget.cpu_milliseconds - self.spent.get(self.budget.window(now), 0)
+
     def hold(self, uid: str, end: float, need: Amount, sign: int) -> None:
         """Count what an attempt holds (``sign`` 1), or gives back (-1)."""
         self.jobs += sign * need.jobs
@@ -190,7 +207,7 @@ class Branch:
             if self.ends is not None:
                 del self.ends[bisect_left(self.ends, (end, uid))]
 
-    def never(self, key: Need) -> bool:
+    def never(self, key: Key) -> bool:
         """Whether one job is above the limit even when nothing else runs."""
         most = self.maximum
         return most is not None and most.exceeded_by(Amount(1, key.cpu, key.memory, key.gpu)) is not None

@@ -100,8 +100,8 @@ class _Reasons:
             budget = branch.budget
             if budget is not None:
                 spent = branch.spent.get(budget.window(engine.now), 0)
-                if spent + shape.cost > budget.cpu_milliseconds:
-                    return words.budget(branch, budget, spent, shape.cost, engine.now)
+                if spent + shape.dearest > budget.cpu_milliseconds:
+                    return words.budget(branch, budget, spent, shape.dearest, engine.now)
         if not group.machine.fits(group):
             return self.room(queue, group)
         for branch in path:
