@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verbs": {"client"},
     "magics": {"verbs", "client"},
     # Admin verbs start a server, examine and deploy one; job verbs talk to one: test_job_verbs_need_no_server holds it.
-    "cli": {"verbs", "client", "api", "app", "config", "backends", "storage", "store", "resources"},
+    "cli": {"verbs", "client", "api", "app", "config", "backends", "scheduling", "storage", "store", "resources"},
 }
 EVERYWHERE = {"_version"}
 ROOF = {"__init__", "__main__", "app", "config", "_version"}

@@ -48,6 +48,7 @@ _SERVER_VERBS = {
     "token": "Make, list and revoke the tokens of serve.",
     "images": "Build the images of the kernels and of the service.",
     "deploy": "Make in a cluster what jobs need, and try it.",
+    "simulate": "Replay a workload against queues: waiting, utilisation, fairness.",
     "doctor": "Try whether all that jobs need works, and say how to mend it.",
 }
 
@@ -91,6 +92,10 @@ def _run(argv: list[str]) -> int:
         from .deploy import deploy_main
 
         return deploy_main(rest)
+    if word == "simulate":
+        from .simulate import simulate_main
+
+        return simulate_main(rest)
     if word == "doctor":
         from .doctor import doctor_main
 

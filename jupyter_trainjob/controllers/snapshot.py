@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..resources.errors import Expired
-from ..resources.queue import Limits, Queue
+from ..resources.queue import Queue
 from ..resources.trainjob import Gate, Phase, TrainJob
-from ..scheduling.model import ActiveView, Amount, Ceiling, NodeView, QueuedView, QueueView, Snapshot
+from ..scheduling.model import ActiveView, Amount, NodeView, QueuedView, QueueView, Snapshot
+from ..scheduling.views import queue_view
 from ..store import Filter, Reader
 
 LIVE = (Phase.QUEUED.value, Phase.ADMITTED.value, Phase.RUNNING.value)
@@ -28,22 +29,6 @@ def need_of(job: TrainJob) -> Amount:
         for _ in range(pod_set.count):
             total += Amount(0, need.cpu_millis, need.memory_bytes, need.gpu or 0)
     return total + Amount(jobs=1)
-
-
-def _ceiling(limits: Limits) -> Ceiling:
-    return Ceiling(limits.running_jobs, limits.cpu_millis, limits.memory_bytes, limits.gpu)
-
-
-def queue_view(queue: Queue, default_backend: str = "") -> QueueView:
-    """A queue as the scheduler sees it."""
-    return QueueView(
-        queue.metadata.name,
-        queue.spec.backend or default_backend,
-        queue.spec.admission != "Paused",
-        _ceiling(queue.spec.limits),
-        _ceiling(queue.spec.per_user),
-        queue.spec.kueue.local_queue if queue.spec.kueue is not None else "",
-    )
 
 
 def gate_text(gates: list[Gate]) -> str:
@@ -101,9 +86,9 @@ class RecordCache:
         except Expired:
             self._rebuild(reader)
 
-    def snapshot(self, epoch: int, nodes: tuple[NodeView, ...]) -> Snapshot:
-        """An immutable copy for one decision."""
-        return Snapshot(epoch, dict(self.queues), nodes, tuple(self.queued.values()), tuple(self.active.values()))
+    def snapshot(self, epoch: int, nodes: tuple[NodeView, ...], now: float | None = None) -> Snapshot:
+        """An immutable copy for one decision at ``now``, in seconds of the epoch."""
+        return Snapshot(epoch, dict(self.queues), nodes, tuple(self.queued.values()), tuple(self.active.values()), now)
 
     def _rebuild(self, reader: Reader) -> None:
         version = reader.version()

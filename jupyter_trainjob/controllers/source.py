@@ -41,7 +41,7 @@ class SnapshotSource:
 
             def look(reader: Reader) -> tuple[Snapshot, int]:
                 self._cache.refresh(reader)
-                return self._cache.snapshot(reader.scheduler_epoch(), nodes), self._cache.version
+                return self._cache.snapshot(reader.scheduler_epoch(), nodes, time.time()), self._cache.version
 
             return await self._store.aread(look)
 

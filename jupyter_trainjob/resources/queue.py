@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -28,6 +28,17 @@ class Limits(Model):
     def memory_bytes(self) -> int | None:
         """Bytes, or None."""
         return byte_count(self.memory) if self.memory is not None else None
+
+
+class Budget(Model):
+    """CPU-hours that may be spent in each window. A running job counts with its whole time limit, an ended one with what it
+    took, in the window in which it started.
+    """
+
+    core_hours: float = Field(gt=0, le=1e9)
+    window_seconds: int = Field(
+        default=7 * 86400, ge=60, le=366 * 86400, description="Windows follow each other from the start of 1970, UTC."
+    )
 
 
 class PriorityRange(Model):
@@ -99,8 +110,23 @@ class QueueSpec(Model):
     kueue: Kueue | None = Field(
         default=None, description="Jobs are handed to Kueue, which says whose turn it is and how much may run."
     )
-    limits: Limits = Field(default_factory=Limits, description="Of all jobs of the queue together.")
+    parent: str = Field(default="", description="The queue above it in the tree. Empty: none.")
+    weight: int = Field(default=1, ge=1, le=10_000, description="Its share against the queues and users beside it.")
+    shares: dict[str, Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        default_factory=dict, max_length=10_000, description="The weights of single users in it; 1 where none is given."
+    )
+    limits: Limits = Field(default_factory=Limits, description="Of all jobs of the queue and those below it together.")
+    guaranteed: Limits = Field(
+        default_factory=Limits,
+        description="What it may count on: below it, it comes before its siblings. More is borrowed while it is free.",
+    )
+    reclaim: bool = Field(
+        default=False,
+        description="Its jobs, within what is guaranteed, may end preemptible jobs of siblings that borrow.",
+    )
+    budget: Budget | None = Field(default=None, description="Of all jobs of the queue and those below it together.")
     per_user: Limits = Field(default_factory=Limits, description="Of one owner's jobs in the queue together.")
+    per_user_budget: Budget | None = Field(default=None, description="Of one owner's jobs in the queue together.")
     queued_per_user: int | None = Field(default=1000, ge=0, description="Jobs of one owner that may wait.")
     max_time_limit_seconds: int | None = Field(default=None, ge=1)
     priorities: PriorityRange = Field(default_factory=PriorityRange)
