@@ -54,6 +54,10 @@ class Engine(Order):
             return True
         return spare[0] >= 1 and shape.cpu <= spare[1] and shape.memory <= spare[2] and shape.gpu <= spare[3]
 
+    def longest(self, branch: Branch, group: Group) -> float:
+        """Jobs of what time limits end before the branch's reservation begins."""
+        return self.limit_reservation(branch, group)[0] - self.now + SOON
+
     def limit_reservation(self, branch: Branch, group: Group) -> tuple[float, tuple[int, int, int, int]]:
         """When the branch's limit allows a job of ``group``, and what it leaves then."""
         if branch.room is not None and branch.room[:2] == (branch.version, group):

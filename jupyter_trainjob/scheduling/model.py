@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.words import counted
@@ -45,8 +45,7 @@ def quantity(limit: str, value: int) -> str:
     return counted(show(limit, value), UNITS[limit], UNITS[limit] if limit == "memory" else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """A quantity of everything that is limited: jobs, thousandths of a CPU, bytes, GPUs."""
 
     jobs: int = 0
@@ -54,7 +53,7 @@ class Amount:
     memory_bytes: int = 0
     gpu: int = 0
 
-    def __add__(self, other: Amount) -> Amount:
+    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]
         return Amount(
             self.jobs + other.jobs,
             self.cpu_millis + other.cpu_millis,

@@ -232,7 +232,7 @@ class Machine:
         """Whether there is room for a job of the group now. A blocked one looks only at what was freed since."""
         if not group.single:
             if group.seen != self.version:
-                group.blocked = group.cpu > self.free_cpu or self.place(group) is None
+                group.blocked = not self._fits_all(group)
                 group.seen = self.version
             return not group.blocked
         need = group.pods[0][1]
@@ -246,6 +246,19 @@ class Machine:
         group.blocked = group.hint is None
         group.seen = len(self.freed)
         return not group.blocked
+
+    def _fits_all(self, group: Group) -> bool:
+        if group.cpu > self.free_cpu:
+            return False
+        if len(group.pods) > 1:
+            return self.place(group) is not None
+        ((count, need),) = group.pods
+        for node in self.nodes:
+            if node.cpu >= need.cpu_millis and node.fits(need):
+                count -= times(node.takes(need), node.free)
+                if count <= 0:
+                    return True
+        return False
 
     def place(self, group: Group, caps: Caps = NO_CAPS) -> Places | None:
         """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps whole."""

@@ -127,22 +127,25 @@ class Order(State):
                 below = ((first[0], first[1], first[2] * branch.below / usage), *below[1:])
         if holder is not None and found > holder[0]:
             if kind is Group:
-                return self._first(branch, key)
-            if not self.leaves_room(branch, key, holder[1]):  # type: ignore[arg-type]
+                if not self.leaves_room(branch, self.shape_of(self.jobs[uid]), holder[1]):
+                    return self._first(branch, key, self.longest(branch, holder[1]))
+            elif not self.leaves_room(branch, key, holder[1]):  # type: ignore[arg-type]
                 return None
         mine = (front, borrows, usage / branch.weight)
         return (level, anchor, (mine, *below), turn, uid, branch.version, self.tick, branch)
 
-    def _first(self, branch: Branch, key: Key) -> Entry | None:
-        """Where not all of the key are stopped by the same: the first of each part of it, and the first of those."""
+    def _first(self, branch: Branch, key: Key, longest: float = math.inf) -> Entry | None:
+        """Where not all of the key are stopped by the same: the first of each part of it, and the first of those.
+        Of a group only the shapes with a time limit up to ``longest``.
+        """
         parts: Iterable[Group | Shape]
         if isinstance(key, Everything):
             parts = self._groups(branch)
         elif branch.owner:
-            parts = [shape for shape in branch.queues if shape.group is key]
+            parts = [shape for shape in branch.queues if shape.group is key and shape.limit <= longest]
         else:
             assert isinstance(key, Group)
-            parts = [shape for shape in key.shapes.values() if shape in branch.keys]
+            parts = [shape for shape in key.shapes.values() if shape.limit <= longest and shape in branch.keys]
         found = [self.entry(branch, part) for part in parts]
         return min((one for one in found if one is not None), default=None)
 
@@ -214,6 +217,10 @@ class Order(State):
                         found = (rank, group)
         branch.holder = (branch.version, self.tick, found)
         return found
+
+    @abstractmethod
+    def longest(self, branch: Branch, group: Group) -> float:
+        """Jobs of what time limits end before the branch's reservation begins."""
 
     @abstractmethod
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
