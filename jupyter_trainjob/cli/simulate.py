@@ -91,7 +91,7 @@ def replay(options: Namespace) -> dict[str, Any]:
     queues = read_queues(options.queues)
     nodes = _nodes(options, trace)
     work = workload(trace, queues, nodes, _names(options.map, queues))
-    return {"trace": options.trace, "neverRan": trace.never_ran, **report(simulate(work), queues)}
+    return {"trace": options.trace, "neverRan": trace.never_ran, **report(simulate(work))}
 
 
 def _lines(name: str) -> Iterable[str]:
@@ -108,7 +108,7 @@ def _text(name: str) -> str:
 def read_queues(name: str) -> dict[str, QueueView]:
     """The queues of a file, all on one backend: objects one after the other (``---``), a list, or ``items``."""
     if not name:
-        return {"default": QueueView("default", "trace")}
+        return {"default": QueueView("default", "")}
     try:
         documents = [one for one in yaml.safe_load_all(_text(name)) if one is not None]
     except yaml.YAMLError as error:
@@ -191,7 +191,8 @@ def _names(pairs: Sequence[str], queues: Mapping[str, QueueView]) -> dict[str, s
 def table(found: Mapping[str, Any]) -> str:
     """The report for a person."""
     lines = [
-        f"{found['jobs']} jobs in {duration(found['makespanSeconds'])}, jobs waited for {duration(found['contendedSeconds'])} of it",
+        f"{found['jobs']} jobs in {duration(found['makespanSeconds'])}, "
+        f"jobs waited for {duration(found['contendedSeconds'])} of it",
         f"utilisation {found['utilisation']:.1%}, fairness (Jain) {found['fairness']['jain']:.3f}",
     ]
     if found["neverRan"]:

@@ -31,8 +31,8 @@ class Limits(Model):
 
 
 class Budget(Model):
-    """CPU-hours that may be spent in each window. A running job counts with its whole time limit, an ended one with what it
-    took, in the window in which it started.
+    """CPU-hours that may be spent in each window. A running job counts with its whole time limit, an ended one with
+    what it took, in the window in which it started.
     """
 
     core_hours: float = Field(gt=0, le=1e9)

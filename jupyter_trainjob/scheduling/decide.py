@@ -1,6 +1,7 @@
 """One pass of admission: the one policy, of ``docs/scheduling.md``.
 
-The first in rank (:mod:`.order`) that may start (:mod:`.engine`) starts and is charged; then the next, until none may. Then
+The first in rank (:mod:`.order`) that may start (:mod:`.engine`) starts and is charged; then the next, until none
+may. Then
 room that is owed is taken back (:mod:`.reclaim`). The same snapshot gives the same decision, whatever order it is in.
 
 A queue whose jobs something else orders and admits (``elsewhere``) has no order and no room here: its jobs pass as soon

@@ -1,7 +1,8 @@
 """EASY backfill: what the first job that has no room gets, and what it leaves for those behind.
 
 Source: D. Lifka, "The ANL/IBM SP scheduling system" (1995). The first blocked job has a reservation: its *shadow time*,
-at which it starts if the running jobs end at their time limits, and the *extra* room that it does not need then. A later
+at which it starts if the running jobs end at their time limits, and the *extra* room that it does not need then. A
+later
 job may start now if it ends before the shadow time or takes only the extra. The reservation never moves later for it.
 
 Here the same rule holds for nodes and for each branch's limit; one job holds the reservation of each.

@@ -18,8 +18,8 @@ MAX_STARTS = 1000
 
 
 def latest_starts(snapshot: Snapshot, now: float) -> dict[str, float]:
-    """Start times in seconds of the epoch by uid, of what starts within :data:`MAX_STEPS` endings and is among the first
-    :data:`MAX_STARTS` to start. What waits for no time, behind a gate or in a paused queue, is absent.
+    """Start times in seconds of the epoch by uid, of what starts within :data:`MAX_STEPS` endings and is among the
+    first :data:`MAX_STARTS` to start. What waits for no time, behind a gate or in a paused queue, is absent.
     """
     engine = Engine(replace(snapshot, now=now))
     starts: dict[str, float] = {}

@@ -1,7 +1,7 @@
 """Fair Tree: who among siblings has had least for their shares, from the root down to the users.
 
-Source: Slurm, https://slurm.schedmd.com/fair_tree.html. The order of jobs (:mod:`.order`) compares by the same numbers; what
-is here ranks a whole tree at once, for reports and for the published properties.
+Source: Slurm, https://slurm.schedmd.com/fair_tree.html. The order of jobs (:mod:`.order`) compares by the same
+numbers; what is here ranks a whole tree at once, for reports and for the published properties.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+from .model import QueueView
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ def level_fair_share(account: Account, siblings: Sequence[Account]) -> float:
 def fair_tree(roots: Sequence[Account]) -> Mapping[str, float]:
     """Each user's factor: rank from the bottom / number of users, the first has 1.0.
 
-    Siblings by LF, the largest first, depth-first. Users of equal LF share a rank; a user tied with an account has the rank
-    of its best user; the children of tied accounts are merged before they are sorted.
+    Siblings by LF, the largest first, depth-first. Users of equal LF share a rank; a user tied with an account has
+    the rank of its best user; the children of tied accounts are merged before they are sorted.
     """
     users = _count(roots)
     ranks: dict[str, int] = {}
@@ -73,3 +75,28 @@ def _visit(
             left = _visit(merged, left, ranks, rank if users else tied_with)
         tied_with = None
     return left
+
+
+def targets(users: Sequence[tuple[str, str]], queues: Mapping[str, QueueView]) -> dict[tuple[str, str], float]:
+    """What each user is due: down the tree, weight over the weights of all siblings that have jobs."""
+    below: dict[str, dict[tuple[str, str], int]] = {}
+    for queue, owner in users:
+        below.setdefault(queue, {})[queue, owner] = queues[queue].shares.get(owner, 1)
+        while queue in queues:
+            parent = queues[queue].parent if queues[queue].parent in queues else ""
+            if (queue, "") in below.setdefault(parent, {}):
+                break
+            below[parent][queue, ""] = queues[queue].weight
+            queue = parent
+    found: dict[tuple[str, str], float] = {}
+    level = [("", 1.0)]
+    while level:
+        name, due = level.pop()
+        siblings = below.get(name, {})
+        for (queue, owner), weight in siblings.items():
+            part = due * weight / sum(siblings.values())
+            if owner:
+                found[queue, owner] = part
+            else:
+                level.append((queue, part))
+    return found

@@ -16,7 +16,9 @@ Places = tuple[tuple[str, Amount], ...]
 
 
 class Node:
-    """A node. What each pod takes beside its need is added to the need, and once to the size: so the first is free of it."""
+    """A node. What each pod takes beside its need is added to the need, and once to the size: so the first is free of
+    it.
+    """
 
     __slots__ = (
         "cpu",
@@ -261,7 +263,9 @@ class Machine:
         return False
 
     def place(self, group: Group, caps: Caps = NO_CAPS) -> Places | None:
-        """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps whole."""
+        """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps
+        whole.
+        """
         if not group.single:
             return self._pack(group, [caps.get(node, node.free) for node in self.nodes])
         need = group.pods[0][1]

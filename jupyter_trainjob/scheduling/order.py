@@ -5,12 +5,14 @@ The order is that of ``docs/scheduling.md``. A job's *rank* is ``(−level, anch
 - ``level``: its priority; for the one of a user's jobs in a queue that queued first, and one more for every
   ``ageing_seconds`` since its *anchor*: when it queued, or when the one before it started. ``anchor`` counts only
   where it raised the level. One job at a time, for who sends ten thousand must not gain by their age.
-- ``path``: for each branch from the top down, ``(front, has its guarantee, usage / weight)``, Fair Tree's order of siblings (less
+- ``path``: for each branch from the top down, ``(front, has its guarantee, usage / weight)``, Fair Tree's order of
+siblings (less
   usage for the shares is a greater level fair share). Below the top the last is divided by the siblings' sums, so that
   it is 1 / LF and the children of tied branches compare as siblings do.
 - ``turn``: time of queueing.
 
-Nothing is sorted. Every branch keeps, for each shape asked for, a heap of the branches below it that have such jobs. An entry
+Nothing is sorted. Every branch keeps, for each shape asked for, a heap of the branches below it that have such jobs.
+An entry
 is good while its branch has not changed (``version``) and usage was not sampled anew (``tick``); changes that
 only make a branch's rank worse are found when it comes to the top, others are logged (``changed``) and looked at
 when the heap is next asked. So a change costs the depth of the tree, and a shape that nobody asks for costs nothing.
@@ -87,8 +89,8 @@ class Order(State):
                 heappush(heap.entries, entry)
 
     def entry(self, branch: Branch, key: Key) -> Entry | None:
-        """The rank of the first of ``key`` below ``branch`` as it stands among the branch's siblings; None: none may start
-        as far as this branch's limits and those below go.
+        """The rank of the first of ``key`` below ``branch`` as it stands among the branch's siblings; None: none may
+        start as far as this branch's limits and those below go.
         """
         if branch.closed:
             return None

@@ -1,7 +1,7 @@
 """Taking back what was lent: preemptible jobs of borrowers end for a job within its queue's guarantee.
 
-As Kueue's ``reclaimWithinCohort``: victims are running preemptible jobs of siblings that have more than is guaranteed to
-them, the youngest first, and no more of them than the waiting job needs.
+As Kueue's ``reclaimWithinCohort``: victims are running preemptible jobs of siblings that have more than is guaranteed
+to them, the youngest first, and no more of them than the waiting job needs.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def _victims(engine: Engine, uid: str, taken: set[str]) -> list[Active]:
 
 
 def _lent(active: Active, owed: list[Branch]) -> bool:
-    """Whether the job is a borrower's: below a sibling of a branch that is owed, with all between above their guarantee."""
+    """Whether the job is a borrower's: below a sibling of a branch that is owed, with all between above their
+    guarantee.
+    """
     assert active.leaf is not None
     parents = {branch.parent: branch for branch in owed}
     for branch in active.leaf.path():

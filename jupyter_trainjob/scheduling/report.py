@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from .model import QueueView
 from .simulate import Ran, Simulated
 
 
-def jain(values: Sequence[float]) -> float:
+def jain(values: Sequence[float], weights: Sequence[float] | None = None) -> float:
     """Jain's index: (Σx)² / (n · Σx²); 1 where all have the same, 1/n where one has all.
 
-    R. Jain, D. Chiu, W. Hawe, "A quantitative measure of fairness" (1984).
+    With weights each value counts so often. R. Jain, D. Chiu, W. Hawe, "A quantitative measure of fairness" (1984).
     """
-    squares = math.fsum(value * value for value in values)
-    return math.fsum(values) ** 2 / (len(values) * squares) if squares else 1.0
+    often = weights if weights is not None else [1.0] * len(values)
+    total = math.fsum(weight * value for weight, value in zip(often, values, strict=True))
+    squares = math.fsum(weight * value * value for weight, value in zip(often, values, strict=True))
+    return total**2 / (math.fsum(often) * squares) if squares else 1.0
 
 
-def targets(users: Sequence[tuple[str, str]], queues: Mapping[str, QueueView]) -> dict[tuple[str, str], float]:
-    """What each user is due: down the tree, weight over the weights of all siblings that have jobs."""
-    below: dict[str, dict[tuple[str, str], int]] = {}
-    for queue, owner in users:
-        below.setdefault(queue, {})[queue, owner] = queues[queue].shares.get(owner, 1)
-        while queue in queues:
-            parent = queues[queue].parent if queues[queue].parent in queues else ""
-            if (queue, "") in below.setdefault(parent, {}):
-                break
-            below[parent][queue, ""] = queues[queue].weight
-            queue = parent
-    found: dict[tuple[str, str], float] = {}
-    level = [("", 1.0)]
-    while level:
-        name, due = level.pop()
-        siblings = below.get(name, {})
-        for (queue, owner), weight in siblings.items():
-            part = due * weight / sum(siblings.values())
-            if owner:
-                found[queue, owner] = part
-            else:
-                level.append((queue, part))
-    return found
-
-
-def report(result: Simulated, queues: Mapping[str, QueueView]) -> dict[str, Any]:
+def report(result: Simulated) -> dict[str, Any]:
     """Everything as JSON values: seconds, parts of 1."""
     ended = [one for one in result.jobs if one.start is not None]
     first = min((one.submit for one in result.jobs), default=0.0)
@@ -62,7 +38,7 @@ def report(result: Simulated, queues: Mapping[str, QueueView]) -> dict[str, Any]
         "waitSeconds": _waits(ended),
         "queues": {name: _waits(ones) for name, ones in _grouped(ended, lambda one: one.queue).items()},
         "users": {name: _waits(ones) for name, ones in _grouped(ended, lambda one: one.owner).items()},
-        "fairness": _fairness(result, queues),
+        "fairness": _fairness(result),
     }
 
 
@@ -95,14 +71,19 @@ def _percentile(ordered: Sequence[float], percent: int) -> float:
     return ordered[max(1, -(-len(ordered) * percent // 100)) - 1]
 
 
-def _fairness(result: Simulated, queues: Mapping[str, QueueView]) -> dict[str, Any]:
-    """Of the CPU time while jobs waited: each user's part beside what the weights say. Who asks for less has less."""
-    total = math.fsum(result.service.values())
-    due = targets(sorted({(one.queue, one.owner) for one in result.jobs}), queues)
-    shares = {leaf: result.service.get(leaf, 0.0) / total if total else 0.0 for leaf in due}
-    index = jain([shares[leaf] / due[leaf] for leaf in due]) if total else 1.0
+def _fairness(result: Simulated) -> dict[str, Any]:
+    """Of the CPU time of each user while jobs of that user waited: beside what the weights gave, against all who
+    waited then.
+    """
+    had, due = math.fsum(result.service.values()), math.fsum(result.due.values())
+    if not had:
+        return {"jain": 1.0, "shares": []}
     rows = [
-        {"queue": queue, "user": owner, "share": shares[queue, owner], "target": due[queue, owner]}
-        for queue, owner in sorted(due)
+        {"queue": queue, "user": owner, "share": result.service[queue, owner] / had, "target": part / due}
+        for (queue, owner), part in sorted(result.due.items())
+        if part
     ]
+    # Who waited for a moment only counts for as little: a ratio of two small numbers says nothing.
+    dues = {leaf: part for leaf, part in result.due.items() if part}
+    index = jain([result.service[leaf] / part for leaf, part in dues.items()], list(dues.values()))
     return {"jain": index, "shares": rows}

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from .decide import run
 from .engine import Engine
+from .fairshare import targets
 from .model import Amount, NodeView, PodView, Policy, QueuedView, QueueView, Snapshot
 from .swf import Trace, TraceError, TraceJob
+from .usage import Leaf
 
 PATIENCE_SECONDS = 366 * 86400.0
 """When nothing runs and nothing comes, it is waited so long for a budget's window, and no longer."""
@@ -17,7 +19,9 @@ PATIENCE_SECONDS = 366 * 86400.0
 
 @dataclass(slots=True)
 class Ran:
-    """What became of a job. ``start`` is of its first run, None: it never began; a preempted job runs again from the start."""
+    """What became of a job. ``start`` is of its first run, None: it never began; a preempted job runs again from the
+    start.
+    """
 
     owner: str
     queue: str
@@ -42,8 +46,10 @@ class Simulated:
     passes: int = 0
     contended_seconds: float = 0.0
     """While jobs waited."""
-    service: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Thousandths of CPU-seconds by queue and user in that time: what fairness is of."""
+    service: dict[Leaf, float] = field(default_factory=dict)
+    """CPU time by queue and user, while that user had jobs waiting there, in thousandths of CPU-seconds."""
+    due: dict[Leaf, float] = field(default_factory=dict)
+    """What the weights give them in that time, against the others who had jobs waiting."""
 
 
 @dataclass
@@ -141,6 +147,18 @@ def simulate(work: Workload) -> Simulated:
     return _Replay(work).run()
 
 
+@dataclass(slots=True)
+class Meter:
+    """What a user had and was due, as of ``since``."""
+
+    use: int = 0
+    waiting: int = 0
+    service: float = 0.0
+    due: float = 0.0
+    since: float = 0.0
+    dealt: float = 0.0
+
+
 class _Replay:
     def __init__(self, work: Workload) -> None:
         self.work = work
@@ -151,10 +169,12 @@ class _Replay:
         self.ran = {view.uid: Ran(view.owner, view.queue, view.need.cpu_millis, view.since) for view, _ in work.jobs}
         self.ends: list[tuple[float, str, int]] = []
         self.result = Simulated(list(self.ran.values()), sum(node.size.cpu_millis for node in work.nodes))
-        self.clock = 0.0
-        """Of contended time."""
-        self.use: dict[tuple[str, str], tuple[int, float]] = {}
-        """By queue and user: thousandths of CPUs in use, since when of that clock."""
+        self.weights = targets(sorted({(view.queue, view.owner) for view, _ in work.jobs}), work.queues)
+        self.meters = {leaf: Meter() for leaf in self.weights}
+        self.wanted = 0.0
+        """The weights of those who have jobs waiting."""
+        self.dealt = 0.0
+        """What each unit of weight was due till now (the virtual time of fair queueing)."""
 
     def run(self) -> Simulated:
         """Every event in turn."""
@@ -165,18 +185,21 @@ class _Replay:
             if time is None or (not self.ends and place == len(jobs) and time - quiet_since > PATIENCE_SECONDS):
                 break
             if engine.jobs:
-                self.clock += time - engine.now
+                self.result.contended_seconds += time - engine.now
+                self.dealt += (time - engine.now) * self.result.cpu_millis / self.wanted
             engine.advance(time)
             while self.ends and self.ends[0][0] <= time:
                 self._end(*heapq.heappop(self.ends))
                 quiet_since = time
             while place < len(jobs) and jobs[place][0].since <= time:
-                engine.submit(jobs[place][0])
+                view = jobs[place][0]
+                engine.submit(view)
+                self._meter(view.queue, view.owner, waiting=1)
                 place += 1
             self._pass(time)
-        for leaf in list(self.use):
-            self._serve(leaf, 0)
-        self.result.contended_seconds = self.clock
+        for leaf, meter in self.meters.items():
+            self._meter(*leaf)
+            self.result.service[leaf], self.result.due[leaf] = meter.service, meter.due
         return self.result
 
     def _next(self, arrival: float | None) -> float | None:
@@ -197,7 +220,7 @@ class _Replay:
                 one = self.ran[admission.uid]
                 one.start = time if one.start is None else one.start
                 one.began = time
-                self._serve((one.queue, one.owner), one.cpu_millis)
+                self._meter(one.queue, one.owner, one.cpu_millis, -1)
                 heapq.heappush(self.ends, (time + self.runs[admission.uid], admission.uid, one.preempted))
             if not decision.preemptions:
                 return
@@ -205,7 +228,7 @@ class _Replay:
                 one = self.ran[preemption.uid]
                 one.preempted += 1
                 one.busy_seconds += time - one.began
-                self._serve((one.queue, one.owner), -one.cpu_millis)
+                self._meter(one.queue, one.owner, -one.cpu_millis, 1)
                 self.engine.end(preemption.uid, time)
                 self.engine.submit(self.views[preemption.uid])
 
@@ -215,10 +238,14 @@ class _Replay:
             return  # that run was preempted
         one.end = time
         one.busy_seconds += time - one.began
-        self._serve((one.queue, one.owner), -one.cpu_millis)
+        self._meter(one.queue, one.owner, -one.cpu_millis)
         self.engine.end(uid, time)
 
-    def _serve(self, leaf: tuple[str, str], change: int) -> None:
-        amount, since = self.use.get(leaf, (0, self.clock))
-        self.result.service[leaf] = self.result.service.get(leaf, 0.0) + amount * (self.clock - since)
-        self.use[leaf] = (amount + change, self.clock)
+    def _meter(self, queue: str, owner: str, use: int = 0, waiting: int = 0) -> None:
+        """Account for a user till now; then so much more is in use, and so many more wait."""
+        meter, weight, now = self.meters[queue, owner], self.weights[queue, owner], self.engine.now
+        if meter.waiting:
+            meter.service += meter.use * (now - meter.since)
+            meter.due += weight * (self.dealt - meter.dealt)
+        self.wanted += weight * (bool(meter.waiting + waiting) - bool(meter.waiting))
+        meter.use, meter.waiting, meter.since, meter.dealt = meter.use + use, meter.waiting + waiting, now, self.dealt

@@ -16,7 +16,9 @@ from .tree import IN_FRONT, Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
 
 PROMOTION, BUDGET, ROOM = range(3)
-"""What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any more."""
+"""What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any
+more.
+"""
 
 
 @dataclass(slots=True)
@@ -230,7 +232,7 @@ class State:
         if leaf is not None and not view.waits and (view.ending or view.preemptible):
             (self.ending if view.ending else self.preemptible)[view.uid] = active
         charge = rate * self.clock.growth(view.since)
-        # Nothing gets a better rank by a start, but below a limit that stopped others: the first of those may be this one.
+        # Nothing gets a better rank by a start, but below a limit that stopped others: the first of those may be it.
         better = False
         self.root.version += 1
         for branch in path:

@@ -1,7 +1,7 @@
 """Reads workloads in the Standard Workload Format of the Parallel Workloads Archive.
 
-https://www.cs.huji.ac.il/labs/parallel/workload/swf.html: a line a job, 18 numbers, -1 for what is not known; lines that
-begin with ``;`` are the header (``; MaxProcs: 128``) or remarks. Of the numbers, those that say who asked for
+https://www.cs.huji.ac.il/labs/parallel/workload/swf.html: a line a job, 18 numbers, -1 for what is not known; lines
+that begin with ``;`` are the header (``; MaxProcs: 128``) or remarks. Of the numbers, those that say who asked for
 what, when, and how long it ran are used; the wait that happened then, and dependencies, are not.
 """
 

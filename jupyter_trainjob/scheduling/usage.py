@@ -1,11 +1,13 @@
 """Usage that decays, in whole numbers, so that sums do not depend on the order they were made in.
 
-A job that uses ``rate`` from ``a`` to ``b`` has at ``t`` the decayed usage ∫ rate · 0.5^((t−s)/h) ds over [a, b], which is
-``rate · (g(b) − g(a)) / g(t)`` in units of h / ln 2, where ``g(t) = 2^(t/h)``. The numerator does not change as time goes
-by: it is what is kept. Comparing two usages compares the numerators, at any time.
+A job that uses ``rate`` from ``a`` to ``b`` has at ``t`` the decayed usage ∫ rate · 0.5^((t−s)/h) ds over [a, b],
+which is
+``rate · (g(b) − g(a)) / g(t)`` in units of h / ln 2, where ``g(t) = 2^(t/h)``. The numerator does not change as time
+goes by: it is what is kept. Comparing two usages compares the numerators, at any time.
 
 The same number, not multiplied by h / ln 2, is HTCondor's real user priority (``π ← β·π + (1−β)·ρ``,
-``β = 0.5^(dt/h)``) and Kueue's ``(1−A)·prev + A·cur``, ``A = 1 − 0.5^(dt/h)``: the mean amount in use, seen back in time.
+``β = 0.5^(dt/h)``) and Kueue's ``(1−A)·prev + A·cur``, ``A = 1 − 0.5^(dt/h)``: the mean amount in use, seen back in
+time.
 """
 
 from __future__ import annotations
@@ -116,7 +118,9 @@ class Ledger:
     """When a job of theirs last started in its turn."""
 
     def add(self, past: PastView, rate: int, budgets: Mapping[str, Budget | None]) -> None:
-        """Count one more. ``budgets``: of the queue and those above, by name; ``""`` is that of the user in the queue."""
+        """Count one more. ``budgets``: of the queue and those above, by name; ``""`` is that of the user in the
+        queue.
+        """
         leaf = (past.queue, past.owner)
         charge = Clock(self.reference, self.half_life_seconds).charge(rate, past.since, past.end)
         self.used[leaf] = self.used.get(leaf, 0) + charge

@@ -43,8 +43,8 @@ def waiting(engine: Engine) -> tuple[Waiting, ...]:
 
 
 def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Blocker]) -> list[tuple[Place, str]]:
-    """A user's waiting jobs by place among those of the queue: as if each that starts were charged as it is at admission,
-    and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
+    """A user's waiting jobs by place among those of the queue: as if each that starts were charged as it is at
+    admission, and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
     """
     listed = []
     first = min(entries[0] for entries in leaf.queues.values())

@@ -1,7 +1,7 @@
 """What a decision costs: (a) one pass over a whole queue, (b) slot by slot, (c) with every user's first job blocked.
 
-CPU time of this process alone. Each is measured with all policies on: a tree of four levels with weights, guarantees that
-are reclaimed, limits of queues and users, budgets, decayed usage, ageing, gangs and backfill.
+CPU time of this process alone. Each is measured with all policies on: a tree of four levels with weights, guarantees
+that are reclaimed, limits of queues and users, budgets, decayed usage, ageing, gangs and backfill.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_trainjob.scheduling.decide import decide, run as decide_on
+from jupyter_trainjob.scheduling.decide import decide
+from jupyter_trainjob.scheduling.decide import run as decide_on
 from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.model import (
     ActiveView,

@@ -98,10 +98,7 @@ class Naive:
         return self.queue(name[0]).shares.get(name[1], 1) if name[1] else self.queue(name[0]).weight
 
     def siblings(self, name: Name) -> list[Name]:
-        if name[1]:
-            above = name[0]
-        else:
-            above = self.queue(name[0]).parent
+        above = name[0] if name[1] else self.queue(name[0]).parent
         return [one for one in self.names if (one[0] if one[1] else self.queue(one[0]).parent) == above]
 
     def used(self, name: Name) -> Amount:
