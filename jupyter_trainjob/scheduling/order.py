@@ -104,10 +104,11 @@ class Order(State):
             else:
                 holder = self.holder(branch)
             if branch.tight:
-                if kind is Everything:
+                if kind is not Everything:
+                    if branch.over(key):
+                        return None
+                elif self._first_is_over(branch, key):  # type: ignore[arg-type]
                     return self._first(branch, key)
-                if branch.over(key):
-                    return None
         if branch.guaranteed is not None and branch.owed():
             borrows = 0
         usage = branch.base + branch.rate * self.horizon
@@ -128,13 +129,17 @@ class Order(State):
             if first[2]:
                 below = ((first[0], first[1], first[2] * branch.below / usage), *below[1:])
         if holder is not None and found > holder[0]:
-            if kind is Group:
+            if kind is not Shape:
                 if not self.leaves_room(branch, self.shape_of(self.jobs[uid]), holder[1]):
                     return self._first(branch, key, self.longest(branch, holder[1]))
             elif not self.leaves_room(branch, key, holder[1]):  # type: ignore[arg-type]
                 return None
         mine = (front, borrows, usage / branch.weight)
         return (level, anchor, (mine, *below), turn, uid, branch.version, self.tick, branch)
+
+    def _first_is_over(self, branch: Branch, key: Everything) -> bool:
+        first = self.first_of(branch, key)
+        return first is None or branch.over(self.shape_of(self.jobs[first[4]])) != ""
 
     def _first(self, branch: Branch, key: Key, longest: float = math.inf) -> Entry | None:
         """Where not all of the key are stopped by the same: the first of each part of it, and the first of those.
@@ -193,7 +198,7 @@ class Order(State):
         assert best is not None
         table[first.group.machine.everything] = best
 
-    def first_of(self, branch: Branch, group: Group) -> Rank | None:
+    def first_of(self, branch: Branch, group: Group | Everything) -> Rank | None:
         """The first of ``group`` as the branch's own limit sees them: without that limit."""
         if not branch.owner:
             top = self.best(branch, group)
@@ -207,16 +212,22 @@ class Order(State):
             return known
         found: tuple[Rank, Group] | None = None
         branch.tight = False
-        groups: Iterable[Group] = ()
+        groups: list[Group] = []
         if any(branch.over(machine.everything) for machine in self.machines.values()):
-            groups = self._groups(branch)
+            groups = [group for group in self._groups(branch) if branch.over(group)]
+            branch.tight = bool(groups)
+        if groups and len(self.machines) == 1:
+            # Mostly the first of all is one that the limit stops: then nobody else has to be looked at.
+            first = self.first_of(branch, groups[0].machine.everything)
+            if first is not None:
+                mine = self.shape_of(self.jobs[first[4]]).group
+                if mine in groups and not branch.never(mine):
+                    found, groups = (first, mine), []
         for group in groups:
-            if branch.over(group):
-                branch.tight = True
-                if not branch.never(group):
-                    rank = self.first_of(branch, group)
-                    if rank is not None and (found is None or rank < found[0]):
-                        found = (rank, group)
+            if not branch.never(group):
+                rank = self.first_of(branch, group)
+                if rank is not None and (found is None or rank < found[0]):
+                    found = (rank, group)
         branch.holder = (branch.version, self.tick, found)
         return found
 
