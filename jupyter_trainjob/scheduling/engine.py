@@ -11,6 +11,7 @@ Here the same rule holds for nodes and for each branch's limit; one job holds th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -49,11 +50,16 @@ class Engine(Order):
 
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
         """Whether a job of ``shape`` may start before the one of ``group`` that holds the branch's reservation."""
-        start, spare = self.limit_reservation(branch, group)
+        start, _ = self.limit_reservation(branch, group)
         if self.now + shape.limit <= max(start, self.now) + SOON:
             self.recheck_at(branch, start - shape.limit + 2 * SOON)
             return True
-        return spare[0] >= 1 and shape.cpu <= spare[1] and shape.memory <= spare[2] and shape.gpu <= spare[3]
+        return self.spares(branch, shape, group)
+
+    def spares(self, branch: Branch, key: Key, group: Group) -> bool:
+        """Whether a job of ``key`` may go on beside the one of ``group`` when that starts."""
+        _, spare = self.limit_reservation(branch, group)
+        return spare[0] >= 1 and key.cpu <= spare[1] and key.memory <= spare[2] and key.gpu <= spare[3]
 
     def longest(self, branch: Branch, group: Group) -> float:
         """Jobs of what time limits end before the branch's reservation begins."""
@@ -120,6 +126,16 @@ class Engine(Order):
                 found = choice
         return found
 
+    def _beside(self, fitting: list[Group], held: Held | None) -> Iterator[Key]:
+        """Of what fits now, what may start beside a reservation that comes before all of it."""
+        for group in fitting:
+            if held is None or group.machine.place(group, held.caps) is not None:
+                yield group
+            else:
+                for shape in group.shapes.values():
+                    if shape in self.root.keys and self.now + shape.limit <= held.start + SOON:
+                        yield shape
+
     def _pick_on(self, machine: Machine) -> Choice | None:
         keys, root = self.root.keys, self.root
         fitting = [group for group in machine.groups.values() if group in keys and machine.fits(group)]
@@ -133,10 +149,10 @@ class Engine(Order):
             return Choice(top, shape, machine.place(shape.group) or ())
         held = self.held(machine)
         there: list[tuple[Entry, Key]] = []
-        for group in fitting:
-            entry = self.best(root, group)
+        for key in self._beside(fitting, held if held is not None and held.entry is top else None):
+            entry = self.best(root, key)
             if entry is not None:
-                there.append((entry, group))
+                there.append((entry, key))
         heapify(there)
         while there:
             entry, key = heappop(there)

@@ -109,6 +109,8 @@ class Order(State):
                         return None
                 elif self._first_is_over(branch, key):  # type: ignore[arg-type]
                     return self._first(branch, key)
+                if branch.led and kind is Group and holder is not None and not self.spares(branch, key, holder[1]):
+                    return self._first(branch, key, self.longest(branch, holder[1]))
         if branch.guaranteed is not None and branch.owed():
             borrows = 0
         usage = branch.base + branch.rate * self.horizon
@@ -216,6 +218,7 @@ class Order(State):
         if any(branch.over(machine.everything) for machine in self.machines.values()):
             groups = [group for group in self._groups(branch) if branch.over(group)]
             branch.tight = bool(groups)
+        branch.led = False
         if groups and len(self.machines) == 1:
             # Mostly the first of all is one that the limit stops: then nobody else has to be looked at.
             first = self.first_of(branch, groups[0].machine.everything)
@@ -223,6 +226,7 @@ class Order(State):
                 mine = self.shape_of(self.jobs[first[4]]).group
                 if mine in groups and not branch.never(mine):
                     found, groups = (first, mine), []
+                    branch.led = True
         for group in groups:
             if not branch.never(group):
                 rank = self.first_of(branch, group)
@@ -234,6 +238,10 @@ class Order(State):
     @abstractmethod
     def longest(self, branch: Branch, group: Group) -> float:
         """Jobs of what time limits end before the branch's reservation begins."""
+
+    @abstractmethod
+    def spares(self, branch: Branch, key: Key, group: Group) -> bool:
+        """Whether a job of ``key`` may go on beside the one of ``group`` when that starts."""
 
     @abstractmethod
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:

@@ -49,6 +49,7 @@ class Branch:
         "jobs",
         "keys",
         "last",
+        "led",
         "left",
         "log_start",
         "maximum",
@@ -114,6 +115,8 @@ class Branch:
         self.room: tuple[int, Group, float, tuple[int, int, int, int]] | None = None
         self.tight = False
         """Whether its limit stops any of the groups below; as old as ``holder``."""
+        self.led = False
+        """Whether the holder of its limit's reservation is the first of all below."""
         self.table: dict[Key, Rank] = {}
         """A leaf's: the first job of each key; as of version ``table_of``."""
         self.table_of = -1
