@@ -129,7 +129,7 @@ class Engine(Order):
     def _beside(self, fitting: list[Group], held: Held | None) -> Iterator[Key]:
         """Of what fits now, what may start beside a reservation that comes before all of it."""
         for group in fitting:
-            if held is None or group.machine.place(group, held.caps) is not None:
+            if held is None or group.machine.fits_beside(group, held.caps):
                 yield group
             else:
                 for shape in group.shapes.values():

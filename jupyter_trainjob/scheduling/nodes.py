@@ -234,7 +234,7 @@ class Machine:
         """Whether there is room for a job of the group now. A blocked one looks only at what was freed since."""
         if not group.single:
             if group.seen != self.version:
-                group.blocked = not self._fits_all(group)
+                group.blocked = not self.fits_beside(group, NO_CAPS)
                 group.seen = self.version
             return not group.blocked
         need = group.pods[0][1]
@@ -249,15 +249,19 @@ class Machine:
         group.seen = len(self.freed)
         return not group.blocked
 
-    def _fits_all(self, group: Group) -> bool:
+    def fits_beside(self, group: Group, caps: Caps) -> bool:
+        """Whether there is room for a job of the group that leaves what ``caps`` hold back."""
         if group.cpu > self.free_cpu:
             return False
         if len(group.pods) > 1:
-            return self.place(group) is not None
+            return self.place(group, caps) is not None
         ((count, need),) = group.pods
         for node in self.nodes:
             if node.cpu >= need.cpu_millis and node.fits(need):
-                count -= times(node.takes(need), node.free)
+                if count > 1 or node in caps:
+                    count -= times(node.takes(need), caps.get(node) or node.free)
+                else:
+                    return True
                 if count <= 0:
                     return True
         return False

@@ -149,7 +149,7 @@ class Order(State):
         """
         parts: Iterable[Group | Shape]
         if isinstance(key, Everything):
-            parts = self._groups(branch)
+            parts = [group for group in self._groups(branch) if not branch.over(group)]
         elif branch.owner:
             parts = [shape for shape in branch.queues if shape.group is key and shape.limit <= longest]
         else:
@@ -215,7 +215,7 @@ class Order(State):
         found: tuple[Rank, Group] | None = None
         branch.tight = False
         groups: list[Group] = []
-        if any(branch.over(machine.everything) for machine in self.machines.values()):
+        if len(self.machines) > 1 or branch.over(self.largest):
             groups = [group for group in self._groups(branch) if branch.over(group)]
             branch.tight = bool(groups)
         branch.led = False

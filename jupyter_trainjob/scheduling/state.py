@@ -61,6 +61,8 @@ class State:
         self._timed = 0
         self._sample()
         self._build_machines(snapshot)
+        self.largest = next((one.everything for one in self.machines.values()), Machine("", ()).everything)
+        """The most that any job needs, where there is one backend."""
         for name in snapshot.queues:
             self._queue(name, ())
         self.lenders = [
