@@ -32,7 +32,6 @@ class Node:
         "running",
         "slots",
         "view",
-        "whens",
     )
 
     def __init__(self, view: NodeView, index: int) -> None:
@@ -44,7 +43,6 @@ class Node:
         self.gpu = view.size.gpu
         self.running: dict[str, tuple[float, Vector]] = {}
         self.ends: list[tuple[float, str]] = []
-        self.whens: dict[Group, float] = {}
 
     def takes(self, need: Amount) -> Vector:
         """What one pod takes here; more than all where it must not be here."""
@@ -76,14 +74,8 @@ class Node:
             slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
         return slots, cpu, memory, gpu
 
-    def when(self, group: Group) -> float:
-        """When one pod of ``group`` fits, at the latest; -inf: now; inf: never."""
-        known = self.whens.get(group)
-        if known is None:
-            known = self.whens[group] = self._when(group.pods[0][1])
-        return known
-
-    def _when(self, need: Amount) -> float:
+    def when(self, need: Amount) -> float:
+        """When one pod fits, at the latest; -inf: now; inf: never."""
         if self.fits(need):
             return -math.inf
         wanted = self.takes(need)
@@ -106,14 +98,12 @@ class Node:
         else:
             insort(self.ends, (end, uid))
         self.running[uid] = (end, part)
-        self.whens.clear()
 
     def end(self, uid: str) -> None:
         """Give back the room of a job."""
         end, part = self.running.pop(uid)
         del self.ends[bisect_left(self.ends, (end, uid))]
         self._take((-part[0], -part[1], -part[2], -part[3]))
-        self.whens.clear()
 
     def _take(self, part: Vector) -> None:
         if self.slots != BOUNDLESS:
@@ -126,7 +116,21 @@ class Node:
 class Group:
     """Jobs of equal needs, whatever their time limits: they fit or they don't, all of them."""
 
-    __slots__ = ("blocked", "cpu", "dearest", "gpu", "hint", "machine", "memory", "need", "pods", "seen", "shapes")
+    __slots__ = (
+        "blocked",
+        "cpu",
+        "dearest",
+        "gpu",
+        "hint",
+        "known",
+        "machine",
+        "memory",
+        "need",
+        "pods",
+        "seen",
+        "shapes",
+        "whens",
+    )
 
     def __init__(self, machine: Machine, job: QueuedView) -> None:
         self.machine = machine
@@ -137,6 +141,9 @@ class Group:
         self.dearest = 0
         self.blocked = False
         self.seen = -1
+        self.whens: list[float] = []
+        """Of each node: when one pod fits; as of ``known``."""
+        self.known = -1
         self.hint: Node | None = None
 
     @property
@@ -185,6 +192,8 @@ class Machine:
         self.everything = Everything(self)
         self.free_cpu = sum(node.cpu for node in self.nodes)
         self.version = 0
+        self.changed: list[Node] = []
+        """Every node on which something started or ended, in turn; ``Group.known`` is a place in it."""
         self.freed: list[Node] = []
         """Every node that became freer, in turn; ``Group.seen`` is a place in it."""
 
@@ -213,6 +222,7 @@ class Machine:
                 self.free_cpu -= node.cpu
                 node.start(uid, end, need)
                 self.free_cpu += node.cpu
+                self.changed.append(node)
         self.version += 1
 
     def end(self, uid: str, places: Places) -> None:
@@ -224,11 +234,13 @@ class Machine:
                 node.end(uid)
                 self.free_cpu += node.cpu
                 self.freed.append(node)
+                self.changed.append(node)
         self.version += 1
-        if len(self.freed) > LOG_LENGTH:
+        if len(self.changed) > LOG_LENGTH:
             self.freed.clear()
+            self.changed.clear()
             for group in self.groups.values():
-                group.seen = -LOG_LENGTH
+                group.seen, group.known = -LOG_LENGTH, -1
 
     def fits(self, group: Group) -> bool:
         """Whether there is room for a job of the group now. A blocked one looks only at what was freed since."""
@@ -287,13 +299,7 @@ class Machine:
         EASY (Lifka, "The ANL/IBM SP scheduling system", 1995): shadow time and extra nodes. Infinite: it never fits.
         """
         if group.single:
-            soonest, found = math.inf, None
-            for node in self.nodes:
-                known = node.whens.get(group)
-                if known is None:
-                    known = node.when(group)
-                if known < soonest:
-                    soonest, found = known, node
+            soonest, found = self._soonest(group)
             if found is None:
                 return math.inf, NO_CAPS
             start = max(now, soonest)
@@ -307,6 +313,18 @@ class Machine:
             node = self.by_name[name]
             places.setdefault(node, []).append(node.takes(need))
         return ends[index], {node: _left(node, ends[index], parts) for node, parts in places.items()}
+
+    def _soonest(self, group: Group) -> tuple[float, Node | None]:
+        """Where one pod fits first, and when. Only the nodes that changed since are looked at."""
+        need, fresh = group.pods[0][1], self.changed[group.known :]
+        if group.known < 0 or len(fresh) >= len(self.nodes):
+            group.whens = [node.when(need) for node in self.nodes]
+        else:
+            for node in set(fresh):
+                group.whens[node.index] = node.when(need)
+        group.known = len(self.changed)
+        soonest = min(group.whens, default=math.inf)
+        return soonest, self.nodes[group.whens.index(soonest)] if soonest < math.inf else None
 
     def _pack_at(self, group: Group, time: float) -> Places | None:
         return self._pack(group, [node.free_at(time) for node in self.nodes])

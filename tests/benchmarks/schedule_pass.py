@@ -38,12 +38,12 @@ RUNNING = 1000
 
 def tree(queues: int) -> dict[str, QueueView]:
     """The cohort, ten courses, and groups below them: ``queues`` in all."""
-    found = {"cohort": QueueView("cohort", "k", limits=Ceiling(cpu_millis=NODES * NODE_CPUS * 1000))}
+    found = {"cohort": QueueView("cohort", "k")}
     for number in range(10):
         found[f"course{number}"] = QueueView(
             f"course{number}",
             "k",
-            limits=Ceiling(cpu_millis=1_500_000),
+            limits=Ceiling(cpu_millis=300_000),
             parent="cohort",
             weight=1 + number % 3,
             guaranteed=Ceiling(cpu_millis=100_000),
