@@ -74,6 +74,9 @@ class Order(State):
     def _catch_up(self, branch: Branch, key: Key, heap: Heap, there: dict[Branch, None]) -> None:
         fresh = branch.changed[heap.seen - branch.log_start :]
         heap.seen = branch.log_start + len(branch.changed)
+        if len(heap.entries) > 2 * len(heap.present) + 64:
+            heap.entries = list(heap.present.values())  # without all that is outdated
+            heapify(heap.entries)
         for child in dict.fromkeys(fresh) if len(fresh) > 1 else fresh:
             if child not in there:
                 heap.present.pop(child, None)
