@@ -54,7 +54,7 @@ def tree(queues: int) -> dict[str, QueueView]:
             f"group{number}",
             "k",
             limits=Ceiling(jobs=500),
-            per_user=Ceiling(jobs=20),
+            per_user=Ceiling(jobs=100),
             parent=f"course{number % 10}",
             weight=1 + number % 2,
             budget=Budget(10**13, 7 * 86400),
