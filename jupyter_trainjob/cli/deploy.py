@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -16,7 +17,9 @@ from ..backends.findings import worst
 from ..backends.kubernetes.connect import Access, Connection
 from ..backends.kubernetes.deploy.apply import Applied, DeployError, apply, check_namespace, version
 from ..backends.kubernetes.deploy.bounds import NoPeer
+from ..backends.kubernetes.deploy.marks import OBJECT
 from ..backends.kubernetes.deploy.plan import Plan, document, manifests, secrets_of
+from ..backends.kubernetes.deploy.settings import PARTS
 from ..backends.kubernetes.volumes import Manifest
 from ..resources.profile import Profile
 from ..resources.volumes import AllowedVolume
@@ -41,6 +44,14 @@ _ARGUMENTS = (
         default=[],
         help="A file with profiles, whose NFS shares get a volume; again for more.",
     ),
+    argument(
+        "--only",
+        metavar="PART",
+        action="append",
+        choices=tuple(PARTS),
+        default=[],
+        help=f"Only this part; again for more. Parts: {', '.join(PARTS)}.",
+    ),
     argument("--adopt", action="store_true", help="Take a namespace that is there already and is not ours."),
     argument("--force", action="store_true", help="Set also what somebody else has changed since."),
     argument("--no-doctor", action="store_true", help="Don't try whether it works."),
@@ -52,6 +63,10 @@ _ARGUMENTS = (
         help="How long pods may take to come up. Default: 300.",
     ),
     *COMMON,
+)
+SECRET_WITHIN = (
+    f"the Secret {OBJECT!r} above holds the service's whole configuration, with all passwords that are in it. base64 "
+    "hides nothing: keep this output as you keep those, and hand over parts with --only."
 )
 _STATUSES = (
     "exit status:\n  0    it is there and works\n  1    the cluster refused, or something has to be mended\n"
@@ -69,13 +84,15 @@ def deploy_main(argv: Sequence[str]) -> int:
     screen = Screen(sys.stdout)
     try:
         configuration = Configuration(options.config, words)
-        plan = configuration.plan(options.backend, shares_of(options.filename))
+        plan = only(configuration.plan(options.backend, shares_of(options.filename)), options.only)
         items = manifests(plan)
     except (ConfigurationError, NoPeer, ValidationError) as error:
         stderr(f"{PROG}: {error}")
         return 2
     if options.dry_run:
         screen.write(as_text(items, options.output))
+        if options.output != "name" and any(item["kind"] == "Secret" for item in items):
+            stderr(f"{PROG}: {SECRET_WITHIN}")
         return 0
     try:
         asyncio.run(_apply(plan, items, options.adopt, options.force, screen))
@@ -91,6 +108,14 @@ def deploy_main(argv: Sequence[str]) -> int:
     found = tell(diagnose(configuration, options.backend, patience_seconds=options.timeout), screen)
     screen.write(summary(found))
     return 1 if worst(found) == "fail" else 0
+
+
+def only(plan: Plan, parts: Sequence[str]) -> Plan:
+    """``plan`` without all other parts; whole without any named."""
+    if not parts:
+        return plan
+    others = tuple(part for part in PARTS if part not in parts)
+    return replace(plan, deploy=replace(plan.deploy, leave_out=others))
 
 
 def shares_of(paths: Sequence[str]) -> list[AllowedVolume]:

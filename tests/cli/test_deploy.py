@@ -54,10 +54,27 @@ def test_a_dry_run_prints_the_same_as_names_yaml_and_json(run: Run) -> None:
     assert [f"{item['kind']}/{item['metadata']['name']}" for item in documents] == names.out.split()
 
 
-def test_yaml_shows_the_configuration_as_people_read_it(run: Run) -> None:
-    said = run("deploy", "--dry-run", "-o", "yaml").out
-    assert "  jupyter_server_config.json: |\n    {\n" in said
-    assert "apiVersion: v1\nkind: Namespace\nmetadata:\n" in said
+def test_yaml_is_as_people_read_it(run: Run) -> None:
+    assert "apiVersion: v1\nkind: Namespace\nmetadata:\n" in run("deploy", "--dry-run", "-o", "yaml").out
+
+
+def test_a_password_is_printed_to_nobody_who_is_not_told_so(run: Run) -> None:
+    secret = 'c.KubernetesBackendSettings.pip_options = {"index-url": "https://ada:pass-word@pypi.example.org/"}\n'
+    note = "the Secret 'trainjob' above holds the service's whole configuration, with all passwords that are in it"
+    for output in ("yaml", "json"):
+        done = run("deploy", "--dry-run", "-o", output, given=CONFIGURATION + secret)
+        assert done.status == 0 and note in done.err and "kind" in done.out
+        assert "pass-word" not in done.out + done.err
+    assert run("deploy", "--dry-run", given=CONFIGURATION + secret).err == ""
+
+
+def test_a_part_is_printed_alone_for_somebody_else(run: Run) -> None:
+    """To be applied by the cluster's operators, who need none of our secrets."""
+    done = run("deploy", "--dry-run", "--only", "cluster-rights", "-o", "yaml")
+    assert [one["kind"] for one in yaml.safe_load_all(done.out)] == ["ClusterRole", "ClusterRoleBinding"]
+    assert (done.status, done.err) == (0, "")
+    wrong = run("deploy", "--dry-run", "--only", "cluster-right")
+    assert wrong.status == 2 and "cluster-rights" in wrong.err, wrong
 
 
 def test_an_option_goes_before_the_file(run: Run) -> None:

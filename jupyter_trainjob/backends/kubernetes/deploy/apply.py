@@ -31,7 +31,7 @@ PLURALS = {
     "LimitRange": "limitranges",
     "PersistentVolume": "persistentvolumes",
     "PersistentVolumeClaim": "persistentvolumeclaims",
-    "ConfigMap": "configmaps",
+    "Secret": "secrets",
     "Service": "services",
     "Deployment": "deployments",
     "DaemonSet": "daemonsets",

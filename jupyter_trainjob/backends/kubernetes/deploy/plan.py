@@ -17,7 +17,7 @@ from .settings import DeploySettings
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted. ``configuration``: the files of the service's ConfigMap; ``shares``: volumes of profiles."""
+    """What is wanted. ``configuration``: the files of the service's Secret; ``shares``: volumes of profiles."""
 
     settings: KubernetesSettings
     deploy: DeploySettings
@@ -66,7 +66,7 @@ def _objects(plan: Plan) -> Iterator[BaseModel | Manifest]:
         if deploy.environments_storage_class and settings.environments.claim:
             yield service.environments(settings, deploy)
     if deploy.has("service"):
-        yield service.config_map(settings, plan.configuration)
+        yield service.secret(settings, plan.configuration)
         if not deploy.database_secret:
             yield service.claim(settings, deploy)
         yield service.address(settings, deploy)

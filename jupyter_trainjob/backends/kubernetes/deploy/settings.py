@@ -9,6 +9,7 @@ from typing import Any
 from ....resources.names import is_domain
 from ....resources.quantity import parse
 from ..settings import SettingsError
+from .marks import OBJECT
 
 PARTS = {
     "namespace": "the namespace, with its Pod Security",
@@ -78,6 +79,8 @@ def _problems(settings: DeploySettings) -> Iterator[str]:
         value = getattr(settings, name)
         if (value or name != "database_secret") and not is_domain(value):
             yield f"{name} {value!r} is no name of an object in a cluster"
+        if name != "account" and value == OBJECT:
+            yield f"{name} {value!r} is what the Secret is called that deploy makes; choose another name"
     yield from _quantities(settings)
     if settings.replicas < 1:
         yield f"replicas {settings.replicas} is none; write at least 1"
