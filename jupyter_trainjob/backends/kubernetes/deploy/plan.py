@@ -26,6 +26,8 @@ class Plan:
     shares: Sequence[AllowedVolume] = ()
     indexes: Sequence[bounds.StorePlace] = ()
     """Where environments come from."""
+    input_bytes: int = 0
+    """The largest input that the service fetches by URI; 0: none may be fetched."""
 
 
 def manifests(plan: Plan) -> list[Manifest]:
@@ -70,7 +72,7 @@ def _objects(plan: Plan) -> Iterator[BaseModel | Manifest]:
         if not deploy.database_secret:
             yield service.claim(settings, deploy)
         yield service.address(settings, deploy)
-        yield service.deployment(settings, deploy, plan.configuration)
+        yield service.deployment(settings, deploy, plan.configuration, plan.input_bytes)
     if deploy.has("images"):
         yield prepull.daemon_set(settings, deploy)
 
