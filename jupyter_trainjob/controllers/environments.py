@@ -77,15 +77,15 @@ class EnvironmentController:
         requirements = job.spec.environment.requirements
         assert requirements is not None
         snapshot = job.status.profile_snapshot
-        minimum = parse(Profile, snapshot).spec.minimum_isolation if snapshot else ""
-        environment = job.spec.environment
+        profile, environment = parse(Profile, snapshot) if snapshot else Profile(), job.spec.environment
         return await backend.environment(
             job.metadata.uid,
             requirements,
-            minimum_isolation=minimum,
+            minimum_isolation=profile.spec.minimum_isolation,
             owner=job.metadata.owner,
             language=environment.language,
             image=environment.image,
+            profile_image=profile.spec.environment.image,
         )
 
     def _backend(self, reader: Reader, job: TrainJob) -> Backend | None:

@@ -34,7 +34,7 @@ class BuildingBackend(InstantBackend):
         super().__init__()
         self.state = EnvironmentState("building", "it waits until other environments are built")
         self.asked: list[str] = []
-        self.demanded: list[tuple[str, str]] = []
+        self.demanded: list[tuple[str, str, str]] = []
         self.kept: list[Requirements] = []
 
     def becomes(self, state: EnvironmentState) -> None:
@@ -51,9 +51,10 @@ class BuildingBackend(InstantBackend):
         owner: str = "",
         language: str = "",
         image: str = "",
+        profile_image: str = "",
     ) -> EnvironmentState:
         self.asked.append(uid)
-        self.demanded.append((minimum_isolation, owner))
+        self.demanded.append((minimum_isolation, owner, profile_image))
         return self.state
 
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
@@ -200,17 +201,18 @@ async def test_nothing_is_written_while_nothing_happens(
 
 
 @pytest.mark.asyncio
-async def test_the_backend_is_told_the_profiles_minimum_and_whose_job_it_is(
+async def test_the_backend_is_told_the_profiles_minimum_and_image_and_whose_job_it_is(
     store: Store, objects: FilesystemStore
 ) -> None:
     backend = BuildingBackend()
     job = make_job(environment=environment(), owner="ben")
     profile = Profile.model_validate({"metadata": {"name": "p"}, "spec": {"minimumIsolation": "namespaces"}})
+    profile.spec.environment.image = "lab"
     job.status.profile_snapshot = profile.to_dict()
     store.write(lambda writer: writer.create(job))
     async with running(store, objects, backend):
         await until(lambda: backend.asked)
-    assert set(backend.demanded) == {("namespaces", "ben")}
+    assert set(backend.demanded) == {("namespaces", "ben", "lab")}
 
 
 @pytest.mark.asyncio

@@ -124,8 +124,11 @@ class Attempts:
         return Last(sight.sidecar_over, sight.termination, sight.begun)
 
     def ours(self) -> capacity.Ours:
-        """What our attempts have of the cluster; so do idle slots, which go when an attempt needs it."""
-        return capacity.ours(self.jobs.objects.values(), self.pods_by_job(), self._settings)
+        """What our attempts have of the cluster; so do idle slots, which go when an attempt needs it. What builds and
+        removes environments is among :meth:`helpers`, as others' pods are.
+        """
+        jobs = [job for job in self.jobs.objects.values() if objects.ref_of(job) is not None or slots.is_slot(job)]
+        return capacity.ours(jobs, self.pods_by_job(), self._settings)
 
     def pods_by_job(self) -> dict[str, Object | None]:
         """The pods of attempts and slots, by the names of their Jobs."""

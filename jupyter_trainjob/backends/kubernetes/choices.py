@@ -12,9 +12,11 @@ from .settings import KubernetesSettings
 OFFERS = frozenset({"image", "volumes"})
 
 
-def image_problem(image: str, profile: Profile, settings: KubernetesSettings) -> str:
-    """Why a job of ``profile`` may not run in ``image``; empty where it may. The operator's own need no permission."""
-    if image == profile.spec.environment.image or image in settings.images.values():
+def image_problem(image: str, profile_image: str, settings: KubernetesSettings) -> str:
+    """Why a job may not run in ``image``; empty where it may. The operator's own, its profile's too, need no
+    permission.
+    """
+    if image == profile_image or image in settings.images.values():
         return ""
     return images.image_problem(image, settings.allowed_images, dict(settings.digests))
 
@@ -23,7 +25,7 @@ def problems(job: TrainJob, profile: Profile, settings: KubernetesSettings) -> l
     """What of the complete ``job`` can't be had. Neither a registry nor the cluster is asked."""
     found: list[FieldError] = []
     image = job.spec.environment.image
-    if image and (problem := image_problem(image, profile, settings)):
+    if image and (problem := image_problem(image, profile.spec.environment.image, settings)):
         remedy = "Choose one of these, or leave it out for the profile's."
         if not settings.allowed_images:
             remedy = "Leave it out, choose a profile that has it, or ask the operator (allowed_images)."

@@ -114,7 +114,7 @@ def image(request: AttemptRequest, settings: KubernetesSettings) -> str:
                 remedy="Choose an image (--image), another queue, or ask the operator for one.",
                 permanent=True,
             )
-    elif problem := choices.image_problem(chosen, profile, settings):
+    elif problem := choices.image_problem(chosen, profile.spec.environment.image, settings):
         raise BackendError(f"{problem[0].upper()}{problem[1:]}.", remedy="Choose another.", permanent=True)
     name = read_image(chosen).name
     recorded = job.status.image_digest
@@ -144,8 +144,8 @@ def job(
     meta = request.job.metadata
     annotations = {JOB: f"{meta.namespace}/{meta.name}"}
     borne = {LIMITS: json.dumps(_limits(request, settings)), **({ORDERS: orders_digest} if orders_digest else {})}
-    if environment is not None:
-        borne[ENVIRONMENT] = environment.folder
+    if environment is not None:  # the pod bears it as well: it may outlive the Job
+        annotations[ENVIRONMENT] = environment.folder
     found, kueues = labels(request, settings), _kueue_labels(request)
     if fetching:  # for Kueue it is not there yet
         borne[FETCHING], kueues = json.dumps(kueues), {}

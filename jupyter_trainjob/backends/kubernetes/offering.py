@@ -44,11 +44,12 @@ class Offering(Backend):
         owner: str = "",
         language: str = "",
         image: str = "",
+        profile_image: str = "",
     ) -> EnvironmentState:
         """On a volume of the cluster, by a Job of our own."""
         if self._environments is None:
             raise BackendError(f"The backend {self.name!r} has not been started.")
-        return await self._environments.state(uid, requirements, image)
+        return await self._environments.state(uid, requirements, image, profile_image)
 
     async def _environment_of(self, job: TrainJob) -> Environment | None:
         """Where that of a job lies. Raises :class:`BackendError`, and ``StoreError``."""

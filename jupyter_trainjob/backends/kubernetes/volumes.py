@@ -58,6 +58,7 @@ class Environment:
     """Where a job's environment lies in the claim, and what ``job.json`` tells of it."""
 
     folder: str
+    """Below :func:`top`."""
     interpreter: str = ""
     libraries: tuple[str, ...] = ()
     jars: tuple[str, ...] = ()
@@ -144,12 +145,17 @@ def main_mounts(
     if inject:
         found.append({"name": "runner", "mountPath": settings.home, "readOnly": True})
     if environment is not None:
-        path = f"trainjob-{settings.installation_label}/{environment.folder}/root"
+        path = f"{top(settings)}/{environment.folder}/root"
         found.append({"name": "environment", "mountPath": ENVIRONMENT, "subPath": path, "readOnly": True})
     for mount in mounts:
         seen: Manifest = {"name": _volume(mount.allowed), "mountPath": mount.mount_path, "readOnly": mount.read_only}
         found.append(seen | ({"subPath": mount.sub_path} if mount.sub_path else {}))
     return found
+
+
+def top(settings: KubernetesSettings) -> str:
+    """The folder of the claim of environments that is this installation's."""
+    return f"trainjob-{settings.installation_label}"
 
 
 def sidecar_mounts() -> list[Manifest]:
