@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from ..backends.base import BackendError
 from ..backends.findings import worst
 from ..backends.kubernetes.connect import Access, Connection
-from ..backends.kubernetes.deploy.apply import Applied, DeployError, apply, check_namespace, version
+from ..backends.kubernetes.deploy.apply import (
+    Applied,
+    DeployError,
+    apply,
+    check_namespace,
+    check_objects,
+    version,
+)
 from ..backends.kubernetes.deploy.bounds import NoPeer
 from ..backends.kubernetes.deploy.marks import OBJECT
 from ..backends.kubernetes.deploy.plan import Plan, document, manifests, secrets_of
@@ -52,7 +59,9 @@ _ARGUMENTS = (
         default=[],
         help=f"Only this part; again for more. Parts: {', '.join(PARTS)}.",
     ),
-    argument("--adopt", action="store_true", help="Take a namespace that is there already and is not ours."),
+    argument(
+        "--adopt", action="store_true", help="Take a namespace, and objects, that are there already and are not ours."
+    ),
     argument("--force", action="store_true", help="Set also what somebody else has changed since."),
     argument("--no-doctor", action="store_true", help="Don't try whether it works."),
     argument(
@@ -160,6 +169,7 @@ async def _apply(plan: Plan, items: Sequence[Manifest], adopt: bool, force: bool
     try:
         await version(api)
         await check_namespace(api, settings, make=deploy.has("namespace"), adopt=adopt)
+        await check_objects(api, settings, items, adopt=adopt)
         applied: list[Applied] = []
         async for one in apply(api, items, force=force):
             screen.write(f"{one.name} {one.change}\n")

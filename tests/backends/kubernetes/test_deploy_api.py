@@ -31,6 +31,7 @@ from jupyter_trainjob.backends.kubernetes.doctor import asks
 from jupyter_trainjob.backends.kubernetes.handover import Handover
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.backends.kubernetes.volumes import Manifest
+from jupyter_trainjob.cli import command
 from tests.backends.place import a_request
 
 from .apiserver import ApiServer
@@ -56,9 +57,11 @@ class Cluster:
             namespace=f"ml-{uuid.uuid4().hex[:8]}", images=IMAGES, kubeconfig=apiserver.kubeconfig("admin")
         )
         self.api: Connection
+        self.made: dict[str, str] = {}
 
     async def apply(self, items: list[Manifest], **options: Any) -> dict[str, str]:
-        return {one.name: one.change async for one in apply.apply(self.api, items, **options)}
+        self.made = {one.name: one.change async for one in apply.apply(self.api, items, **options)}
+        return self.made
 
     async def request(self, method: str, path: str, body: Manifest | None = None, **more: Any) -> Any:
         inside = path.replace("NS", self.settings.namespace)
@@ -121,6 +124,60 @@ async def test_a_namespace_of_somebody_else_is_left_alone(cluster: Cluster) -> N
     missing = replace(cluster.settings, namespace=f"{name}-not")
     with pytest.raises(DeployError, match=r"has no namespace .* and the part 'namespace' is left out"):
         await apply.check_namespace(cluster.api, missing, make=False, adopt=False)
+
+
+async def test_two_installations_do_not_overwrite_each_other(cluster: Cluster) -> None:
+    """In a namespace that somebody gave to both."""
+    await cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.settings.namespace}})
+    given = replace(DEPLOY, leave_out=("namespace",))
+    await apply.check_objects(cluster.api, cluster.settings, plan(cluster.settings, given), adopt=False)
+    await cluster.apply(plan(cluster.settings, given))
+    await apply.check_objects(cluster.api, cluster.settings, plan(cluster.settings, given), adopt=False)
+    other = replace(cluster.settings, installation="another")
+    for adopt in (False, True):
+        with pytest.raises(DeployError, match=r"these belong to another installation of ours, .*Deployment/") as told:
+            await apply.check_objects(cluster.api, other, plan(other, given), adopt=adopt)
+    for name in cluster.made:
+        assert name in str(told.value), f"{name} has a name that both would use"
+    assert "Give this one a namespace of its own (KubernetesBackendSettings.namespace), or" in str(told.value)
+
+
+async def test_the_command_touches_nothing_of_another_installation(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "none"))
+    settings = cluster.settings
+    given = {
+        "TrainJobExtension": {"backends": {"cluster": {"type": "kubernetes"}}},
+        "KubernetesBackendSettings": {
+            "kubeconfig": settings.kubeconfig,
+            "namespace": settings.namespace,
+            "images": dict(IMAGES),
+        },
+        "ObjectStoreSettings": {"url": "s3+https://10.1.2.3:9000/jobs/ml"},
+        "KubernetesDeploySettings": {"leave_out": ["namespace"], "service_image": DEPLOY.service_image},
+    }
+    (tmp_path / "operator.json").write_text(json.dumps(given))
+    words = ["deploy", "--no-doctor", "--config", str(tmp_path / "operator.json")]
+    await cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.settings.namespace}})
+    assert await asyncio.to_thread(command.run, words) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    others = [*words, "--KubernetesBackendSettings.installation=another", "--adopt", "--force"]
+    assert await asyncio.to_thread(command.run, others) == 1
+    said = capsys.readouterr()
+    assert "belong to another installation of ours" in said.err and said.out == "", said
+    assert await asyncio.to_thread(command.run, words) == 0
+    assert "Nothing changed.\n" in capsys.readouterr().out
+
+
+async def test_an_object_of_somebody_else_is_not_overwritten(cluster: Cluster) -> None:
+    await cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.settings.namespace}})
+    theirs = {"metadata": {"name": "trainjob"}, "data": {"word": "c2VjcmV0"}}
+    assert (await cluster.request("POST", "/api/v1/namespaces/NS/secrets", theirs)).ok
+    items = plan(cluster.settings)
+    with pytest.raises(DeployError, match=r"These are there already and are not ours: Secret/trainjob\. .*--adopt"):
+        await apply.check_objects(cluster.api, cluster.settings, items, adopt=False)
+    await apply.check_objects(cluster.api, cluster.settings, items, adopt=True)
 
 
 async def test_who_lacks_a_right_is_told_which(cluster: Cluster) -> None:
