@@ -45,6 +45,11 @@ def remark_environment(job: TrainJob, condition: Condition | None) -> bool:
     return job.status.conditions != before
 
 
+def waits_for_environment(job: TrainJob) -> bool:
+    """Whether that was said of it."""
+    return any(one.type == ENVIRONMENT_READY for one in job.status.conditions)
+
+
 def delete(job: TrainJob, message: str, now: datetime) -> None:
     """Mark a job as to be deleted, and cancelled if it has not ended."""
     job.metadata.deletion_timestamp = now
