@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ...resources.images import ImageError, pattern_problem, read_image
+from ...resources.images import ImageError, digest_of, pattern_problem, read_image
 from ...resources.names import is_domain, is_name, label_key_error, label_value_error
 from ...resources.profile import Toleration
 from ...resources.quantity import byte_count, cpu_millis
@@ -144,8 +144,8 @@ class KubernetesSettings:
         return limit + 3 * self.startup_seconds + self.termination_seconds + CLOSING_SECONDS
 
     def pinned(self, image: str) -> str:
-        """``image`` by its digest where that is known."""
-        digest = self.digests.get(image)
+        """``image`` by its digest where that is known. Raises :class:`....resources.images.ImageError`."""
+        digest = digest_of(image, self.digests) if image else ""
         return f"{read_image(image).name}@{digest}" if digest else image
 
 
@@ -189,11 +189,16 @@ def _images(settings: KubernetesSettings) -> Iterator[str]:
     for pattern in settings.allowed_images:
         if pattern_problem(pattern):
             yield f"allowed_images: {pattern_problem(pattern)}"
+    resolved: dict[str, str] = {}
     for image, digest in settings.digests.items():
         try:
-            read_image(f"{read_image(image).name}@{digest}")
+            read = read_image(image)
+            read_image(f"{read.name}@{digest}")
         except ImageError as error:
             yield f"digests[{image!r}]: {error}"
+            continue
+        if resolved.setdefault(read.tagged, digest) != digest:
+            yield f"digests[{image!r}]: {read.tagged} is there twice, with different digests"
     for name, value, known in (
         ("pull_policy", settings.pull_policy, get_args(PullPolicy)),
         ("scratch", settings.scratch, get_args(Scratch)),
