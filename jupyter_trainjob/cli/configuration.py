@@ -119,10 +119,12 @@ class Configuration:
         except (TraitError, SettingsError, OSError) as error:
             raise ConfigurationError(str(error)) from error
 
-    def deploy(self) -> DeploySettings:
-        """Raises :class:`ConfigurationError`."""
+    def deploy(self, *, examined: bool = False) -> DeploySettings:
+        """``examined``: what is there already, which some other configuration may have made, so that the service's
+        image need not be known. Raises :class:`ConfigurationError`.
+        """
         try:
-            return self.deploy_settings.settings()
+            return self.deploy_settings.settings(without_service=examined and not self.deploy_settings.service_image)
         except SettingsError as error:
             raise ConfigurationError(str(error)) from error
 
@@ -151,10 +153,10 @@ class Configuration:
         scheme, _, rest = settings.url.partition("://")
         return f"{scheme.removeprefix('s3+')}://{rest.partition('/')[0]}"
 
-    def plan(self, name: str = "", shares: Sequence[AllowedVolume] = ()) -> Plan:
+    def plan(self, name: str = "", shares: Sequence[AllowedVolume] = (), *, examined: bool = False) -> Plan:
         """All that ``deploy`` makes. Looks the store's name up. Raises :class:`ConfigurationError`."""
         backend, settings = self.cluster(name)
-        deploy, store = self.deploy(), StorePlace.of(self.pods_url)
+        deploy, store = self.deploy(examined=examined), StorePlace.of(self.pods_url)
         if store.named and not deploy.store_peers and not store.namespace:
             store = StorePlace.of(self.pods_url, _addresses(store.host))
         below = self.store_settings.url.partition("://")[2].partition("/")[2]

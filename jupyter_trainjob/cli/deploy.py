@@ -93,7 +93,7 @@ def deploy_main(argv: Sequence[str]) -> int:
     screen = Screen(sys.stdout)
     try:
         configuration = Configuration(options.config, words)
-        plan = only(configuration.plan(options.backend, shares_of(options.filename)), options.only)
+        plan = replace(configuration.plan(options.backend, shares_of(options.filename)), parts=options.only)
         items = manifests(plan)
     except (ConfigurationError, NoPeer, ValidationError) as error:
         stderr(f"{PROG}: {error}")
@@ -117,14 +117,6 @@ def deploy_main(argv: Sequence[str]) -> int:
     found = tell(diagnose(configuration, options.backend, patience_seconds=options.timeout), screen)
     screen.write(summary(found))
     return 1 if worst(found) == "fail" else 0
-
-
-def only(plan: Plan, parts: Sequence[str]) -> Plan:
-    """``plan`` without all other parts; whole without any named."""
-    if not parts:
-        return plan
-    others = tuple(part for part in PARTS if part not in parts)
-    return replace(plan, deploy=replace(plan.deploy, leave_out=others))
 
 
 def shares_of(paths: Sequence[str]) -> list[AllowedVolume]:
@@ -168,7 +160,7 @@ async def _apply(plan: Plan, items: Sequence[Manifest], adopt: bool, force: bool
     api = await Connection.open(Access(settings.kubeconfig, settings.context))
     try:
         await version(api)
-        await check_namespace(api, settings, make=deploy.has("namespace"), adopt=adopt)
+        await check_namespace(api, settings, make=plan.makes("namespace"), adopt=adopt)
         await check_objects(api, settings, items, adopt=adopt)
         applied: list[Applied] = []
         async for one in apply(api, items, force=force):
@@ -180,6 +172,6 @@ async def _apply(plan: Plan, items: Sequence[Manifest], adopt: bool, force: bool
     screen.write(", ".join(f"{number} {change}" for change, number in count.items() if number) + ".\n")
     if all(one.change == "unchanged" for one in applied):
         screen.write("Nothing changed.\n")
-    for name, (_, what) in secrets_of(deploy).items():
+    for name, (_, what) in secrets_of(deploy).items() if plan.makes("service") else ():
         if any(one.change == "created" for one in applied):
             screen.write(f"The service needs the Secret {name}: {what}.\n")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from jupyter_core.paths import jupyter_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..backends.base import BackendError
-from ..backends.findings import Finding, Level, fail, ok, worst
+from ..backends.findings import Finding, Level, fail, ok, warn, worst
 from ..backends.kubernetes.connect import Access, Connection
+from ..backends.kubernetes.deploy.bounds import NoPeer
+from ..backends.kubernetes.deploy.plan import manifests
 from ..backends.kubernetes.doctor.examine import Patient, examine
 from ..backends.local.doctor import Local
 from ..backends.local.doctor import examine as examine_local
@@ -106,7 +109,13 @@ async def _cluster(
     configuration: Configuration, backend: str, store: S3Store | None, patience_seconds: float
 ) -> AsyncIterator[Finding]:
     _, settings = configuration.cluster(backend)
-    patient = Patient(settings, configuration.deploy(), store, configuration.pods_url, patience_seconds)
+    plan = configuration.plan(backend, examined=True)
+    try:
+        policies = manifests(replace(plan, parts=["network"]))
+    except NoPeer as error:
+        policies = []
+        yield warn("network policies", str(error), "Until then they are looked for by name alone.")
+    patient = Patient(settings, plan.deploy, store, configuration.pods_url, patience_seconds, policies)
     try:
         api = await Connection.open(Access(settings.kubeconfig, settings.context))
     except BackendError as error:

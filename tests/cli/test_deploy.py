@@ -164,6 +164,13 @@ def test_the_doctor_tells_that_pods_can_not_reach_a_folder(run: Run) -> None:
     assert "FAIL  store: Uploads, logs and outputs lie in a folder of this machine" in done.out
 
 
+def test_the_doctor_needs_no_image_of_the_service(run: Run) -> None:
+    """In the service's own pod nobody says which."""
+    words = ("--KubernetesDeploySettings.service_image=", "--ObjectStoreSettings.url=s3+http://127.0.0.1:1/jobs")
+    done = run("doctor", *words)
+    assert done.status == 1 and "FAIL  cluster: " in done.out, done
+
+
 def test_an_option_that_there_is_not_is_told(run: Run) -> None:
     done = run("doctor", "--LocalBackendSettings.minimum_isolatoin=process", given="")
     assert done.status == 2 and "Did you mean minimum_isolation?" in done.err

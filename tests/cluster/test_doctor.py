@@ -52,7 +52,7 @@ def test_what_is_broken_is_found_and_how_to_mend_it(installation: Installation) 
     installation.kubectl("delete", "limitrange", "theirs")
     done = installation.run("doctor")
     for line in (
-        "FAIL  network: Pods of jobs reach each other: NetworkPolicies are missing.",
+        "FAIL  network: Pods of jobs reach each other: NetworkPolicies are missing, or open too much.",
         "FAIL  network: Pods of jobs reach the API server.",
         "ok    store from a pod: ",
         "FAIL  image of r: A pod of localhost/none:1 does not run: ErrImageNeverPull",

@@ -27,7 +27,7 @@ from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, wi
 from jupyter_trainjob.backends.kubernetes.deploy.rights import Right, wanted
 from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION
 from jupyter_trainjob.backends.kubernetes.deploy.settings import DeploySettings
-from jupyter_trainjob.backends.kubernetes.doctor import asks
+from jupyter_trainjob.backends.kubernetes.doctor import asks, policies
 from jupyter_trainjob.backends.kubernetes.handover import Handover
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.backends.kubernetes.volumes import Manifest
@@ -96,6 +96,25 @@ async def test_what_is_as_wanted_is_left_alone(cluster: Cluster) -> None:
     assert {name for name, change in other.items() if change == "changed"} == {"ResourceQuota/trainjob"}
     quota = await cluster.request("GET", "/api/v1/namespaces/NS/resourcequotas/trainjob")
     assert quota.body["spec"]["hard"] == {"pods": "7"}, "what is no longer wanted of an object goes"
+
+
+async def test_policies_that_are_there_are_as_wanted_until_somebody_opens_one(cluster: Cluster) -> None:
+    """As the API server tells them, with all that it fills in."""
+    named = StorePlace.of("https://minio.example.org", ["192.0.2.7", "2001:db8::7"])
+    deploy = replace(DEPLOY, index_peers=({"ipBlock": {"cidr": "10.9.0.0/24", "except": ["10.9.0.8/32"]}},))
+    wanted = manifests(Plan(cluster.settings, deploy, named, parts=("namespace", "network")))
+    await cluster.apply(wanted)
+    path = "/apis/networking.k8s.io/v1/namespaces/NS/networkpolicies"
+    found = (await cluster.request("GET", path)).body["items"]
+    assert len(found) == 4
+    assert [one.level for one in policies.judge(found, wanted[1:], cluster.settings)] == ["ok"]
+    patch = {"spec": {"egress": [{"ports": [{"port": 443}]}]}}
+    more = {"content_type": "application/merge-patch+json"}
+    assert (await cluster.request("PATCH", f"{path}/trainjob-store", patch, **more)).ok
+    found = (await cluster.request("GET", path)).body["items"]
+    told = policies.judge(found, wanted[1:], cluster.settings)
+    opened = "trainjob-store opens more than is meant: Pods of jobs may reach anything at TCP 443."
+    assert (told[0].level, told[0].message) == ("fail", opened)
 
 
 async def test_what_somebody_else_changed_is_kept_unless_told(cluster: Cluster) -> None:

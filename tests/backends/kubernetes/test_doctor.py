@@ -50,12 +50,6 @@ def test_a_limit_range_that_refuses_every_job_is_told(limit: dict[str, Any], mes
     assert looks.limit_ranges([{"spec": {"limits": [{"type": "Pod", **limit}]}}], SETTINGS).level == "ok"
 
 
-def test_policies_that_must_be_there_are_missed() -> None:
-    there = [{"metadata": {"name": "trainjob-store"}}]
-    assert "Missing in the namespace: trainjob-deny-all." in looks.policies(there, SETTINGS).message
-    assert looks.policies([*there, {"metadata": {"name": "trainjob-deny-all"}}], SETTINGS).level == "ok"
-
-
 def lease(name: str, seconds: float) -> dict[str, Any]:
     renewed = (NOW + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
     return {"metadata": {"name": name}, "spec": {"renewTime": renewed}}

@@ -101,8 +101,10 @@ class KubernetesDeploySettings(Configurable):
         help="Secret with the key 'url': PostgreSQL's URL. Default: none, and an SQLite record on a disk of its own.",
     ).tag(config=True)
 
-    def settings(self) -> DeploySettings:
-        """Raises :class:`..settings.SettingsError`."""
+    def settings(self, *, without_service: bool = False) -> DeploySettings:
+        """``without_service``: leave it out too. Raises :class:`..settings.SettingsError`."""
         given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(DeploySettings)}
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        if without_service:
+            given["leave_out"] = (*given["leave_out"], "service")
         return DeploySettings(**given)

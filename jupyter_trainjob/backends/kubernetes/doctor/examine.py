@@ -8,14 +8,14 @@ import json
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ....storage.base import ObjectStore, StoreError
 from ...base import BackendError
-from ...findings import Finding, fail, ok, warn
+from ...findings import Finding, fail, ok, warn, worst
 from ..connect import Connection, Refused
 from ..deploy.apply import DeployError, version
 from ..deploy.bounds import StorePlace
@@ -26,7 +26,8 @@ from ..deploy.settings import DeploySettings
 from ..reading import Object
 from ..reading import time as read_time
 from ..settings import KubernetesSettings
-from . import asks, looks
+from ..volumes import Manifest
+from . import asks, looks, policies
 from .trial import Seen, Trial
 
 SIGNED_SECONDS = 600
@@ -44,6 +45,8 @@ class Patient:
     store_url: str
     patience_seconds: float = 0.0
     """How long what was just deployed may take to come up."""
+    policies: Sequence[Manifest] = ()
+    """The NetworkPolicies that ``deploy`` would write; none where that can't be told."""
 
 
 async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
@@ -77,13 +80,13 @@ async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
 async def _objects(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
     settings = patient.settings
     inside = f"/api/v1/namespaces/{settings.namespace}"
-    policies = await _list(api, f"/apis/networking.k8s.io/v1/namespaces/{settings.namespace}/networkpolicies")
     for what, found, judge in (
         ("quota", await _list(api, f"{inside}/resourcequotas"), looks.quotas),
         ("limit range", await _list(api, f"{inside}/limitranges"), lambda items: looks.limit_ranges(items, settings)),
-        ("network policies", policies, lambda items: looks.policies(items, settings)),
     ):
         yield judge(found) if found is not None else _unseen(what)
+    for finding in await _policies(api, patient):
+        yield finding
     async for finding in _clocks(api):
         yield finding
     for name, (key, what) in secrets_of(patient.deploy).items():
@@ -92,6 +95,13 @@ async def _objects(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
         yield await _up(api, patient, "Deployment", OBJECT, SERVICE, "service")
     if patient.deploy.has("images"):
         yield await _up(api, patient, "DaemonSet", PREPULL, IMAGES, "images on nodes")
+
+
+async def _policies(api: Connection, patient: Patient) -> list[Finding]:
+    found = await _list(api, f"/apis/networking.k8s.io/v1/namespaces/{patient.settings.namespace}/networkpolicies")
+    if found is None:
+        return [_unseen(policies.CHECK)]
+    return policies.judge(found, patient.policies, patient.settings, ours=patient.deploy.has("network"))
 
 
 def _unseen(what: str) -> Finding:
@@ -184,10 +194,7 @@ async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[
     if control:
         waited = await trial.wait(address)
         found["opened"] = not waited.problem and json.loads(waited.words)["opened"]
-    missing = await _list(
-        trial.api, f"/apis/networking.k8s.io/v1/namespaces/{patient.settings.namespace}/networkpolicies"
-    )
-    lacking = missing is not None and looks.policies(missing, patient.settings).level == "fail"
+    lacking = worst(await _policies(trial.api, patient)) == "fail"
     named = StorePlace.of(patient.store_url).named
     for finding in looks.closed(found, control=control, store_named=named, missing=lacking):
         yield finding
