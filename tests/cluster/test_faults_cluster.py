@@ -87,7 +87,7 @@ async def test_a_pod_whose_node_is_emptied_says_so(cluster: Cluster, namespace: 
     assert (await place.log(ref)).startswith(b"up\n") and seen.log_complete
 
 
-@pytest.mark.soak  # the kubelet's word may come after main's end was told: without a limit then, one time in four
+@pytest.mark.soak  # the same, without a node: tests/backends/kubernetes/test_backend_api.py
 async def test_a_job_that_fills_the_nodes_disk_beside_its_folder_says_so(make_place: MakePlace) -> None:  # noqa: F811
     """Ended by its container's first process, else evicted by the kubelet: whoever looks first."""
     place = await make_place(scratch="disk")  # noqa: F811

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 
 from ..base import AttemptRef, BackendError
 from . import capacity, evidence, kept, objects, slots
@@ -121,7 +122,7 @@ class Attempts:
         if job is None or known is None:
             return Last(True)
         sight = self.sight(job, known)
-        return Last(sight.sidecar_over, sight.termination, sight.begun)
+        return Last(sight.sidecar_over, sight.termination, sight.begun, partial(evidence.is_unexplained, sight))
 
     def ours(self) -> capacity.Ours:
         """What our attempts have of the cluster; so do idle slots, which go when an attempt needs it. What builds and
@@ -207,7 +208,9 @@ class Attempts:
 
     def _bury(self, ref: AttemptRef, job: Object | None) -> None:
         known = self.known.get(ref)
-        if known is not None and known.pod is not None:
+        # A pod that went before its Job tells the end to whoever looks after the attempt, and to nobody else.
+        ended = known is not None and known.pod is not None and bool(known.pod.get("deleted"))
+        if known is not None and known.pod is not None and (not ended or self.wanted(ref)):
             known.tombstone = kept.tombstone(job, datetime.now(timezone.utc))
         else:
             self.known.pop(ref, None)

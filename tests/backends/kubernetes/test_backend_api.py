@@ -224,6 +224,58 @@ async def test_a_job_deleted_by_hand_is_harvested_when_its_pod_has_ended(place: 
     assert (await place.backend.observe(request.ref)).state == "gone"
 
 
+async def test_an_end_by_another_hand_is_told_when_the_kubelet_has_said_whose(place: Place) -> None:
+    """Main and sidecar are over before the kubelet says that it evicted the pod, and why."""
+    request = a_job()
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    ship(place, request.ref, state="running")
+    await observed(place, request.ref, "running")
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": T0, "finishedAt": T0}}
+    main = {"name": "main", "image": "none", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
+    api, path = place.backend._api, f"{PODS}/{pod}/status"
+    patch: dict[str, Any] = {"status": {"containerStatuses": [main]}}
+    assert (await api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)).ok
+    ship(place, request.ref, main={**MAIN, "terminated": True}, claims={"end": {"outcome": "interrupted"}})
+    log = f"jobs/{request.ref.uid}/{request.ref.attempt}/log.json"
+
+    async def reaped() -> bool:
+        await place.backend.observe(request.ref)
+        return bool(place.store.exists(log))
+
+    await place.until(reaped)
+    await asyncio.sleep(0.5)
+    assert (await place.backend.observe(request.ref)).state == "running"
+    why = 'Usage of EmptyDir volume "work" exceeds the limit "100Mi". '
+    patch = {"status": {"phase": "Failed", "reason": "Evicted", "message": why}}
+    assert (await api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)).ok
+    seen = await observed(place, request.ref, "ended")
+    assert seen.evidence["limit"] == "DiskLimit" and "100Mi" in seen.evidence["message"], seen
+    await bury(place, pod)
+
+
+async def test_a_server_that_only_follows_keeps_no_pod_that_went_before_its_job(place: Place) -> None:
+    request = a_job()
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    async with place.other() as other:
+        assert request.ref in other._attempts.refs()
+
+        async def heard() -> bool:
+            known = other._attempts.known.get(request.ref)
+            return known is not None and known.pod is not None and bool(known.pod.get("deleted"))
+
+        await bury(place, pod)
+        await place.until(heard)
+        await place.backend.delete(request.ref)
+
+        async def forgotten() -> bool:
+            return request.ref not in other._attempts.refs()
+
+        await place.until(forgotten)
+        assert request.ref not in other._attempts.known
+
+
 async def test_a_job_that_the_cluster_removed_while_nobody_looked_is_told_by_what_it_left(place: Place) -> None:
     request = a_job()
     ship(place, request.ref, main=MAIN)
