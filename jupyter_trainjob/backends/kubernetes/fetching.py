@@ -13,21 +13,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import json
 import logging
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ...resources.names import fetched_prefix
 from ...resources.trainjob import UriInput
 from ...resources.uris import UriError, allowed
 from ...storage.base import ObjectStore, StoreError
 from ..base import AttemptRef, AttemptRequest, BackendError
-from ..local.fetch import FetchRules, fetch
+from ..local.fetch import FetchRules, pieces
 from ..orders import check_room
 from . import delivery, listing, objects
 from .connect import MERGE_PATCH, Connection, Reply
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 6
 AT_ONCE = 2
-"""Attempts whose inputs are fetched at the same time: each may take minutes, and the room of a large file."""
+"""Attempts whose inputs are fetched at the same time: each may take minutes."""
 RELEASES = 5
 """So often a Job is looked at anew that changed between the look and the patch."""
 
@@ -70,6 +69,32 @@ def conditions(job: Object | None) -> list[dict[str, str]]:
         {"type": "InputsReady", "status": "True", "reason": "Brought", "message": "Its inputs are there."},
         {"type": "InputsFetched", "status": "True", "reason": "Fetched", "message": told},
     ]
+
+
+class Arriving(io.RawIOBase):
+    """Pieces that come as a file to be stored: nothing of it is kept, and whatever is wrong with it keeps it from being
+    stored. ``took(size)`` is called for each piece before it is passed on, and may raise.
+    """
+
+    def __init__(self, found: Iterator[bytes], took: Callable[[int], None]) -> None:
+        self._found, self._took, self._rest = found, took, memoryview(b"")
+        self.digest, self.size = hashlib.sha256(), 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What is there of the piece that came last, else of the next."""
+        if not self._rest:
+            piece = next(self._found, b"")
+            self._took(len(piece))
+            self.digest.update(piece)
+            self.size += len(piece)
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 class Fetching:
@@ -174,12 +199,10 @@ class Fetching:
         for one in inputs:
             if "uri" not in one:
                 continue
-            with tempfile.TemporaryDirectory(prefix="trainjob-fetch-") as folder:
-                target = f"{folder}/file"
-                digest, size = fetch(one["uri"], target, self._rules, deadline=deadline, took=took, going_on=going_on)
-                with Path(target).open("rb") as file:
-                    self._store.put(one["get"], file)
-            told.append(f"{one['path']}: {digest} ({size} bytes)")
+            with pieces(one["uri"], self._rules, deadline=deadline, going_on=going_on) as found:
+                arriving = Arriving(found, took)
+                self._store.put(one["get"], cast(IO[bytes], arriving))
+            told.append(f"{one['path']}: sha256:{arriving.digest.hexdigest()} ({arriving.size} bytes)")
         return "; ".join(told)
 
     async def _patch(self, name: str, patch: Object) -> Reply:

@@ -67,20 +67,33 @@ def fetch(
     another thread, too: where it raises, the connection is cut.
     Blocks. Raises :class:`BackendError`, which is permanent unless trying again may help.
     """
+    with pieces(text, rules, deadline=deadline, going_on=going_on) as found, open(target, "xb") as file:
+        digest, size = hashlib.sha256(), 0
+        for piece in found:
+            took(len(piece))
+            digest.update(piece)
+            file.write(piece)
+            size += len(piece)
+    return f"sha256:{digest.hexdigest()}", size
+
+
+@contextmanager
+def pieces(
+    text: str,
+    rules: FetchRules,
+    *,
+    deadline: float | None = None,
+    going_on: Callable[[], None] = lambda: None,
+) -> Iterator[Iterator[bytes]]:
+    """What ``text`` names as it comes, none of it kept. Arguments and errors, also while it comes, as :func:`fetch`."""
     deadline = time.monotonic() + rules.maximum_seconds if deadline is None else deadline
     try:
         uri, prefix = allowed(text, rules.prefixes)
     except UriError as error:
         raise BackendError(f"The input can't be fetched: {error}.", permanent=True) from None
     opened = _open_file(uri, prefix, text) if uri.scheme == "file" else _open_http(text, rules, deadline, going_on)
-    with opened as stream, open(target, "xb") as file:
-        digest, size = hashlib.sha256(), 0
-        for piece in _pieces(stream, text, rules, deadline, going_on):
-            took(len(piece))
-            digest.update(piece)
-            file.write(piece)
-            size += len(piece)
-    return f"sha256:{digest.hexdigest()}", size
+    with opened as stream:
+        yield _pieces(stream, text, rules, deadline, going_on)
 
 
 def _pieces(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -81,6 +82,36 @@ async def test_the_job_waits_and_then_starts_with_what_came(place: Place, course
     assert told["InputsFetched"] == f"in/words: sha256:{digest} (5 bytes)"
     await place.backend.delete(request.ref)
     assert not place.store.exists(key), "what was fetched goes with the attempt"
+
+
+async def test_a_large_file_goes_through_no_folder_of_the_servers(
+    place: Place, course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(256)) * 4096 * 5
+    (course / "large").write_bytes(data)
+    monkeypatch.setattr(tempfile, "tempdir", str(course / "none"))  # there is no such folder
+    request = asks(course, "large")
+    await place.backend.create(request)
+    job = await fetched(place, request.ref)
+    assert place.store.get(f"fetched/{request.ref.uid}/1/0") == data
+    digest = hashlib.sha256(data).hexdigest()
+    assert job["metadata"]["annotations"][objects.FETCHED] == f"in/words: sha256:{digest} ({len(data)} bytes)"
+
+
+async def test_of_what_is_too_large_nothing_is_stored(place: Place, course: Path) -> None:
+    (course / "large").write_bytes(bytes(3_000_000))
+    place.backend._fetching._rules = FetchRules((course.as_uri(),), maximum_bytes=2_000_000)
+    request = asks(course, "large")
+    await place.backend.create(request)
+
+    async def over() -> bool:
+        return (await place.backend.observe(request.ref)).state == "ended"
+
+    await place.until(over)
+    told = json.loads((await job_of(place, request.ref))["metadata"]["annotations"][objects.GAVE_UP])
+    assert "has more than 2000000, which is what one input may have" in told["message"]
+    assert list(place.store.list("fetched/")) == []
+    assert [path.name for path in (place.store.root / "incoming").iterdir()] == []
 
 
 async def test_a_job_that_changed_meanwhile_is_looked_at_anew(place: Place, course: Path) -> None:
