@@ -83,6 +83,23 @@ def test_the_rules_are_those_of_the_table() -> None:
     ]
 
 
+def test_nodes_can_be_read_without_the_pods_on_them() -> None:
+    rules = made(all_pods=False)["ClusterRole/trainjob-server-ml"]["rules"]
+    assert [(rule["resources"], rule["verbs"]) for rule in rules] == [(["nodes"], ["list", "watch"])]
+    own = made(all_pods=False)["Role/trainjob-server"]["rules"]
+    assert own == made()["Role/trainjob-server"]["rules"], "the pods of its own namespace it needs"
+
+
+def test_the_doctor_in_the_service_knows_what_was_left_out() -> None:
+    def told(**options: Any) -> Any:
+        data = configuration({}, "cluster", SETTINGS, deploy(**options), {}, store_url="s3+https://a:9000/b")
+        return json.loads(data[CONFIGURATION]).get("KubernetesDeploySettings")
+
+    assert told(quota={"pods": "7"}) is None, "what is not its matter restarts no service"
+    given = {"all_pods": False, "kueue": True, "leave_out": ["namespace"]}
+    assert told(all_pods=False, kueue=True, leave_out=("namespace",)) == given
+
+
 def test_all_is_closed_and_jobs_reach_the_store() -> None:
     found = made()
     assert found["NetworkPolicy/trainjob-deny-all"]["spec"] == {

@@ -24,7 +24,7 @@ from jupyter_trainjob.backends.kubernetes.deploy import access, apply
 from jupyter_trainjob.backends.kubernetes.deploy.apply import DeployError
 from jupyter_trainjob.backends.kubernetes.deploy.bounds import StorePlace
 from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, wire
-from jupyter_trainjob.backends.kubernetes.deploy.rights import Right, wanted
+from jupyter_trainjob.backends.kubernetes.deploy.rights import Right, is_of_all_pods, wanted
 from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION
 from jupyter_trainjob.backends.kubernetes.deploy.settings import DeploySettings
 from jupyter_trainjob.backends.kubernetes.doctor import asks, policies
@@ -259,6 +259,27 @@ async def until(check: Callable[[], Awaitable[bool]], *, wanted: bool, seconds: 
     while await check() != wanted:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_may_not_read_all_pods_is_told_what_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    deploy = replace(DEPLOY, all_pods=False)
+    await cluster.apply(plan(cluster.settings, deploy))
+    rights, lost = wanted(), [right for right in wanted() if is_of_all_pods(right)]
+    await until(lambda: has(cluster, rights[0]), wanted=True)
+    well, remark = await asks.rights(cluster.api, cluster.settings, rights, DEPLOY.account, spared=lost)
+    assert (well.level, remark.level) == ("ok", "warn") and f"all {len(rights) - 2} other things" in well.message
+    assert "may not list and watch pods in the whole cluster: what others have of the nodes is not" in remark.message
+    assert {one.level for one in await asks.rights(cluster.api, cluster.settings, rights, DEPLOY.account)} == {"fail"}
+
+    backend = KubernetesBackend(name="cluster", settings=await cluster.as_account())
+    await backend.start(SigningFilesystem(tmp_path), lambda ref: None)
+    try:
+        deadline = time.monotonic() + 60
+        while "pods of all" not in (said := " ".join(backend.describe()["warnings"])) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+    finally:
+        await backend.stop()
+    assert says(lost[0]) in said and "may not list nodes" not in said, "nodes are its own matter"
 
 
 class Server:

@@ -25,6 +25,11 @@ class KubernetesDeploySettings(Configurable):
         False,
         help="Whether queues hand jobs over to Kueue: the server then also has the rights to look at its objects.",
     ).tag(config=True)
+    all_pods = Bool(
+        True,
+        help="Whether the server may read the pods of all namespaces, to know what others have of the nodes. Without "
+        "it a job that finds no room on a node waits there instead of in our queue.",
+    ).tag(config=True)
     pod_security_version = Unicode(
         "v1.35",
         help="Version of Pod Security's level restricted that the namespace enforces; older clusters take their own.",

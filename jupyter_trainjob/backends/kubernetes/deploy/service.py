@@ -65,10 +65,21 @@ def configuration(
         "TrainJobExtension": extension,
         "KubernetesBackendSettings": {**own, "namespace": settings.namespace},
         "ObjectStoreSettings": store,
+        "KubernetesDeploySettings": _for_the_doctor(deploy),
         "FileIdentityProvider": {"token_file": f"{TOKENS}/{TOKEN_FILE}"},
     }
     text = json.dumps({name: section for name, section in sections.items() if section}, indent=2, sort_keys=True)
     return {CONFIGURATION: f"{text}\n", **files}
+
+
+def _for_the_doctor(deploy: DeploySettings) -> dict[str, Any]:
+    """What of the deployment matters to what the server may do: so that the doctor in its pod knows."""
+    usual = {"kueue": False, "all_pods": True, "leave_out": ()}
+    return {
+        name: list(value) if name == "leave_out" else value
+        for name, default in usual.items()
+        if (value := getattr(deploy, name)) != default
+    }
 
 
 def secret(settings: KubernetesSettings, files: Mapping[str, str]) -> k.V1Secret:

@@ -14,7 +14,7 @@ from .marks import OBJECT
 PARTS = {
     "namespace": "the namespace, with its Pod Security",
     "rights": "the server's account and its rights in the namespace",
-    "cluster-rights": "its rights to read what is the cluster's: nodes",
+    "cluster-rights": "its rights to read what is the cluster's: nodes, and the pods on them (see all_pods)",
     "limits": "ResourceQuota and LimitRange",
     "network": "NetworkPolicies",
     "volumes": "volumes for the NFS shares of profiles",
@@ -36,6 +36,7 @@ class DeploySettings:
     """Parts that somebody else makes, such as the namespace of a university's cluster."""
     account: str = "trainjob-server"
     kueue: bool = False
+    all_pods: bool = True
     pod_security_version: str = "v1.35"
     quota: Mapping[str, str] = field(
         default_factory=lambda: {"pods": "200", "services.loadbalancers": "0", "services.nodeports": "0"}

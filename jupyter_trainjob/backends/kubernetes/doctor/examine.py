@@ -21,7 +21,7 @@ from ..deploy.apply import DeployError, version
 from ..deploy.bounds import StorePlace
 from ..deploy.marks import IMAGES, OBJECT, PREPULL, SERVICE, of_component
 from ..deploy.plan import secrets_of
-from ..deploy.rights import wanted
+from ..deploy.rights import Right, is_of_all_pods, wanted
 from ..deploy.settings import DeploySettings
 from ..reading import Object
 from ..reading import time as read_time
@@ -69,12 +69,21 @@ async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
         yield looks.pod_security(namespace)
     in_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
     account = patient.deploy.account if patient.deploy.has("rights") and not in_cluster else ""
-    for finding in await asks.rights(api, patient.settings, wanted(kueue=patient.deploy.kueue), account):
+    rights = wanted(kueue=patient.deploy.kueue)
+    spared = [right for right in rights if _is_spared(right, patient.deploy)]
+    for finding in await asks.rights(api, patient.settings, rights, account, spared=spared):
         yield finding
     async for finding in _objects(api, patient):
         yield finding
     async for finding in _tried(api, patient):
         yield finding
+
+
+def _is_spared(right: Right, deploy: DeploySettings) -> bool:
+    """Whether the configuration does without it."""
+    if not (right.cluster and right.lost):
+        return False
+    return not deploy.has("cluster-rights") or (is_of_all_pods(right) and not deploy.all_pods)
 
 
 async def _objects(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
