@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from ...resources.profile import Profile
@@ -21,7 +22,7 @@ from ..base import (
     Place,
 )
 from ..local.fetch import FetchRules
-from . import delivery, evidence, kept, objects, report
+from . import delivery, evidence, objects, report
 from .attempts import Attempt, Attempts
 from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
 from .environments import Environments
@@ -33,6 +34,7 @@ from .handover import Handover
 from .kueue import Kueue
 from .offering import Offering
 from .pool import Pool
+from .reading import is_done
 from .room import Room
 from .settings import KubernetesSettings
 from .watch import Object, Watch
@@ -56,8 +58,6 @@ ISOLATION = "namespaces+cgroups"
 class KubernetesBackend(Offering):
     """Runs attempts in one namespace of a cluster. ``settings`` say which, and how."""
 
-    alone = False
-
     def __init__(self, *, name: str, settings: KubernetesSettings, fetching: FetchRules | None = None) -> None:
         self.name = name
         self._rules = fetching or FetchRules()
@@ -65,6 +65,8 @@ class KubernetesBackend(Offering):
         self._terms = delivery.terms(name, settings)
         self._errands = Errands(lambda ref: self._changed(ref), name)
         self._orphans: set[AttemptRef] = set()
+        self._doubtful: set[AttemptRef] = set()
+        """Of these, those of an older version, which did not say in whose record they are."""
         self._connection: Connection | None = None
         self._following: Following | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,6 +75,10 @@ class KubernetesBackend(Offering):
         self._told_room: list[NodeCapacity] = []
 
     # Life of the backend
+
+    def serves(self, record: str) -> None:
+        """What it makes bears the id, and what bears another's is left alone."""
+        self._settings = replace(self._settings, record=record)
 
     async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
         """Connect, list, watch. A cluster that is away for the moment is waited for behind the scenes.
@@ -104,6 +110,7 @@ class KubernetesBackend(Offering):
         self._attempts.borne = self._kueue.borne
         self._pool = Pool(self._connection, store, self._secrets, self._attempts, self._room, self.name)
         self._attempts.slots_changed = self._pool.changed
+        self._attempts.theirs_changed = self._room.noticed
         for watch in self._watches:
             watch.start()
         try:
@@ -146,7 +153,9 @@ class KubernetesBackend(Offering):
     async def _find_orphans(self) -> bool:
         """Secrets whose Job was never made, because a server died between the two. False: not to be told now."""
         try:
-            self._orphans |= await self._secrets.all() - self._attempts.refs()
+            found = await self._secrets.all()
+            self._orphans |= found.keys() - self._attempts.refs()
+            self._doubtful = {ref for ref, sure in found.items() if not sure}
         except BackendError as error:
             log.info("backend %s: Secrets without a Job can't be looked for: %s", self.name, error)
             return False
@@ -226,8 +235,8 @@ class KubernetesBackend(Offering):
         if objects.is_kueues(job):
             self._renew_if_due(ref, known)
         harvest = following.harvest(ref, lambda: attempts.last(ref)) if sight.state == "ended" else None
-        trouble = following.trouble(ref)
-        return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
+        trouble, unfetched = following.trouble(ref), self._fetching.failed(ref)
+        return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble, unfetched)
 
     async def _looked_up(self, ref: AttemptRef) -> Object | None:
         """The Job, asked for: what the watches tell may be behind, and ``gone`` ends a job for good."""
@@ -283,7 +292,7 @@ class KubernetesBackend(Offering):
         known, name = self._need().known.get(ref), self._attempts.name(ref)
         pod = known.pod if known is not None else None
         dying = pod is not None and bool(pod["metadata"].get("deletionTimestamp"))
-        if pod is not None and not pod.get("deleted") and not dying and not kept.is_done(pod):
+        if pod is not None and not pod.get("deleted") and not dying and not is_done(pod):
             await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
         await self._fetching.forget(ref)
         reply = await self._remove("jobs", name, propagationPolicy="Background")
@@ -306,6 +315,11 @@ class KubernetesBackend(Offering):
     async def attempts(self) -> list[AttemptRef]:
         """By the labels of the Jobs, and of the Secrets that never got one."""
         return sorted(self._need().refs() | self._orphans, key=lambda ref: ref.name)
+
+    def is_ours(self, ref: AttemptRef) -> bool:
+        """By the label of its Job, or of its Secret where it has none."""
+        job = self._need().job(ref)
+        return objects.is_of(job, self._settings) is True if job is not None else ref not in self._doubtful
 
     async def capacity(self) -> list[NodeCapacity]:
         """Nodes that our pods may use, less what others have of them, within what others leave of the quota."""

@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from typing import IO, Any, cast
 
 from ...resources.names import fetched_prefix
@@ -36,6 +37,8 @@ from .settings import KubernetesSettings
 log = logging.getLogger(__name__)
 
 TRIES = 6
+AGAIN_SECONDS, AGAIN_MOST_SECONDS = 5.0, 60.0
+"""After the first try that failed, doubled after each further one."""
 AT_ONCE = 2
 """Attempts whose inputs are fetched at the same time: each may take minutes."""
 RELEASES = 5
@@ -57,10 +60,10 @@ def is_fetching(job: Object | None) -> bool:
     return annotation(job, objects.FETCHING) is not None and not over
 
 
-def conditions(job: Object | None) -> list[dict[str, str]]:
-    """What is to be told of it. Pure."""
+def conditions(job: Object | None, failed: str = "") -> list[dict[str, str]]:
+    """What is to be told of it. ``failed``: how the last try did. Pure."""
     if is_fetching(job):
-        message = "The job starts when its inputs are there: they are being brought."
+        message = failed or "The job starts when its inputs are there: they are being brought."
         return [{"type": "InputsReady", "status": "False", "reason": "Preparing", "message": message}]
     told = annotation(job, objects.FETCHED)
     if told is None:
@@ -110,6 +113,7 @@ class Fetching:
     ) -> None:
         self._api, self._store, self._settings, self._rules, self._job = api, store, settings, rules, job
         self._tries: dict[AttemptRef, int] = {}
+        self._failed: dict[AttemptRef, str] = {}
         self._closed = False
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="backend-fetching")
 
@@ -146,15 +150,40 @@ class Fetching:
                 )
             told = await asyncio.get_running_loop().run_in_executor(self._threads, self._bring, ref, orders)
         except CalledOff:
+            await self._clear_if_gone(ref)
             return None
-        except BackendError as error:
-            tries = self._tries[ref] = self._tries.get(ref, 0) + 1
-            if not error.permanent and tries < TRIES:
+        except (BackendError, StoreError) as error:
+            if self._again(ref, error):
                 raise
             patch = objects.give_up_patch({"limit": "BackendError", "message": str(error)})
             return (await self._patch(name, patch)).body
         self._tries.pop(ref, None)
-        return await self._release(name, told)
+        self._failed.pop(ref, None)
+        released = await self._release(name, told)
+        if released is None:
+            await self._clear_if_gone(ref)
+        return released
+
+    def failed(self, ref: AttemptRef) -> str:
+        """How the last try to bring its inputs failed, and when the next one is; empty where none did."""
+        return self._failed.get(ref, "")
+
+    def _again(self, ref: AttemptRef, error: BackendError | StoreError) -> bool:
+        """Whether that is tried again; then it is said when. A store that is away costs no try: it is ours to mend."""
+        tries = self._tries.get(ref, 0) + isinstance(error, BackendError)
+        self._tries[ref] = tries
+        if isinstance(error, BackendError):
+            if error.permanent or tries >= TRIES:
+                return False
+            error.after = max(error.after or 0.0, min(AGAIN_MOST_SECONDS, AGAIN_SECONDS * 2 ** (tries - 1)))
+        pause = getattr(error, "after", None) or AGAIN_SECONDS
+        then = datetime.now(timezone.utc) + timedelta(seconds=pause)
+        which = f" (try {tries + 1} of {TRIES})" if isinstance(error, BackendError) else ""
+        self._failed[ref] = (
+            f"Its inputs could not be brought yet: {str(error).rstrip('.')}. That is tried again at {then:%H:%M:%S} "
+            f"UTC{which}."
+        )
+        return True
 
     async def _release(self, name: str, told: str) -> Object | None:
         """Let the Job start as it is now, unless somebody cancelled it meanwhile."""
@@ -168,11 +197,20 @@ class Fetching:
         raise BackendError(f"the Job {name} is changed by somebody else all the time")
 
     async def forget(self, ref: AttemptRef) -> None:
-        """Remove what was fetched for it."""
+        """Remove what was fetched for it. Of a Job that somebody deleted nobody knows whether that was anything."""
         self._tries.pop(ref, None)
+        self._failed.pop(ref, None)
         job = self._job(ref)
-        if annotation(job, objects.FETCHING) is None and annotation(job, objects.FETCHED) is None:
-            return
+        brought = annotation(job, objects.FETCHING) is not None or annotation(job, objects.FETCHED) is not None
+        if job is None or brought:
+            await self._clear(ref)
+
+    async def _clear_if_gone(self, ref: AttemptRef) -> None:
+        """Somebody deleted the Job while a file of it came: who looked after that may have been here already."""
+        if self._job(ref) is None:
+            await self._clear(ref)
+
+    async def _clear(self, ref: AttemptRef) -> None:
         try:
             await asyncio.to_thread(self._store.delete_prefix, fetched_prefix(ref.uid, ref.attempt))
         except StoreError as error:

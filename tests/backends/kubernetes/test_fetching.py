@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import http.server
 import json
+import re
 import tempfile
+import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError
-from jupyter_trainjob.backends.kubernetes import objects
+from jupyter_trainjob.backends.kubernetes import errands, fetching, objects
 from jupyter_trainjob.backends.kubernetes.backend import KubernetesBackend
 from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH
 from jupyter_trainjob.backends.local.fetch import FetchRules
@@ -32,6 +36,45 @@ def course(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "words.txt").write_text("to be")
     return folder
+
+
+class Site:
+    """Says that it is busy until it is ``ready``; ``/slow`` sends a byte and waits for ``slow``."""
+
+    def __init__(self) -> None:
+        self.ready, self.slow = False, threading.Event()
+        site = self
+
+        class Answers(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if not site.ready:
+                    self.send_response(503, "Busy")
+                    self.end_headers()
+                    return
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                if self.path == "/slow":
+                    site.slow.wait(60)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                """Not into the tests' output."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.05,))
+    thread.start()
+    yield made
+    made.slow.set()
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
 
 
 @pytest_asyncio.fixture
@@ -133,6 +176,99 @@ async def test_what_can_not_be_had_is_the_attempts_end(place: Place, course: Pat
     await place.until(over)
     told = json.loads((await job_of(place, missing.ref))["metadata"]["annotations"][objects.GAVE_UP])
     assert told["limit"] == "BackendError" and "none.txt can't be read: No such file or directory" in told["message"]
+
+
+async def test_what_failed_is_told_and_when_it_is_tried_again(
+    place: Place, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr(errands, "AGAIN_SECONDS", 0.1)
+    place.backend._fetching._rules = FetchRules((site.address,))
+    wanted = [{"type": "uri", "uri": f"{site.address}/data?signature=secret", "path": "in/words"}]
+    request = a_request(uuid.uuid4().hex, "print(1)", inputs=wanted)
+    await place.backend.create(request)
+    said: list[str] = []
+
+    async def told() -> bool:
+        seen = await place.backend.observe(request.ref)
+        (said[:],) = [[one["message"] for one in seen.conditions if one["type"] == "InputsReady"]]
+        assert all(one["status"] == "False" for one in seen.conditions if one["type"] == "InputsReady")
+        return "try 3 of 6" in said[0]
+
+    await place.until(told)
+    assert re.fullmatch(
+        rf"Its inputs could not be brought yet: {re.escape(site.address)}/data\?… was refused: 503 Busy\. That is "
+        r"tried again at \d\d:\d\d:\d\d UTC \(try 3 of 6\)\.",
+        said[0],
+    )
+    site.ready = True
+    assert objects.FETCHING not in (await fetched(place, request.ref))["metadata"]["annotations"]
+    (ready,) = [one for one in (await place.backend.observe(request.ref)).conditions if one["type"] == "InputsReady"]
+    assert ready["status"] == "True"
+
+
+async def test_a_store_that_is_away_is_told_and_costs_no_try(
+    place: Place, course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "AGAIN_SECONDS", 0.05)
+    incoming, away = place.store.root / "incoming", place.store.root / "away"
+    request = asks(course)
+    incoming.rename(away)
+    incoming.write_text("in the way")
+    job = objects.job(request, place.settings, fetching=True)
+    await place.backend.create(request)
+    assert job["spec"]["suspend"]
+
+    async def told() -> bool:
+        seen = await place.backend.observe(request.ref)
+        return any("could not be brought yet: " in one["message"] for one in seen.conditions)
+
+    await place.until(told)
+    await asyncio.sleep(0.5)
+    assert place.backend._fetching._tries[request.ref] == 0
+    incoming.unlink()
+    away.rename(incoming)
+    assert not (await fetched(place, request.ref))["spec"]["suspend"]
+
+
+async def test_what_was_brought_for_a_job_that_somebody_deleted_goes(place: Place, course: Path) -> None:
+    request = asks(course)
+    await place.backend.create(request)
+    await fetched(place, request.ref)
+    assert [info.key for info in place.store.list("fetched/")] == [f"fetched/{request.ref.uid}/1/0"]
+    body = {"propagationPolicy": "Background"}
+    await place.backend._api.request("DELETE", f"{JOBS}/{request.ref.name}", body=body)
+
+    async def gone() -> bool:
+        return (await place.backend.observe(request.ref)).state == "gone"
+
+    await place.until(gone)
+    await place.backend.delete(request.ref)  # as it is when the end is in the record
+    assert list(place.store.list("fetched/")) == []
+
+
+async def test_what_comes_after_its_job_was_deleted_goes_too(place: Place, site: Site) -> None:
+    place.backend._fetching._rules = FetchRules((site.address,))
+    site.ready, site.slow = True, threading.Event()
+    wanted = [
+        {"type": "uri", "uri": f"{site.address}/first", "path": "a"},
+        {"type": "uri", "uri": f"{site.address}/slow", "path": "b"},
+    ]
+    request = a_request(uuid.uuid4().hex, "print(1)", inputs=wanted)
+    await place.backend.create(request)
+
+    async def first() -> bool:
+        return len(list(place.store.list("fetched/"))) == 1
+
+    await place.until(first)
+    body = {"propagationPolicy": "Background"}
+    await place.backend._api.request("DELETE", f"{JOBS}/{request.ref.name}", body=body)
+
+    async def none() -> bool:
+        return not list(place.store.list("fetched/"))
+
+    await place.until(none)
+    site.slow.set()
 
 
 async def test_a_cancelled_job_is_not_let_go_by_a_fetch_that_ends_later(place: Place, course: Path) -> None:
