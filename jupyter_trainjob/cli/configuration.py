@@ -169,8 +169,7 @@ class Configuration:
             self.given(), backend, settings, deploy, files, store_url=f"s3+{self.pods_url}/{below}".rstrip("/")
         )
         indexes = () if deploy.index_peers else index_places(index_urls(settings), _addresses)
-        fetched = self.extension.input_uri_bytes if self.extension.input_uris else 0
-        return Plan(settings, deploy, store, data, tuple(shares), indexes, fetched)
+        return Plan(settings, deploy, store, data, tuple(shares), indexes)
 
     def given(self) -> dict[str, dict[str, Any]]:
         """Class → trait → value, of all that somebody set, as the classes understand it."""

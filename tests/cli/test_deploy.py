@@ -77,17 +77,6 @@ def test_a_part_is_printed_alone_for_somebody_else(run: Run) -> None:
     assert wrong.status == 2 and "cluster-rights" in wrong.err, wrong
 
 
-def test_what_may_be_fetched_by_uri_fits_into_the_service(run: Run) -> None:
-    def room(*words: str) -> str:
-        items = yaml.safe_load_all(run("deploy", "--dry-run", "-o", "yaml", *words).out)
-        [pod] = [one["spec"]["template"]["spec"] for one in items if one["kind"] == "Deployment"]
-        return str(next(one for one in pod["volumes"] if one["name"] == "tmp")["emptyDir"]["sizeLimit"])
-
-    allowed = "--TrainJobExtension.input_uris=https://data.example.org/"
-    assert (room(), room(allowed)) == ("1Gi", "9Gi"), "two at once, of 4 GiB each"
-    assert room(allowed, f"--TrainJobExtension.input_uri_bytes={2**30}") == "3Gi"
-
-
 def test_an_option_goes_before_the_file(run: Run) -> None:
     done = run("deploy", "--dry-run", "--KubernetesBackendSettings.namespace=other")
     assert done.out.startswith("Namespace/other\n")

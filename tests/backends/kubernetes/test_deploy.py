@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from jupyter_trainjob.backends.kubernetes import fetching
 from jupyter_trainjob.backends.kubernetes.deploy import apply, rights
 from jupyter_trainjob.backends.kubernetes.deploy.bounds import NoPeer, StorePlace, index_places, index_urls
 from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, named, secrets_of
@@ -17,7 +16,6 @@ from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION, c
 from jupyter_trainjob.backends.kubernetes.deploy.settings import PARTS, DeploySettings
 from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, SettingsError
-from jupyter_trainjob.resources.quantity import byte_count
 from jupyter_trainjob.resources.volumes import AllowedVolume
 
 IMAGES = {"python": "docker.io/trainjob/python:1", "r": "docker.io/trainjob/r:1"}
@@ -229,20 +227,6 @@ def test_one_pod_has_a_disk_and_several_a_database() -> None:
     ]
     with pytest.raises(SettingsError, match="replicas 2 need a record that they share: name the Secret"):
         deploy(replicas=2)
-
-
-def test_inputs_by_uri_have_room_in_the_service() -> None:
-    """As many as are fetched at once, each as large as the operator allows."""
-
-    def temporary(most: int) -> int:
-        plan = Plan(SETTINGS, deploy(), STORE, input_bytes=most)
-        [found] = [item for item in manifests(plan) if item["kind"] == "Deployment"]
-        volumes = found["spec"]["template"]["spec"]["volumes"]
-        [size] = [one["emptyDir"]["sizeLimit"] for one in volumes if one["name"] == "tmp"]
-        return byte_count(size)
-
-    least = temporary(0)
-    assert temporary(5_000_000_001) == least + fetching.AT_ONCE * 5_000_000_001
 
 
 def test_a_changed_configuration_makes_new_pods() -> None:

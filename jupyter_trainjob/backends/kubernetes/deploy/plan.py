@@ -26,8 +26,6 @@ class Plan:
     shares: Sequence[AllowedVolume] = ()
     indexes: Sequence[bounds.StorePlace] = ()
     """Where environments come from."""
-    input_bytes: int = 0
-    """The largest input that the service fetches by URI; 0: none may be fetched."""
     parts: Sequence[str] = ()
     """Only these are made, left out otherwise or not; empty: all that are not left out."""
 
@@ -78,7 +76,7 @@ def _objects(plan: Plan) -> Iterator[BaseModel | Manifest]:
         if not deploy.database_secret:
             yield service.claim(settings, deploy)
         yield service.address(settings, deploy)
-        yield service.deployment(settings, deploy, plan.configuration, plan.input_bytes)
+        yield service.deployment(settings, deploy, plan.configuration)
     if plan.makes("images"):
         yield prepull.daemon_set(settings, deploy)
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from kubernetes.aio import client as k
 
-from ....resources.quantity import format_bytes
-from ..fetching import AT_ONCE
 from ..settings import KubernetesSettings
 from . import pods
 from .marks import DATA, OBJECT, SERVICE, metadata, of_component
@@ -22,8 +20,6 @@ STORE_KEYS, TOKENS = "/etc/trainjob/store", "/etc/trainjob/tokens"
 STORE_FILE, TOKEN_FILE, DATABASE_KEY = "credentials", "tokens.yaml", "url"
 """Keys of the Secrets that an operator makes."""
 DB_VARIABLE = "JUPYTER_TRAINJOB_DB_URL"
-TMP_BYTES = 1024**3
-"""Of the service's /tmp, beside what it fetches there."""
 STORE_CA, PODS_CA = "store-ca.crt", "pods-ca.crt"
 READY, ALIVE = "/trainjob/api/v1/readyz", "/trainjob/api/v1/healthz"
 CONFIG_DIGEST = "jupyter-trainjob/configuration"
@@ -132,14 +128,8 @@ def address(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1Service
     )
 
 
-def deployment(
-    settings: KubernetesSettings, deploy: DeploySettings, data: Mapping[str, str], input_bytes: int = 0
-) -> k.V1Deployment:
-    """One pod with a disk, or several that share a database.
-
-    ``data``: the configuration, so that a change is seen. ``input_bytes``: the largest input that it fetches by URI; 0:
-    it fetches none.
-    """
+def deployment(settings: KubernetesSettings, deploy: DeploySettings, data: Mapping[str, str]) -> k.V1Deployment:
+    """One pod with a disk, or several that share a database. ``data``: the configuration: a change is seen."""
     selected = of_component(settings, SERVICE)
     digest = hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
     shared = bool(deploy.database_secret)
@@ -161,13 +151,13 @@ def deployment(
             strategy=strategy,
             template=k.V1PodTemplateSpec(
                 metadata=k.V1ObjectMeta(labels=selected, annotations={CONFIG_DIGEST: digest}),
-                spec=_pod(settings, deploy, input_bytes, shared=shared),
+                spec=_pod(settings, deploy, shared=shared),
             ),
         ),
     )
 
 
-def _pod(settings: KubernetesSettings, deploy: DeploySettings, input_bytes: int, *, shared: bool) -> k.V1PodSpec:
+def _pod(settings: KubernetesSettings, deploy: DeploySettings, *, shared: bool) -> k.V1PodSpec:
     spread = k.V1TopologySpreadConstraint(
         max_skew=1,
         topology_key="kubernetes.io/hostname",
@@ -184,7 +174,7 @@ def _pod(settings: KubernetesSettings, deploy: DeploySettings, input_bytes: int,
         image_pull_secrets=pods.pull_secrets(settings),
         topology_spread_constraints=[spread] if deploy.replicas > 1 else None,
         containers=[_container(settings, deploy, shared=shared)],
-        volumes=_volumes(deploy, input_bytes, shared=shared),
+        volumes=_volumes(deploy, shared=shared),
     )
 
 
@@ -236,9 +226,8 @@ def _probe(path: str, deploy: DeploySettings, *, every: int, times: int) -> k.V1
     )
 
 
-def _volumes(deploy: DeploySettings, input_bytes: int, *, shared: bool) -> list[k.V1Volume]:
+def _volumes(deploy: DeploySettings, *, shared: bool) -> list[k.V1Volume]:
     kept = k.V1PersistentVolumeClaimVolumeSource(claim_name=DATA)
-    temporary = TMP_BYTES + AT_ONCE * input_bytes
     data = (
         k.V1Volume(name="data", empty_dir=k.V1EmptyDirVolumeSource(size_limit=deploy.storage))
         if shared
@@ -246,7 +235,7 @@ def _volumes(deploy: DeploySettings, input_bytes: int, *, shared: bool) -> list[
     )
     return [
         data,
-        k.V1Volume(name="tmp", empty_dir=k.V1EmptyDirVolumeSource(size_limit=format_bytes(temporary))),
+        k.V1Volume(name="tmp", empty_dir=k.V1EmptyDirVolumeSource(size_limit="1Gi")),
         _secret("configuration", OBJECT),
         _secret("store", deploy.store_secret),
         _secret("tokens", deploy.token_secret),
