@@ -104,7 +104,7 @@ COLUMNS: dict[str, list[Column]] = {
         ("QUEUE", _spec("queue")),
         ("GIVES", _given("defaults")),
         ("AT MOST", _given("maximum")),
-        ("TIME LIMIT", lambda item: view.duration_text((item.get("spec") or {}).get("timeLimitSeconds"))),
+        ("TIME LIMIT", lambda item: view.span_text((item.get("spec") or {}).get("timeLimitSeconds"))),
         ("DESCRIPTION", _spec("description")),
     ],
     "Result": [
@@ -187,7 +187,7 @@ def detail(resource: dict[str, Any], names: Mapping[str, str] = MappingProxyType
     outputs = job.status.get("outputs") or {}
     labels = ", ".join(f"{key}={value}" for key, value in (job.metadata.get("labels") or {}).items())
     resources = ", ".join(f"{key} {value}" for key, value in (spec.get("resources") or {}).items())
-    limit = view.duration_text(spec.get("timeLimitSeconds"))
+    limit = view.span_text(spec.get("timeLimitSeconds"))
     lines = {
         "Name": job.name,
         "Namespace": job.namespace,
