@@ -228,10 +228,10 @@ async def test_a_field_that_the_server_does_not_know_is_told(cluster: Cluster) -
 
 
 @asynccontextmanager
-async def without(cluster: Cluster, right: Right) -> AsyncIterator[None]:
+async def without(cluster: Cluster, right: Right, deploy: DeploySettings = DEPLOY) -> AsyncIterator[None]:
     """The server's account, less one right; one in the namespace also where the whole cluster gives it."""
     makers = (access.cluster_role,) if right.cluster else (access.role, access.cluster_role)
-    whole = [wire(make(cluster.settings, DEPLOY)) for make in makers]
+    whole = [wire(make(cluster.settings, deploy)) for make in makers]
     await cluster.apply([{**role, "rules": list(less(role["rules"], right))} for role in whole])
     await until(lambda: has(cluster, right), wanted=False)
     try:
