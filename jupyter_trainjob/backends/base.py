@@ -178,8 +178,16 @@ class Backend(ABC):
     """One place where jobs run. Called on the event loop; no method may block it."""
 
     name: str
-    alone: bool = True
-    """Whether all attempts it knows are of this record. Else one that the record lacks may be another server's."""
+
+    def serves(self, record: str) -> None:
+        """Told before :meth:`start`: which record its attempts are in, by an id that all servers on it share."""
+        return
+
+    def is_ours(self, ref: AttemptRef) -> bool:
+        """Whether one of :meth:`attempts` is of this record for sure. Else, where the record lacks it, it is another's:
+        servers with records of their own may share a place.
+        """
+        return True
 
     @abstractmethod
     async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:

@@ -403,13 +403,16 @@ async def test_where_others_may_have_attempts_those_of_jobs_nobody_knows_stay(
 ) -> None:
     """Two servers with records of their own may share a cluster's namespace."""
     backend = InstantBackend()
-    backend.alone = False
-    strangers = AttemptRef("11111111-1111-1111-1111-111111111111", 1)
+    backend.theirs = {AttemptRef("11111111-1111-1111-1111-111111111111", 1)}
+    (strangers,) = backend.theirs
+    ours = AttemptRef("22222222-2222-2222-2222-222222222222", 1)
+    backend.finish(ours)
     backend.finish(strangers)
     async with running(store, objects, backend):
         uid = submit().metadata.uid
         await until_phase(store, uid, Phase.SUCCEEDED)
         await until(lambda: set(backend.known) == {strangers})
+        assert backend.record == store.write(lambda writer: writer.record_id())
     backend.finish(AttemptRef(uid, 1))  # as if its removal had been lost
     async with running(store, objects, backend):
         await until(lambda: set(backend.known) == {strangers})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from . import environments_objects, kept, objects
+from . import environments_objects, objects
 from .connect import Connection
 from .environments_objects import BUILDING, BUILDS, FOLDER, SCOPE
-from .reading import Object, annotation, meta, true
+from .reading import Object, annotation, is_done, meta, true
 from .settings import KubernetesSettings
 from .watch import Watch
 
@@ -30,7 +30,7 @@ def in_use(jobs: Iterable[Object], pods: Iterable[Object]) -> set[str]:
     """Folders that attempts or builds have, whosever. A pod may outlive its Job, and has its volumes until it is gone.
     Pure.
     """
-    found = [*jobs, *(pod for pod in pods if not kept.is_done(pod))]
+    found = [*jobs, *(pod for pod in pods if not is_done(pod))]
     named = (annotation(one, name) for one in found for name in (objects.ENVIRONMENT, FOLDER))
     return {folder for folder in named if folder}
 

@@ -27,6 +27,7 @@ from .reading import (
     annotation,
     conditions,
     container,
+    is_done,
     meta,
     part,
     seconds_between,
@@ -174,7 +175,7 @@ class _Told:
             spec = job.get("spec") or {}
             stopped = bool(spec.get("suspend")) or spec.get("parallelism") == 0
             return finished or (stopped and (self.cancelled is not None or bool(self.gave_up)))
-        if part(container(pod, MAIN), "terminated") or status(pod).get("phase") in ("Succeeded", "Failed"):
+        if part(container(pod, MAIN), "terminated") or is_done(pod):
             return True
         if pod.get("deleted"):
             return True
@@ -200,7 +201,7 @@ def _ended(sight: Sight, told: _Told) -> Sight:
             facts["message"] = found.message
     failed = true(told.job, "Failed") or true(told.job, "Complete")
     at = main.get("finishedAt") or true(pod, "DisruptionTarget").get("lastTransitionTime")
-    final = pod is None or bool(pod.get("deleted")) or status(pod).get("phase") in ("Succeeded", "Failed")
+    final = pod is None or bool(pod.get("deleted")) or is_done(pod)
     over = final or bool(part(container(pod, SIDECAR), "terminated")) or not container(pod, SIDECAR)
     never_began = bool(told.gave_up) and not main
     return replace(

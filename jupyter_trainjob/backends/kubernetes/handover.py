@@ -172,12 +172,16 @@ class Handover:
         orders: dict[str, Any] = json.loads(told)
         return orders
 
-    async def all(self) -> set[AttemptRef]:
-        """The attempts that there is a Secret of. Only names are read."""
+    async def all(self) -> dict[AttemptRef, bool]:
+        """The attempts that there is a Secret of, and whether each is of our record for sure. Only names are read."""
         query = {"labelSelector": objects.selector(self.settings)}
         reply = await self.api.request("GET", self._path(), query=query, accept=METADATA_ONLY)
-        found = {objects.ref_of(item) for item in reply.body.get("items") or []}
-        return {ref for ref in found if ref is not None}
+        found: dict[AttemptRef, bool] = {}
+        for item in reply.body.get("items") or []:
+            ref, whose = objects.ref_of(item), objects.is_of(item, self.settings)
+            if ref is not None and whose is not False:
+                found[ref] = whose is True
+        return found
 
     async def _patch(self, name: str, patch: Object) -> Object | None:
         """The Secret as it is now; None where there is none."""

@@ -25,6 +25,8 @@ from .volumes import Environment, Manifest
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "jupyter-trainjob"
 INSTALLATION = "jupyter-trainjob/installation"
+RECORD = "jupyter-trainjob/record"
+"""Whose record an attempt or a slot is in. What lacks it is of an older version or everybody's, as environments are."""
 UID = "jupyter-trainjob/uid"
 ATTEMPT = "jupyter-trainjob/attempt"
 OWNER = "jupyter-trainjob/owner"
@@ -65,12 +67,23 @@ _FAILURES: list[Manifest] = [
 KEEP_ON_NODE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
+def common(settings: KubernetesSettings) -> dict[str, str]:
+    """What attempts and slots of ours are known by."""
+    record = {RECORD: settings.record} if settings.record else {}
+    return {MANAGED_BY: MANAGER, INSTALLATION: settings.installation_label, **record}
+
+
+def is_of(found: Manifest, settings: KubernetesSettings) -> bool | None:
+    """Whether an object is of our record; None where nothing tells, as of those of an older version."""
+    told = ((found.get("metadata") or {}).get("labels") or {}).get(RECORD)
+    return told == settings.record if told and settings.record else None
+
+
 def labels(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, str]:
     """What the objects of an attempt are found by."""
     meta, spec = request.job.metadata, request.job.spec
     return {
-        MANAGED_BY: MANAGER,
-        INSTALLATION: settings.installation_label,
+        **common(settings),
         UID: request.ref.uid,
         ATTEMPT: str(request.ref.attempt),
         OWNER: slug(meta.owner),

@@ -36,6 +36,11 @@ def true(found: Object | None, kind: str) -> Object:
     return item if item.get("status") == "True" else {}
 
 
+def is_done(pod: Object | None) -> bool:
+    """Whether nothing of a pod runs any more."""
+    return status(pod).get("phase") in ("Succeeded", "Failed")
+
+
 def container(pod: Object | None, name: str) -> Object:
     """The status of one of its containers; empty while the kubelet tells none."""
     told = status(pod)

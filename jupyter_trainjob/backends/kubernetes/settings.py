@@ -57,6 +57,8 @@ class KubernetesSettings:
     kubeconfig: str = ""
     context: str = ""
     installation: str = "default"
+    record: str = ""
+    """Which record the server has, where several share an installation. Nobody's to set: the server tells it."""
 
     images: Mapping[str, str] = field(default_factory=dict)
     """Language → image with our runner inside."""

@@ -124,11 +124,7 @@ def _roomy(request: AttemptRequest) -> AttemptRequest:
 def manifest(request: AttemptRequest, settings: KubernetesSettings, fits: str) -> Manifest:
     """The Job of a slot. ``request`` is :func:`blank`'s, ``fits`` its :func:`digest`."""
     made = objects.job(request, settings)
-    labels = {
-        objects.MANAGED_BY: objects.MANAGER,
-        objects.INSTALLATION: settings.installation_label,
-        SLOT: fits,
-    }
+    labels = {**objects.common(settings), SLOT: fits}
     told = {PROFILE: request.profile.metadata.name, objects.KEEP_ON_NODE: "false"}
     limits = made["metadata"]["annotations"][objects.LIMITS]
     made["metadata"] |= {"labels": labels, "annotations": {**told, objects.LIMITS: limits}}

@@ -47,7 +47,7 @@ class Place:
         self.store: Any = SigningFilesystem(folder)
         config = apiserver.kubeconfig("admin", proxy.url)
         self.settings = KubernetesSettings(
-            namespace="default", kubeconfig=config, images=IMAGES, installation=uuid.uuid4().hex
+            namespace="default", kubeconfig=config, images=IMAGES, installation=uuid.uuid4().hex, record="1234"
         )
         self.backend = KubernetesBackend(name="cluster", settings=self.settings)
 
@@ -61,9 +61,10 @@ class Place:
         return await self.start()
 
     @asynccontextmanager
-    async def other(self) -> AsyncIterator[KubernetesBackend]:
-        """A second server, whose requests don't go through the proxy."""
+    async def other(self, record: str = "1234") -> AsyncIterator[KubernetesBackend]:
+        """A second server, whose requests don't go through the proxy. ``record``: another, where it has its own."""
         backend = KubernetesBackend(name="other", settings=replace(self.settings, kubeconfig=self._direct))
+        backend.serves(record)
         await backend.start(self.store, lambda ref: None)
         try:
             yield backend
@@ -530,3 +531,67 @@ async def test_where_nodes_may_not_be_looked_at_the_quota_bounds_what_is_admitte
         assert "cannot list resource" in warnings
     finally:
         await backend._api.request("DELETE", f"{quotas}/ours")
+
+
+# Two servers with records of their own, in one namespace and by one installation
+
+
+async def test_what_is_in_another_record_is_left_alone_and_takes_its_room(place: Place) -> None:
+    ours, theirs = a_job(), a_job()
+    async with place.other("5678") as other:
+        await place.backend.create(ours)
+        await other.create(theirs)
+        pod = await a_pod(place, ours.ref)
+        await place.until(lambda: has(place, theirs.ref.name))
+        assert await place.backend.attempts() == [ours.ref] and place.backend.is_ours(ours.ref)
+        assert place.backend._attempts.mine() == [place.backend._attempts.job(ours.ref)]
+
+        async def is_heard() -> bool:
+            return ours.ref.name in other._attempts.jobs.objects and bool(other._attempts.helpers())
+
+        await place.until(is_heard)
+        assert await other.attempts() == [theirs.ref]
+        (counted,) = other._attempts.helpers()
+        assert counted["metadata"]["name"] == pod and counted["requests"].jobs == 1
+        assert other._attempts.ours().counted["count/jobs.batch"] == 1
+        await other.delete(theirs.ref)
+    await bury(place, pod)
+
+
+async def test_a_secret_without_a_job_is_an_orphan_of_its_own_record_only(place: Place) -> None:
+    request = a_job()
+    place.fault("POST", JOBS, status=409, body={"reason": "Conflict"})
+    with pytest.raises(BackendError):
+        await place.backend.create(request)
+    async with place.other("5678") as stranger, place.other() as mate:
+        assert await stranger.attempts() == []
+        assert await mate.attempts() == [request.ref] and mate.is_ours(request.ref)
+
+
+async def test_an_idle_slot_is_its_own_records(place: Place) -> None:
+    made = objects.job(a_job(), place.settings)
+    labels = {**objects.common(place.settings), objects.SLOT: "fits"}
+    made["metadata"] = {**made["metadata"], "name": "tj-slot-8", "labels": labels}
+    made["spec"]["suspend"] = True
+    async with place.other("5678") as stranger:
+        assert (await place.backend._api.request("POST", JOBS, body=made)).ok
+        await place.until(lambda: has(place, "tj-slot-8"))
+
+        async def is_heard() -> bool:
+            return "tj-slot-8" in stranger._attempts.jobs.objects
+
+        await place.until(is_heard)
+        assert [slot.name for slot in place.backend._pool.idle()] == ["tj-slot-8"]
+        assert stranger._pool.idle() == []
+    await place.backend._api.request("DELETE", f"{JOBS}/tj-slot-8")
+
+
+async def test_an_attempt_of_an_older_version_goes_on_and_is_nobodys_orphan(place: Place) -> None:
+    request = a_job()
+    made = objects.job(request, place.settings)
+    del made["metadata"]["labels"][objects.RECORD]
+    made["spec"]["suspend"] = True
+    assert (await place.backend._api.request("POST", JOBS, body=made)).ok
+    await place.until(lambda: has(place, request.ref.name))
+    assert (await place.backend.observe(request.ref)).state == "starting"
+    assert await place.backend.attempts() == [request.ref] and not place.backend.is_ours(request.ref)
