@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from ..resources.profile import Profile
 from ..resources.volumes import AllowedVolume
 from ..verbs.options import argument, whole_number
 from ..verbs.parser import Parser
-from .admin import COMMON, parsed, stderr, summary, tell
+from .admin import COMMON, started, stderr, summary, tell
 from .configuration import Configuration, ConfigurationError
 from .doctor import diagnose
 from .terminal import Screen
@@ -86,11 +85,9 @@ _STATUSES = (
 def deploy_main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     parser = Parser(PROG, "Make in the cluster what jobs need, and try whether it works.", _ARGUMENTS, _STATUSES)
-    options, words = parsed(parser, argv)
-    if options.help:
-        sys.stdout.write(f"{parser.format_help()}\n")
+    if (begun := started(parser, argv)) is None:
         return 0
-    screen = Screen(sys.stdout)
+    options, words, screen = begun
     try:
         configuration = Configuration(options.config, words)
         plan = replace(configuration.plan(options.backend, shares_of(options.filename)), parts=options.only)

@@ -28,9 +28,8 @@ from ..store.engines import make_engines, parse_url
 from ..store.filesystems import refuse_network_filesystem
 from ..verbs.options import argument
 from ..verbs.parser import Parser
-from .admin import COMMON, parsed, stderr, summary, tell
+from .admin import COMMON, started, stderr, summary, tell
 from .configuration import Configuration, ConfigurationError
-from .terminal import Screen
 
 if TYPE_CHECKING:
     from ..storage.s3 import S3Store
@@ -51,11 +50,9 @@ def doctor_main(argv: Sequence[str]) -> int:
     parser = Parser(
         PROG, "Try whether all that jobs need works, and say how to mend what does not.", _ARGUMENTS, _STATUSES
     )
-    options, words = parsed(parser, argv)
-    if options.help:
-        sys.stdout.write(f"{parser.format_help()}\n")
+    if (begun := started(parser, argv)) is None:
         return 0
-    screen = Screen(sys.stdout)
+    options, words, screen = begun
     try:
         found = tell(
             diagnose(Configuration(options.config, words), options.backend),

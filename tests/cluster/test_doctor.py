@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.storage.servers import S3Server, versitygw
 
-from .cluster import Cluster
-from .installations import Installation, installed
+from .installations import Installation, installation
 
-__all__ = ["versitygw"]
+__all__ = ["installation", "versitygw"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-@pytest.fixture
-def installation(cluster: Cluster, tmp_path: Path, python_image: None) -> Iterator[Installation]:
-    with installed(cluster, tmp_path) as made:
-        yield made
 
 
 def left(installation: Installation) -> str:

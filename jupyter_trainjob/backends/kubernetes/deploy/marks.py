@@ -14,8 +14,6 @@ DEPLOYED = "jupyter-trainjob/deployed"
 COMPONENT = "app.kubernetes.io/component"
 NAME = "app.kubernetes.io/name"
 SERVICE, IMAGES, SERVER = "service", "images", "server"
-BUILDS, BUILDING = "jupyter-trainjob/builds", "environment"
-"""Label of the pods that build environments; those that remove them have another value, and need nobody."""
 
 OBJECT = "trainjob"
 """What the service, its configuration, the quota and the limits are called."""

@@ -109,7 +109,7 @@ RIGHTS: tuple[Right, ...] = (
         only="kueue",
     ),
 )
-"""All of them. ``tests/backends/kubernetes`` (``test_deploy_api``, ``test_kueue_rights``) shows what breaks without each."""
+"""All of them. ``test_deploy_api`` and ``test_kueue_rights`` show what breaks without each."""
 
 
 def wanted(*, kueue: bool = False, all_pods: bool = True) -> list[Right]:

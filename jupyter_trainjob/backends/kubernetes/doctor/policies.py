@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...findings import Finding, fail, ok, warn
-from ..deploy.marks import BUILDING, BUILDS, DENY_ALL, OF_BUILDERS, SERVICE, of_component, of_jobs
+from ..deploy.marks import DENY_ALL, OF_BUILDERS, SERVICE, of_component, of_jobs
+from ..environments_objects import BUILDING, BUILDS
 from ..objects import ATTEMPT, NAMESPACE, OWNER, QUEUE, UID
 from ..reading import Object, meta
 from ..settings import KubernetesSettings
