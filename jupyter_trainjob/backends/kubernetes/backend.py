@@ -24,7 +24,7 @@ from ..base import (
 from ..local.fetch import FetchRules
 from . import delivery, evidence, objects, report
 from .attempts import Attempt, Attempts
-from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
+from .connect import Access, Connection, Refused, Reply
 from .environments import Environments
 from .errands import Errands
 from .fetching import Fetching, is_fetching
@@ -33,6 +33,7 @@ from .following import Following, Last
 from .handover import Handover
 from .kueue import Kueue
 from .offering import Offering
+from .orphans import Orphans
 from .pool import Pool
 from .reading import is_done
 from .room import Room
@@ -47,8 +48,6 @@ EVENTS_SECONDS = 10.0
 """What holds up a pod is asked for at most this often, and only while something does."""
 RENEW_SECONDS = 60.0
 """Between two looks at whose credentials are to be renewed."""
-ORPHANS_SECONDS = 60.0
-"""Between two tries to find Secrets without a Job, where the first failed."""
 LOOK_SECONDS = 3.0
 """So long an answer is waited for that only confirms what the watches tell."""
 KILL_SECONDS = 1
@@ -64,9 +63,6 @@ class KubernetesBackend(Offering):
         self._settings = settings
         self._terms = delivery.terms(name, settings)
         self._errands = Errands(lambda ref: self._changed(ref), name)
-        self._orphans: set[AttemptRef] = set()
-        self._doubtful: set[AttemptRef] = set()
-        """Of these, those of an older version, which did not say in whose record they are."""
         self._connection: Connection | None = None
         self._following: Following | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -92,6 +88,7 @@ class KubernetesBackend(Offering):
         self._secrets = Handover(self._connection, store, settings, self._terms)
         self._following = following = Following(store, changed, self.name)
         self._attempts = Attempts(self._connection, settings, changed)
+        self._orphans = Orphans(self._secrets, self._attempts, self.name)
         self._attempts.wanted, self._attempts.pod_changed = following.wanted, following.poke
         self._attempts.job_gone = following.break_off
         self._environments = environments = Environments(
@@ -133,11 +130,11 @@ class KubernetesBackend(Offering):
                 raise error
         if self._jobs.failure is None and not silent:
             await self._check_namespace()
-            if await self._find_orphans():
+            if await self._orphans.find():
                 return
         else:
             log.warning("backend %s: %s", self.name, self._jobs.failure or "the cluster has not answered yet")
-        self._tasks.append(asyncio.create_task(self._find_orphans_later(), name=f"backend-{self.name}-orphans"))
+        self._tasks.append(asyncio.create_task(self._orphans.find_later(), name=f"backend-{self.name}-orphans"))
 
     async def _check_namespace(self) -> None:
         name = self._settings.namespace
@@ -149,25 +146,6 @@ class KubernetesBackend(Offering):
                     remedy="`jupyter trainjob deploy` makes it, with all else that is needed.",
                     permanent=True,
                 )
-
-    async def _find_orphans(self) -> bool:
-        """Secrets whose Job was never made, because a server died between the two. False: not to be told now."""
-        try:
-            found = await self._secrets.all()
-            self._orphans |= found.keys() - self._attempts.refs()
-            self._doubtful = {ref for ref, sure in found.items() if not sure}
-        except BackendError as error:
-            log.info("backend %s: Secrets without a Job can't be looked for: %s", self.name, error)
-            return False
-        return True
-
-    async def _find_orphans_later(self) -> None:
-        """As soon as the Jobs are known: without them every Secret is one without a Job."""
-        await self._jobs.complete.wait()
-        while True:
-            if await self._find_orphans():
-                return
-            await asyncio.sleep(ORPHANS_SECONDS)
 
     async def stop(self) -> None:
         """Stop looking. Attempts go on."""
@@ -204,9 +182,9 @@ class KubernetesBackend(Offering):
         digest, fetching = hashlib.sha256(files[delivery.ORDERS]).hexdigest(), fetches(request)
         job = objects.job(request, settings, orders_digest=digest, environment=environment, fetching=fetching)
         self._attempts.created(ref)
-        self._orphans.add(ref)  # until there is a Job with which it goes
+        self._orphans.refs.add(ref)  # until there is a Job with which it goes
         found = await self._pool.take(request, files, digest) or await self._attempts.make(ref, job)
-        self._orphans.discard(ref)
+        self._orphans.refs.discard(ref)
         self._jobs.put(found)
         await self._secrets.give(ref, found)
         self._bring_soon(ref, found)
@@ -280,7 +258,7 @@ class KubernetesBackend(Offering):
             patch = objects.cancel_patch(message)
             if not placed:
                 patch["spec"] = objects.halt(job)  # so that no pod comes any more
-            reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
+            reply = await self._api.patch(self._path("jobs", self._attempts.name(ref)), patch)
             if reply is not None:
                 self._jobs.put(reply)
         if pod is not None and placed and not pod["metadata"].get("deletionTimestamp"):
@@ -297,7 +275,7 @@ class KubernetesBackend(Offering):
         await self._fetching.forget(ref)
         reply = await self._remove("jobs", name, propagationPolicy="Background")
         await self._secrets.remove(ref, with_job=reply.ok)
-        self._orphans.discard(ref)
+        self._orphans.refs.discard(ref)
         await self._pool.forget(name)
         self._attempts.drop(ref)
         await self._follower.drop(ref, clean=True)
@@ -314,12 +292,12 @@ class KubernetesBackend(Offering):
 
     async def attempts(self) -> list[AttemptRef]:
         """By the labels of the Jobs, and of the Secrets that never got one."""
-        return sorted(self._need().refs() | self._orphans, key=lambda ref: ref.name)
+        return sorted(self._need().refs() | self._orphans.refs, key=lambda ref: ref.name)
 
     def is_ours(self, ref: AttemptRef) -> bool:
         """By the label of its Job, or of its Secret where it has none."""
-        job = self._need().job(ref)
-        return objects.is_of(job, self._settings) is True if job is not None else ref not in self._doubtful
+        self._need()
+        return self._orphans.is_ours(ref)
 
     async def capacity(self) -> list[NodeCapacity]:
         """Nodes that our pods may use, less what others have of them, within what others leave of the quota."""
@@ -421,7 +399,7 @@ class KubernetesBackend(Offering):
     async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
         await self._distrusted(self._attempts.job(ref), why["message"])
         patch = {**objects.give_up_patch(why), "spec": objects.halt(self._attempts.job(ref) or {})}
-        reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
+        reply = await self._api.patch(self._path("jobs", self._attempts.name(ref)), patch)
         if reply is not None:
             self._jobs.put(reply)
 
@@ -434,13 +412,6 @@ class KubernetesBackend(Offering):
 
     async def _remove(self, kind: str, name: str, **options: Any) -> Reply:
         return await self._api.request("DELETE", self._path(kind, name), body=options or None)
-
-    async def _patch(self, path: str, patch: Object) -> Object | None:
-        """The object as it is now; None where there is none."""
-        reply = await self._api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
-        if reply.code == 409:
-            raise conflict(reply, f"change {path.rpartition('/')[2]}")
-        return reply.body if reply.ok else None
 
     async def _renew_all(self) -> None:
         """One timer for the credentials of all attempts that this server looks after."""

@@ -293,7 +293,7 @@ class Environments:
             raise conflict(reply, f"make the Job {wanted.name}")
         job: Object = reply.body
         self._watch.put(job)
-        owned = objects.owned_by({"metadata": {}}, {**job, "apiVersion": "batch/v1", "kind": "Job"})
+        owned = objects.ownership(job)
         await self._api.request("PATCH", self._path("secrets", wanted.name), body=owned, content_type=MERGE_PATCH)
         return job
 

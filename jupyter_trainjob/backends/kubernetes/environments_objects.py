@@ -191,33 +191,9 @@ def _job(
 
 def _shared(settings: KubernetesSettings) -> Manifest:
     """What all these pods have, as jobs have it. They go where jobs may go, without a profile's own tolerations."""
-    user = settings.user_ids[0]
-    wanted: dict[str, Any] = {
-        "nodeSelector": dict(settings.node_selector),
-        "runtimeClassName": settings.runtime_class,
-        "priorityClassName": settings.priority_class,
-        "serviceAccountName": settings.service_account,
-        "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
-        "tolerations": objects.tolerations([*settings.tolerations], settings),
-    }
-    if settings.dns_policy == "None":
-        wanted["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
     return {
-        "restartPolicy": "Never",
+        **objects.bounded(settings, settings.user_ids[0], [*settings.tolerations]),
         "terminationGracePeriodSeconds": 5,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "dnsPolicy": settings.dns_policy,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": user,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        **{name: value for name, value in wanted.items() if value},
-        **({} if settings.host_users is None else {"hostUsers": settings.host_users}),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ...resources.images import read_image
@@ -220,6 +221,11 @@ def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
 
 
+def ownership(job: Manifest) -> Manifest:
+    """A merge patch of what is to be removed together with a Job, as the API server gave it back."""
+    return owned_by({"metadata": {}}, {**job, "apiVersion": "batch/v1", "kind": "Job"})
+
+
 def cancel_patch(message: str) -> Manifest:
     """A merge patch of the Job: somebody cancelled it."""
     return {"metadata": {"annotations": {CANCELLED: message[:MAX_ANNOTATION]}}}
@@ -300,51 +306,60 @@ def _pod(request: AttemptRequest, settings: KubernetesSettings, environment: Env
     found = volumes.sizes(request.job, settings)
     main_mounts = volumes.main_mounts(settings, mounted, inject=inject, environment=environment)
     first = [containers.sidecar(request, settings, found, volumes.sidecar_mounts())]
-    pod: Manifest = {
-        "restartPolicy": "Never",
+    return {
+        **bounded(
+            settings,
+            user_id(request.ref, settings),
+            _wanted_tolerations(request, settings),
+            node_selector=profile.placement.node_selector,
+            runtime_class=profile.placement.runtime_class,
+        ),
         "terminationGracePeriodSeconds": settings.termination_seconds,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
         "shareProcessNamespace": False,
-        "dnsPolicy": settings.dns_policy,
-        "securityContext": _security(request.ref, settings),
         "initContainers": [*first, *([containers.runner(settings)] if inject else [])],
         "containers": [containers.main(request, settings, chosen, found, main_mounts, inject=inject)],
         "volumes": volumes.pod_volumes(
             found, settings, secret=request.ref.name, mounts=mounted, inject=inject, environment=environment
         ),
-        "tolerations": tolerations(_wanted_tolerations(request, settings), settings),
     }
-    return pod | _chosen(request, settings)
 
 
-def _chosen(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
-    """What is only there where somebody asked for it."""
-    placement = request.profile.spec.placement
+def bounded(
+    settings: KubernetesSettings,
+    user: int,
+    tolerated: list[Toleration],
+    *,
+    node_selector: Mapping[str, str] | None = None,
+    runtime_class: str = "",
+) -> Manifest:
+    """What every pod of ours has: what it may not, as whom it runs, and where it goes."""
     wanted: dict[str, Any] = {
-        "nodeSelector": {**settings.node_selector, **placement.node_selector},
-        "runtimeClassName": placement.runtime_class or settings.runtime_class,
+        "nodeSelector": {**settings.node_selector, **(node_selector or {})},
+        "runtimeClassName": runtime_class or settings.runtime_class,
         "priorityClassName": settings.priority_class,
         "serviceAccountName": settings.service_account,
         "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
+        "tolerations": tolerations(tolerated, settings),
     }
     if settings.dns_policy == "None":
         wanted["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
-    found = {name: value for name, value in wanted.items() if value}
-    return found | ({} if settings.host_users is None else {"hostUsers": settings.host_users})
-
-
-def _security(ref: AttemptRef, settings: KubernetesSettings) -> Manifest:
-    user = user_id(ref, settings)
     return {
-        "runAsNonRoot": True,
-        "runAsUser": user,
-        "runAsGroup": user,
-        # One for all ids: volumes that jobs share must not change hands with each attempt.
-        "fsGroup": settings.user_ids[0],
-        # A course's volume of a million files must not be walked through at each start.
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsPolicy": settings.dns_policy,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            # One for all ids: volumes that jobs share must not change hands with each attempt.
+            "fsGroup": settings.user_ids[0],
+            # A course's volume of a million files must not be walked through at each start.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **{name: value for name, value in wanted.items() if value},
+        **({} if settings.host_users is None else {"hostUsers": settings.host_users}),
     }
 
 
