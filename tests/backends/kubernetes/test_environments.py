@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from jupyter_trainjob.backends.kubernetes import environments_objects as made
 from jupyter_trainjob.backends.kubernetes import environments_pod, objects
@@ -15,6 +17,7 @@ from jupyter_trainjob.backends.kubernetes.environments_failure import holdup, wh
 from jupyter_trainjob.backends.kubernetes.environments_objects import Wanted
 from jupyter_trainjob.backends.kubernetes.environments_removal import in_use
 from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
+from jupyter_trainjob.backends.kubernetes.reading import told_text
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.backends.kubernetes.volumes import ENVIRONMENT, Environment
 
@@ -134,6 +137,35 @@ WAITS = {"status": {"conditions": [{"type": "PodScheduled", "status": "False", "
 )
 def test_why_a_build_failed_is_told(job: dict[str, Any], seen: dict[str, Any] | None, says: str) -> None:
     assert says in why(job, seen, RULES)
+
+
+def test_words_that_the_kubelet_cut_are_told_as_text() -> None:
+    said = json.dumps({"problem": "pip sagt: „nein“, und zwar so: " + "ü" * 3000})
+    told = why(FAILED, _pod("build", terminated={"exitCode": 1, "message": said[:3072]}), RULES)
+    assert told.startswith("pip sagt: „nein“, und zwar so: üüü") and told.endswith("ü…")
+
+
+@given(st.text(max_size=60), st.data())
+def test_any_cut_leaves_a_begin_of_what_was_said(text: str, data: st.DataObject) -> None:
+    text = text.encode("utf-8", "ignore").decode()
+    said = json.dumps({"problem": text})
+    cut = data.draw(st.integers(0, len(said)))
+    told = told_text(said[:cut], "problem")
+    if cut == len(said):
+        assert told == text
+    else:
+        assert told == "" or (told.endswith("…") and text.startswith(told[:-1]))
+        whole = len(json.dumps(text)) - 2  # what stands between the quotes
+        assert told or cut < len('{"problem": "') or not whole
+    assert told_text(f"Traceback: {text}", "problem") == ""
+
+
+def test_what_a_build_says_at_its_end_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments_pod, "TERMINATION", str(tmp_path / "words"))
+    assert environments_pod._fail("begin " + "ü😀" * 3000 + " end") == 1
+    said = (tmp_path / "words").read_text()
+    assert len(said) <= 3072, "of 12 KiB for a pod of four containers"
+    assert json.loads(said)["problem"].endswith("ü😀 end"), "the last words are why it failed"
 
 
 def test_what_a_build_waits_for_is_told() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import time
@@ -23,7 +22,7 @@ from ..deploy.marks import IMAGES, OBJECT, PREPULL, SERVICE, of_component
 from ..deploy.plan import secrets_of
 from ..deploy.rights import Right, is_of_all_pods, wanted
 from ..deploy.settings import DeploySettings
-from ..reading import Object
+from ..reading import Object, told_as_json
 from ..reading import time as read_time
 from ..settings import KubernetesSettings
 from ..volumes import Manifest
@@ -198,11 +197,14 @@ async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[
         yield _no_pod(seen)
         return
     yield _server_clock(seen, asked)
-    found = json.loads(seen.words)
+    found = told_as_json(seen.words)
+    if "reached" not in found:
+        yield _unreadable(seen)
+        return
     control = not found["reached"] and await trial.open_port()
     if control:
         waited = await trial.wait(address)
-        found["opened"] = not waited.problem and json.loads(waited.words)["opened"]
+        found["opened"] = not waited.problem and told_as_json(waited.words).get("opened", False)
     lacking = worst(await _policies(trial.api, patient)) == "fail"
     named = StorePlace.of(patient.store_url).named
     for finding in looks.closed(found, control=control, store_named=named, missing=lacking):
@@ -210,6 +212,16 @@ async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[
     if "store" in found:
         yield _store(found["store"], patient)
         yield looks.skew("clock of the pod", f"the node {seen.node}", found["ahead"])
+
+
+def _unreadable(seen: Seen) -> Finding:
+    """Of a pod that ran and left what is no JSON, or was cut: what it did say."""
+    said = f"it said {seen.words[:400]!r}" if seen.words else "it said nothing"
+    return fail(
+        "pods",
+        f"What a pod like those of jobs found out can't be read: {said}.",
+        "Run it again. If it stays so, the image of Python is of another version than this command.",
+    )
 
 
 def _no_pod(seen: Seen) -> Finding:
