@@ -16,9 +16,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..backends.base import BackendError
 from ..backends.findings import Finding, Level, fail, ok, warn, worst
 from ..backends.kubernetes.connect import Access, Connection
-from ..backends.kubernetes.deploy.bounds import NoPeer
-from ..backends.kubernetes.deploy.plan import manifests
-from ..backends.kubernetes.doctor.examine import Patient, examine
 from ..backends.local.doctor import Local
 from ..backends.local.doctor import examine as examine_local
 from ..config import LocalBackendSettings
@@ -106,6 +103,10 @@ async def _cluster(
     configuration: Configuration, backend: str, store: S3Store | None, patience_seconds: float
 ) -> AsyncIterator[Finding]:
     _, settings = configuration.cluster(backend)
+    from ..backends.kubernetes.deploy.bounds import NoPeer
+    from ..backends.kubernetes.deploy.plan import manifests
+    from ..backends.kubernetes.doctor.examine import Patient, examine
+
     plan = configuration.plan(backend, examined=True)
     try:
         policies = manifests(replace(plan, parts=["network"]))

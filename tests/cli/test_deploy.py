@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,6 +160,31 @@ def test_the_doctor_needs_no_image_of_the_service(run: Run) -> None:
     words = ("--KubernetesDeploySettings.service_image=", "--ObjectStoreSettings.url=s3+http://127.0.0.1:1/jobs")
     done = run("doctor", *words)
     assert done.status == 1 and "FAIL  cluster: " in done.out, done
+
+
+def test_without_the_library_for_clusters_the_rest_is_examined(tmp_path: Path) -> None:
+    """As after ``pip install jupyter_trainjob``: no traceback, and the doctor of this machine works."""
+    (tmp_path / "kubernetes.py").write_text(
+        "raise ModuleNotFoundError('No module named kubernetes', name='kubernetes')"
+    )
+    (tmp_path / "trainjob.py").write_text(CONFIGURATION)
+    keys = {"JUPYTER_TRAINJOB_STORE_ACCESS_KEY": "a", "JUPYTER_TRAINJOB_STORE_SECRET_KEY": "b"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    given = {"PYTHONPATH": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path / "data"), "HOME": str(tmp_path), **keys}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "jupyter_trainjob.cli", *words]
+        top = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+        return subprocess.run(command, env={**kept, **given, **top}, capture_output=True, text=True, cwd=tmp_path)
+
+    deploy = run("deploy", "--dry-run", "--config", "trainjob.py")
+    message = "A package for clusters is missing here: No module named kubernetes. Install it: pip install "
+    assert deploy.returncode == 2 and f"jupyter trainjob deploy: {message}" in deploy.stderr, deploy
+    of_cluster = run("doctor", "--config", "trainjob.py", "--ObjectStoreSettings.url=s3+http://127.0.0.1:1/jobs")
+    assert of_cluster.returncode == 2 and "pip install 'jupyter_trainjob[kubernetes]'" in of_cluster.stderr, of_cluster
+    (tmp_path / "none.py").write_text("")
+    here = run("doctor", "--config", "none.py")
+    assert "ok    record: SQLite at " in here.stdout and here.stderr == "", here
 
 
 def test_an_option_that_there_is_not_is_told(run: Run) -> None:

@@ -6,6 +6,7 @@ from kubernetes.aio import client as k
 
 from ..objects import INSTALLATION, MANAGED_BY, MANAGER
 from ..settings import KubernetesSettings
+from .settings import OBJECT as OBJECT
 
 DEPLOYER = "jupyter-trainjob-deploy"
 """The field manager of all that is applied, and who manages it."""
@@ -15,8 +16,6 @@ COMPONENT = "app.kubernetes.io/component"
 NAME = "app.kubernetes.io/name"
 SERVICE, IMAGES, SERVER = "service", "images", "server"
 
-OBJECT = "trainjob"
-"""What the service, its configuration, the quota and the limits are called."""
 DATA = "trainjob-data"
 PREPULL = "trainjob-images"
 DENY_ALL, TO_STORE, OF_SERVICE, OF_BUILDERS = (

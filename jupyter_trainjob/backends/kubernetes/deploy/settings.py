@@ -9,8 +9,9 @@ from typing import Any
 from ....resources.names import is_domain
 from ....resources.quantity import parse
 from ..settings import SettingsError
-from .marks import OBJECT
 
+OBJECT = "trainjob"
+"""What the service, its configuration, the quota and the limits are called."""
 PARTS = {
     "namespace": "the namespace, with its Pod Security",
     "rights": "the server's account and its rights in the namespace",
