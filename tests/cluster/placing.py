@@ -1,6 +1,5 @@
 """Fixtures of tests with one backend on the cluster; import what is used.
 
-- ``python_image``: the image is on the node
 - ``place``: a started backend, with the namespace and the store of the test
 - ``make_place``: the same with other settings, any number
 """
@@ -14,17 +13,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from .backends import ClusterPlace, bring_image, open_store, settings
+from .backends import ClusterPlace, open_store, settings
 from .cluster import Cluster
 
 MakePlace = Callable[..., Awaitable[ClusterPlace]]
 SMALL = {"cpu": "250m", "memory": "320Mi", "disk": "64Mi"}
 """Several at once fit on the node."""
-
-
-@pytest.fixture(scope="session")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
 
 
 @pytest_asyncio.fixture

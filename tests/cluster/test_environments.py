@@ -52,11 +52,6 @@ except OSError: SEEN += ["in"]
 """
 
 
-@pytest.fixture(scope="module")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
-
-
 @pytest.fixture
 def folder(cluster: Cluster, namespace: str) -> Iterator[Path]:
     with claim(cluster, namespace, CLAIM) as path:

@@ -20,7 +20,7 @@ from tests.backends.place import a_request
 from . import pki
 from .backends import ClusterPlace
 from .cluster import Cluster
-from .placing import SMALL, MakePlace, lines, make_place, place, python_image  # noqa: F401
+from .placing import SMALL, MakePlace, lines, make_place, place  # noqa: F401
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio, pytest.mark.timeout(900)]
 

@@ -21,7 +21,7 @@ from jupyter_trainjob.storage.s3setup import ensure_bucket
 
 from .backends import ClusterPlace, open_store
 from .cluster import Cluster
-from .placing import SMALL, MakePlace, lines, make_place, place, python_image  # noqa: F401
+from .placing import SMALL, MakePlace, lines, make_place, place  # noqa: F401
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio, pytest.mark.timeout(900)]
 

@@ -17,7 +17,7 @@ from jupyter_trainjob.backends.base import AttemptRef, BackendError
 from jupyter_trainjob.backends.kubernetes import objects
 from jupyter_trainjob.backends.local.fetch import FetchRules
 
-from .backends import ClusterPlace, bring_image, open_store, settings
+from .backends import ClusterPlace, open_store, settings
 from .cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio]
@@ -65,11 +65,6 @@ def site() -> Iterator[str]:
     Files.go.set()
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
 
 
 @pytest_asyncio.fixture

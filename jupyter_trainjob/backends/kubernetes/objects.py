@@ -20,12 +20,12 @@ from ..base import AttemptRef, AttemptRequest, BackendError
 from ..orders import time_limit
 from . import choices, containers, volumes
 from .containers import gpu_resource
+from .labels import INSTALLATION as INSTALLATION
+from .labels import MANAGED_BY as MANAGED_BY
+from .labels import MANAGER as MANAGER
 from .settings import KubernetesSettings
 from .volumes import Environment, Manifest
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-MANAGER = "jupyter-trainjob"
-INSTALLATION = "jupyter-trainjob/installation"
 RECORD = "jupyter-trainjob/record"
 """Whose record an attempt or a slot is in. What lacks it is of an older version or everybody's, as environments are."""
 UID = "jupyter-trainjob/uid"

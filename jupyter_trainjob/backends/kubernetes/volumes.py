@@ -34,6 +34,7 @@ from ...resources.names import slug
 from ...resources.quantity import byte_count, format_bytes
 from ...resources.trainjob import TrainJob
 from ...resources.volumes import AllowedVolume, Mount, NfsShare
+from .labels import INSTALLATION, MANAGED_BY, MANAGER
 from .settings import KubernetesSettings
 
 Manifest = dict[str, Any]
@@ -181,10 +182,7 @@ def share(allowed: AllowedVolume, settings: KubernetesSettings) -> list[Manifest
     name = f"{settings.namespace}-{_share_name(allowed)}"
     size = {"storage": "1Ti"}  # NFS holds no size; a claim and its volume must name the same
     modes = ["ReadWriteMany"] if allowed.writable else ["ReadOnlyMany"]
-    labels = {
-        "app.kubernetes.io/managed-by": "jupyter-trainjob",
-        "jupyter-trainjob/installation": settings.installation_label,
-    }
+    labels = {MANAGED_BY: MANAGER, INSTALLATION: settings.installation_label}
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
