@@ -117,6 +117,12 @@ class KubernetesBackendSettings(BackendSettings, Configurable):
         help="Profile → how many pods of it wait with a kernel that runs already, so that a job that asks for no more "
         "than the profile gives starts at once: {'default': 2}. They hold what such jobs hold, and make way for jobs.",
     ).tag(config=True)
+    warm_priority_class = Unicode(
+        "",
+        help="PriorityClass of pods that wait, so that the cluster's scheduler takes their place for anything that is "
+        "more important, jobs of others too. A job that runs in one keeps it: the priority of a pod can't be changed. "
+        "Default: that of jobs; only our own jobs make them go then.",
+    ).tag(config=True)
     network_policies = List(
         Unicode(),
         ["trainjob-deny-all", "trainjob-store"],

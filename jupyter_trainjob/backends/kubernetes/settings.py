@@ -111,6 +111,8 @@ class KubernetesSettings:
 
     warm: Mapping[str, int] = field(default_factory=dict)
     """Profile → how many slots of it wait for a job with a kernel that runs already: see :mod:`.slots`."""
+    warm_priority_class: str = ""
+    """The PriorityClass of slots, which a job keeps that runs in one. Empty: that of jobs."""
 
     network_policies: tuple[str, ...] = ("trainjob-deny-all", "trainjob-store")
     """The NetworkPolicies that must be there: without them jobs reach whatever the cluster reaches."""
@@ -170,6 +172,7 @@ def _names(settings: KubernetesSettings) -> Iterator[str]:
     for name, value in (
         ("runtime_class", settings.runtime_class),
         ("priority_class", settings.priority_class),
+        ("warm_priority_class", settings.warm_priority_class),
         ("service_account", settings.service_account),
         *(("pull_secrets", secret) for secret in settings.pull_secrets),
         *(("network_policies", policy) for policy in settings.network_policies),

@@ -110,6 +110,7 @@ def digest(request: AttemptRequest, settings: KubernetesSettings, terms: deliver
         "job": {name: runners[name] for name in _BEFORE},
         "protocol": PROTOCOL,
         "version": __version__,
+        "priority": settings.warm_priority_class,
     }
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -131,6 +132,8 @@ def manifest(request: AttemptRequest, settings: KubernetesSettings, fits: str) -
     del made["spec"]["activeDeadlineSeconds"]
     template = made["spec"]["template"]
     template["metadata"] = {"labels": labels, "annotations": told}
+    if settings.warm_priority_class:
+        template["spec"]["priorityClassName"] = settings.warm_priority_class
     main = next(one for one in template["spec"]["containers"] if one["name"] == MAIN)
     main["startupProbe"] = {  # asked until it is there, and never again
         "exec": {"command": ["test", "-e", f"{OUT}/{WARM}"]},
