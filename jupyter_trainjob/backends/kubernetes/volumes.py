@@ -62,7 +62,6 @@ class Environment:
     """Below :func:`top`."""
     interpreter: str = ""
     libraries: tuple[str, ...] = ()
-    jars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
