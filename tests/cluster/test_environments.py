@@ -140,7 +140,7 @@ async def test_a_failure_is_told_with_pips_words_and_its_folder_goes(
 
 
 def _folders(cluster: Cluster, folder: Path) -> list[str]:
-    return [name for name in cluster.run(["sh", "-c", f"ls -d {folder}/*/* || true"]).stdout.split() if name]
+    return [name for name in cluster.run(["sh", "-c", f"ls -d {folder}/*/*/* || true"]).stdout.split() if name]
 
 
 async def test_code_that_is_built_sees_no_credential_and_nothing_of_other_environments(place: ClusterPlace) -> None:
