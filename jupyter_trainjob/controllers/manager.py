@@ -36,6 +36,10 @@ SCHEDULE = "schedule"
 FEED_WAIT_SECONDS = 10.0
 RESYNC_SECONDS = 60.0
 RETENTION_SECONDS = 300.0
+WORKERS = 32
+"""Jobs that are looked after at once. A step waits nearly all of its time: a job in a cluster takes some fifteen
+requests to the API server and the store. Where each takes 200 ms, eight workers begin and end three jobs a second.
+"""
 
 
 def utc_now() -> datetime:
@@ -197,7 +201,9 @@ class ControllerManager:
 
     async def _lead(self) -> None:
         version = await self._store.aread(lambda reader: reader.version())
-        self._queue = WorkQueue(self._reconcile, self._log, failed=lambda key, error: self._metrics.failures.inc())
+        self._queue = WorkQueue(
+            self._reconcile, self._log, workers=WORKERS, failed=lambda key, error: self._metrics.failures.inc()
+        )
         self._metrics.leading.set(1)
         self._queue.start()
         self._tasks = [

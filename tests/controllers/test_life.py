@@ -504,3 +504,29 @@ async def test_use_is_counted_from_the_record(store: Store, objects: FilesystemS
         assert told.position == 1
         assert told.waiting_for.startswith("Queue default allows 1 running job and has 1; at the latest in about")
         assert store.read(lambda reader: reader.get(Queue, "", "default")).status.use is None
+
+
+class Busy(InstantBackend):
+    """A cluster that takes its time over each attempt, however many it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(cpus=64)
+        self.under_way, self.go = 0, asyncio.Event()
+
+    async def create(self, request: AttemptRequest) -> None:
+        self.under_way += 1
+        await self.go.wait()
+        await super().create(request)
+
+
+@pytest.mark.asyncio
+async def test_a_slow_backend_is_asked_for_many_jobs_at_once(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = Busy()
+    async with running(store, objects, backend):
+        uids = [submit().metadata.uid for _ in range(24)]
+        await until(lambda: backend.under_way == len(uids))
+        backend.go.set()
+        for uid in uids:
+            await until_phase(store, uid, Phase.SUCCEEDED)
