@@ -342,15 +342,13 @@ def table(columns: Sequence[Column], items: Sequence[dict[str, Any]], width: int
         shown = [
             cut(line, size) + " " * (size - cells(cut(line, size))) for line, size in zip(row, widths, strict=True)
         ]
-        line = "  ".join(shown).rstrip()
-        lines.append(_coloured(line, row[-1]) if colour and row is not heads else line)
+        if colour and row is not heads:
+            shown[-1] = _coloured(shown[-1])
+        lines.append("  ".join(shown).rstrip())
     return "\n".join(lines) + "\n"
 
 
-def _coloured(line: str, state: str) -> str:
+def _coloured(state: str) -> str:
     phase = re.split(r"[\s,:]", state, maxsplit=1)[0]
     code = _COLOURS.get(phase)
-    at = line.rfind(phase)
-    if code is None or at < 0:
-        return line
-    return f"{line[:at]}\x1b[{code}m{phase}\x1b[0m{line[at + len(phase) :]}"
+    return f"\x1b[{code}m{phase}\x1b[0m{state[len(phase) :]}" if code else state
