@@ -27,7 +27,7 @@ from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, wi
 from jupyter_trainjob.backends.kubernetes.deploy.rights import Right, is_of_all_pods, wanted
 from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION
 from jupyter_trainjob.backends.kubernetes.deploy.settings import DeploySettings
-from jupyter_trainjob.backends.kubernetes.doctor import asks, policies
+from jupyter_trainjob.backends.kubernetes.doctor import asks, examine, policies
 from jupyter_trainjob.backends.kubernetes.handover import Handover
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.backends.kubernetes.volumes import Manifest
@@ -197,6 +197,20 @@ async def test_an_object_of_somebody_else_is_not_overwritten(cluster: Cluster) -
     with pytest.raises(DeployError, match=r"These are there already and are not ours: Secret/trainjob\. .*--adopt"):
         await apply.check_objects(cluster.api, cluster.settings, items, adopt=False)
     await apply.check_objects(cluster.api, cluster.settings, items, adopt=True)
+
+
+async def test_nobody_waits_for_a_service_whose_secrets_are_missing(cluster: Cluster) -> None:
+    """As after the first deploy, which makes the namespace that they go into."""
+    deploy = replace(DEPLOY, leave_out=("images",))
+    await cluster.apply(plan(cluster.settings, deploy))
+    patient = examine.Patient(cluster.settings, deploy, None, "https://10.1.2.3:9000", patience_seconds=3600)
+
+    async def look() -> dict[str, str]:
+        return {one.check: f"{one.level} {one.message}" async for one in examine._objects(cluster.api, patient)}
+
+    told = await asyncio.wait_for(look(), 120)
+    assert told["secret trainjob-store"].startswith("fail It is missing; it holds the file with the object store's")
+    assert told["secret trainjob-tokens"].startswith("fail ") and told["service"].startswith("fail 0 of 1 pods are")
 
 
 async def test_who_lacks_a_right_is_told_which(cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -98,7 +98,10 @@ async def _objects(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
     async for finding in _clocks(api):
         yield finding
     for name, (key, what) in secrets_of(patient.deploy).items():
-        yield await _secret(api, settings, name, key, what)
+        finding = await _secret(api, settings, name, key, what)
+        if finding.level == "fail":  # no pod of the service starts without it: nothing to wait for
+            patient = replace(patient, patience_seconds=0.0)
+        yield finding
     if patient.deploy.has("service"):
         yield await _up(api, patient, "Deployment", OBJECT, SERVICE, "service")
     if patient.deploy.has("images"):

@@ -15,13 +15,13 @@ from typing import Any
 from ...findings import Finding, fail, ok, warn
 from ..deploy.marks import DENY_ALL, OF_BUILDERS, SERVICE, of_component, of_jobs
 from ..environments_objects import BUILDING, BUILDS
-from ..objects import ATTEMPT, NAMESPACE, OWNER, QUEUE, UID
+from ..objects import ATTEMPT, NAMESPACE, OWNER, QUEUE, RECORD, UID
 from ..reading import Object, meta
 from ..settings import KubernetesSettings
 
 CHECK = "network policies"
 ANY = "anything"
-_OWN = frozenset({UID, ATTEMPT, OWNER, NAMESPACE, QUEUE})
+_OWN = frozenset({UID, ATTEMPT, OWNER, NAMESPACE, QUEUE, RECORD})
 """Labels of which each job has values of its own: a policy that asks for one may select some job."""
 _SAYS = "KubernetesDeploySettings (store_peers, store_ports, dns_peers, index_peers)"
 
