@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ async def make_place(cluster: Cluster, namespace: str, python_image: None, tmp_p
 @pytest_asyncio.fixture
 async def place(make_place: MakePlace) -> ClusterPlace:
     return await make_place()
+
+
+async def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What takes its time, beside the loop on which a backend runs."""
+    return await asyncio.to_thread(function, *arguments)
 
 
 def lines(count: int, seconds: float = 0.1) -> tuple[str, bytes]:

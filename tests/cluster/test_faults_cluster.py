@@ -20,13 +20,9 @@ from tests.backends.place import a_request
 from . import pki
 from .backends import ClusterPlace
 from .cluster import Cluster
-from .placing import SMALL, MakePlace, lines, make_place, place  # noqa: F401
+from .placing import SMALL, MakePlace, call, lines, make_place, place  # noqa: F401
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio, pytest.mark.timeout(900)]
-
-
-async def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return await asyncio.to_thread(function, *arguments)
 
 
 async def pod_of(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from jupyter_trainjob.controllers import report
 from jupyter_trainjob.controllers.ending import Ending
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.resources.queue import Kueue, Limits, PriorityClass, Queue
-from jupyter_trainjob.resources.trainjob import Attempt, Cancel, Gate, Phase, Reason, Retries, TrainJob
+from jupyter_trainjob.resources.trainjob import Attempt, Gate, Phase, Reason, Retries, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Store, Writer
 
-from .conftest import job_of, running, until, until_phase
+from .conftest import cancel, job_of, running, until, until_phase
 from .instant import InstantBackend
 
 Submit = Callable[..., TrainJob]
@@ -160,13 +160,7 @@ async def test_one_that_waits_there_is_cancelled_at_once(
     uid = submit().metadata.uid
     async with running(store, objects, backend):
         await until(lambda: len(backend.created) == 1)
-
-        def cancel(writer: Writer) -> None:
-            job = writer.by_uid(TrainJob, uid)
-            job.spec.cancel = Cancel(requested_at=utc_now(), by="ada")
-            writer.update(job)
-
-        store.write(cancel)
+        cancel(store, uid)
         job = await until_phase(store, uid, Phase.CANCELLED)
         await until(lambda: not backend.known)
     assert backend.cancelled == [AttemptRef(uid, 1)]

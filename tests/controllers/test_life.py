@@ -17,12 +17,12 @@ from jupyter_trainjob.controllers.retention import Retention, RetentionControlle
 from jupyter_trainjob.resources.base import OwnerReference
 from jupyter_trainjob.resources.errors import NotFound
 from jupyter_trainjob.resources.queue import Queue
-from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Retries, TrainJob
+from jupyter_trainjob.resources.trainjob import Gate, Phase, Retries, TrainJob
 from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Filter, Store, Writer
 
-from .conftest import job_of, limit_queue, make_job, running, until, until_phase
+from .conftest import cancel, job_of, limit_queue, make_job, running, until, until_phase
 from .instant import InstantBackend
 
 Submit = Callable[..., TrainJob]
@@ -129,20 +129,11 @@ async def test_cancel_before_start_and_while_running(store: Store, objects: File
     async with running(store, objects, backend):
         first, second = submit("a").metadata.uid, submit("b").metadata.uid
         await until_phase(store, first, Phase.RUNNING)
-
-        def cancel(uid: str) -> None:
-            def change(writer: object) -> None:
-                job = writer.by_uid(TrainJob, uid)  # type: ignore[attr-defined]
-                job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message="enough")
-                writer.update(job)  # type: ignore[attr-defined]
-
-            store.write(change)
-
-        cancel(second)
+        cancel(store, second, "enough")
         assert (
             await until_phase(store, second, Phase.CANCELLED)
         ).status.message == "Cancelled by ada before it started: enough"
-        cancel(first)
+        cancel(store, first, "enough")
         ended = await until_phase(store, first, Phase.CANCELLED)
         assert ended.status.message == "Cancelled by ada: enough"
     assert len(backend.created) == 1
@@ -229,12 +220,7 @@ async def test_a_job_that_waits_for_its_backend_can_be_cancelled(
         uid = submit("stuck").metadata.uid
         await until(lambda: bool(backend.tried))
 
-        def cancel(writer: Writer) -> None:
-            job = writer.by_uid(TrainJob, uid)
-            job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message="")
-            writer.update(job)
-
-        store.write(cancel)
+        cancel(store, uid)
         await until_phase(store, uid, Phase.CANCELLED)
 
 

@@ -55,6 +55,16 @@ class Place:
         await self.backend.start(self.store, lambda ref: None)
         return self.backend
 
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[Place]:
+        """Nothing of it is left behind, whichever server of it is the last."""
+        await self.start()
+        yield self
+        self.proxy.faults = []
+        for ref in await self.backend.attempts():
+            await self.backend.delete(ref)
+        await self.backend.stop()
+
     async def again(self) -> KubernetesBackend:
         await self.backend.stop()
         self.backend = KubernetesBackend(name="cluster", settings=self.settings)
@@ -86,13 +96,8 @@ class Place:
 
 @pytest_asyncio.fixture
 async def place(apiserver: ApiServer, proxy: Proxy, tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(apiserver, proxy, tmp_path)
-    await made.start()
-    yield made
-    proxy.faults = []
-    for ref in await made.backend.attempts():
-        await made.backend.delete(ref)
-    await made.backend.stop()
+    async with Place(apiserver, proxy, tmp_path).started() as made:
+        yield made
 
 
 def a_job() -> AttemptRequest:

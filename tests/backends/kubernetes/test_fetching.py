@@ -82,12 +82,8 @@ async def place(apiserver: ApiServer, proxy: Proxy, course: Path, tmp_path: Path
     made = Place(apiserver, proxy, tmp_path / "store")
     rules = FetchRules((course.as_uri(),))
     made.backend = KubernetesBackend(name="cluster", settings=made.settings, fetching=rules)
-    await made.start()
-    yield made
-    proxy.faults = []
-    for ref in await made.backend.attempts():
-        await made.backend.delete(ref)
-    await made.backend.stop()
+    async with made.started():
+        yield made
 
 
 def asks(folder: Path, name: str = "words.txt", **spec: Any) -> AttemptRequest:
