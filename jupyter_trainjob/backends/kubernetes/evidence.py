@@ -46,6 +46,8 @@ _MAINS = {"TimeLimit", "OutOfMemory", "ProcessLimit", "DiskLimit", "FileSizeLimi
 _BEFORE_THE_CODE = {"StartupTimeout", "BackendError", "StorageError"}
 _FROM_OUTSIDE = {"DeletedExternally", "Evicted", "HostRestarted", "NodeLost", "Preempted"}
 """What ends code with a signal, so that the runner says ``interrupted`` and nothing else."""
+_ENDING = (9, 15)
+"""The signals by which kubelets end containers."""
 _SHM = "/dev/shm"  # noqa: S108 - as the job sees it
 _NO_SPACE = ("[Errno 28]", "No space left on device")
 
@@ -156,7 +158,7 @@ def is_unexplained(sight: Sight, told: Mapping[str, Any]) -> bool:
     main, end = _below(told, "main"), _end(_below(told, "claims"))
     if main.get("limit") or (end is not None and end["outcome"] != "interrupted"):
         return False  # its own end came first
-    return bool(end is not None or main.get("terminated") or sight.evidence.get("signal"))
+    return bool(end is not None or main.get("terminated") or sight.evidence.get("signal") in _ENDING)
 
 
 @dataclass(frozen=True)

@@ -1008,6 +1008,7 @@ EVICTED = {"reason": "Evicted", "message": "The node was low on resource: epheme
         ("its own end came first", pod(main=ended(0), sidecar=RUNNING), {**OK, "main": {"terminated": True}}, False),
         ("its own limit", pod(main=ended(137), sidecar=RUNNING), {"main": {"limit": "TimeLimit"}}, False),
         ("killed for memory", pod(main=ended(137, "OOMKilled"), sidecar=RUNNING), {}, False),
+        ("it crashed", pod(main=ended(139), sidecar=RUNNING), {}, False),
         ("it exited by itself", pod(main=ended(3), sidecar=RUNNING), {}, False),
     ],
 )
