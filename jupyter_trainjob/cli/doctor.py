@@ -178,13 +178,16 @@ def _folder(*, pods: bool) -> Finding:
 
 def _bucket(configuration: Configuration, store: S3Store, pods: bool) -> list[Finding]:
     from ..storage.s3doctor import look
-    from ..storage.s3setup import check
+    from ..storage.s3setup import check, ensure_bucket
 
+    wanted = configuration.store_settings
     try:
+        if wanted.create_bucket:  # as the server would at its start, which may be still to come
+            ensure_bucket(store, create=True, expire_days=wanted.expire_days)
         found = [_told(tried, "fail") for tried in check(store, pods=pods)]
         if found[0].level != "fail":
             seen = configuration.pods_url if pods else ""
-            more = look(store, expire_days=configuration.store_settings.expire_days, pods_url=seen)
+            more = look(store, expire_days=wanted.expire_days, pods_url=seen)
             found += [_told(tried, "warn") for tried in more]
     except StoreError as error:
         return [fail("store", str(error), "See the message.")]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pytest
 import yaml
 
 from jupyter_trainjob.cli import command
+from tests.storage.servers import S3Server, minio, write_credentials
 
 from .conftest import Done
+
+__all__ = ["minio"]
 
 CONFIGURATION = """
 c.TrainJobExtension.backends = {"cluster": {"type": "kubernetes"}}
@@ -153,6 +157,18 @@ def test_the_doctor_tells_that_pods_can_not_reach_a_folder(run: Run) -> None:
     done = run("doctor", "--ObjectStoreSettings.url=")
     assert done.status == 1
     assert "FAIL  store: Uploads, logs and outputs lie in a folder of this machine" in done.out
+
+
+def test_a_bucket_that_the_server_would_make_is_not_missed(run: Run, minio: S3Server, tmp_path: Path) -> None:
+    """The service may not have begun when the doctor looks."""
+    words = (
+        f"--ObjectStoreSettings.url=s3+{minio.url}/{uuid.uuid4().hex}/one",
+        f"--ObjectStoreSettings.credentials_file={write_credentials(tmp_path / 'keys')}",
+    )
+    missed = run("doctor", *words, given="")
+    assert missed.status == 1 and "FAIL  store: The bucket can be reached: " in missed.out, missed
+    made = run("doctor", *words, "--ObjectStoreSettings.create_bucket=True", given="")
+    assert "ok    store: The bucket can be reached.\n" in made.out and "FAIL  store" not in made.out, made
 
 
 def test_the_doctor_needs_no_image_of_the_service(run: Run) -> None:
