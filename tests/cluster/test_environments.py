@@ -207,7 +207,8 @@ async def test_packages_of_r_are_built_in_the_image_of_r(
         told = json.loads(place.store.get(environment_lock_key(ready.lock)))
         assert told["packages"] == [{"name": "tiny", "version": "1.2"}] and "R version" in told["R"][0]
         asked = {"language": "r", **environment(wanted)}
-        seen = await place.run("cat(tiny::hello())", environment=asked, seconds=180)
+        files = {"openFiles": 1024}  # R does not start with fewer
+        seen = await place.run("cat(tiny::hello())", environment=asked, resources=files, seconds=180)
         assert (await place.log(seen.ref)).decode().strip() == "from R's library", seen
     finally:
         await place.clear()
@@ -227,7 +228,7 @@ async def test_one_that_is_gone_from_the_volume_is_built_anew(
     try:
         seen = await other.run("import tinylib", environment=environment(wanted), seconds=120)
         assert seen.evidence["limit"] == "BackendError" and "environment" in seen.evidence["message"], seen.evidence
-        assert (await other.backend.environment("u2", wanted)).state == "building"
+        assert (await other.backend.environment("u2", wanted)).state == "building", seen.evidence
         assert (await built(other, "u2", wanted)).state == "ready"
     finally:
         await other.stop()

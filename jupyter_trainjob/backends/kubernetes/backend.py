@@ -214,7 +214,10 @@ class KubernetesBackend(Offering):
             self._renew_if_due(ref, known)
         harvest = following.harvest(ref, lambda: attempts.last(ref)) if sight.state == "ended" else None
         trouble, unfetched = following.trouble(ref), self._fetching.failed(ref)
-        return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble, unfetched)
+        seen = report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble, unfetched)
+        if self._lacked_environment(job, seen):
+            self._errands.begin(ref, "environment", self._distrust(job))
+        return seen
 
     async def _looked_up(self, ref: AttemptRef) -> Object | None:
         """The Job, asked for: what the watches tell may be behind, and ``gone`` ends a job for good."""

@@ -27,7 +27,7 @@ from jupyter_trainjob.resources.trainjob import Requirements
 from tests.backends.place import a_request
 
 from .apiserver import ApiServer, Proxy
-from .test_backend_api import JOBS, PODS, SECRETS, Place
+from .test_backend_api import JOBS, MAIN, PODS, SECRETS, T0, Place, a_pod, bury, observed, ship
 from .test_delivery import SigningFilesystem
 
 pytestmark = pytest.mark.asyncio
@@ -151,6 +151,31 @@ async def test_what_running_jobs_have_is_no_garbage(place: Place) -> None:
     assert await place.backend.collect_environments([]) == 1
     _, words = await told(place, removals(place.backend)[0])
     assert words == {"remove": [last.split("/")[1]], "known": [held.split("/")[1]]}, "its pod still has it"
+
+
+async def test_one_that_is_not_there_when_a_job_starts_is_built_anew(place: Place) -> None:
+    """A volume that was emptied mounts: the kubelet makes an empty folder."""
+    wanted = ask(place, "six\n")
+    await built(place, wanted)
+    request = a_request(uuid.uuid4().hex, "1", environment={"requirements": wanted.model_dump(by_alias=True)})
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    message = "The kernel '/trainjob/environment/bin/python' can't be started: No such file or directory"
+    main = {**MAIN, "exitCode": 1, "limit": "BackendError", "message": message}
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": T0, "finishedAt": T0}}
+    told = {"name": "main", "image": "none", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
+    patch = {"status": {"phase": "Failed", "containerStatuses": [told]}}
+    reply = await place.backend._api.request("PATCH", f"{PODS}/{pod}/status", body=patch, content_type=MERGE_PATCH)
+    assert reply.ok, reply
+    ship(place, request.ref, main=main, claims={})
+    seen = await observed(place, request.ref, "ended")
+    assert (seen.evidence["limit"], seen.evidence["message"]) == ("BackendError", message)
+
+    async def anew() -> bool:
+        return (await place.backend.environment("u2", wanted)).state == "building"
+
+    await place.until(anew)
+    await bury(place, pod)
 
 
 async def test_backends_that_share_namespace_and_claim_never_meet(place: Place, tmp_path: Path) -> None:
