@@ -302,7 +302,11 @@ async def test_a_stormy_api_server_costs_no_job_and_runs_none_twice(
         await blowing
         storm.faults = []
     assert await place.backend.attempts() == []
-    await until(lambda: "tj-" not in cluster.kubectl("-n", namespace, "get", "jobs,secrets", "-o", "name"))
+    listing = ("-n", namespace, "get", "jobs,secrets", "-o", "name")
+    try:
+        await until(lambda: "tj-" not in cluster.kubectl(*listing))
+    except AssertionError as error:
+        raise AssertionError(f"these are left: {await call(cluster.kubectl, *listing)}") from error
 
 
 async def insist(step: Callable[..., Any], *arguments: Any) -> None:

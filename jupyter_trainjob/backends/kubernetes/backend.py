@@ -24,7 +24,7 @@ from ..base import (
 from ..local.fetch import FetchRules
 from . import delivery, evidence, objects, report
 from .attempts import Attempt, Attempts
-from .connect import Access, Connection, Refused, Reply
+from .connect import Access, Connection, Refused
 from .environments import Environments
 from .errands import Errands
 from .fetching import Fetching, is_fetching
@@ -265,7 +265,7 @@ class KubernetesBackend(Offering):
             if reply is not None:
                 self._jobs.put(reply)
         if pod is not None and placed and not pod["metadata"].get("deletionTimestamp"):
-            await self._remove("pods", pod["metadata"]["name"])
+            await self._api.delete(self._path("pods", pod["metadata"]["name"]))
         self._changed(ref)
 
     async def delete(self, ref: AttemptRef) -> None:
@@ -274,10 +274,10 @@ class KubernetesBackend(Offering):
         pod = known.pod if known is not None else None
         dying = pod is not None and bool(pod["metadata"].get("deletionTimestamp"))
         if pod is not None and not pod.get("deleted") and not dying and not is_done(pod):
-            await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
+            await self._api.delete(self._path("pods", pod["metadata"]["name"]), gracePeriodSeconds=KILL_SECONDS)
         await self._fetching.forget(ref)
-        reply = await self._remove("jobs", name, propagationPolicy="Background")
-        await self._secrets.remove(ref, with_job=reply.ok)
+        there = await self._api.delete(self._path("jobs", name), propagationPolicy="Background")
+        await self._secrets.remove(ref, with_job=there)
         self._orphans.refs.discard(ref)
         await self._pool.forget(name)
         self._attempts.drop(ref)
@@ -412,9 +412,6 @@ class KubernetesBackend(Offering):
         query = {"fieldSelector": f"involvedObject.name={name}", "limit": "50"}
         reply = await self._api.request("GET", self._path("events"), query=query)
         known.events = reply.body.get("items") or []
-
-    async def _remove(self, kind: str, name: str, **options: Any) -> Reply:
-        return await self._api.request("DELETE", self._path(kind, name), body=options or None)
 
     async def _renew_all(self) -> None:
         """One timer for the credentials of all attempts that this server looks after."""

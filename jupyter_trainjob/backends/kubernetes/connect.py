@@ -143,6 +143,16 @@ class Connection:
             raise conflict(reply, f"change {path.rpartition('/')[2]}")
         return reply.body if reply.ok else None
 
+    async def delete(self, path: str, **options: Any) -> bool:
+        """Remove an object, with DeleteOptions: whether it was there.
+
+        Raises :class:`BackendError`, for what others write at the same time as well: then it is still there.
+        """
+        reply = await self.request("DELETE", path, body=options or None)
+        if reply.code == 409:
+            raise conflict(reply, f"remove {path.rpartition('/')[2]}")
+        return reply.ok
+
     @asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str], silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an answer that goes on and on; broken off after ``silence`` seconds without a byte.

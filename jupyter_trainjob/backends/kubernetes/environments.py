@@ -342,8 +342,8 @@ class Environments:
 
     async def _remove_build(self, name: str) -> None:
         """The Job and its pod; the Secret goes with it."""
-        await self._api.request("DELETE", self._path("jobs", name), body={"propagationPolicy": "Background"})
-        await self._api.request("DELETE", self._path("secrets", name))
+        await self._api.delete(self._path("jobs", name), propagationPolicy="Background")
+        await self._api.delete(self._path("secrets", name))
         self._watch.drop(name)
 
     async def _end_abandoned(self, scope: str) -> None:

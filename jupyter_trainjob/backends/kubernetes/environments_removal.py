@@ -56,7 +56,7 @@ class Removal:
         job = self._watch.objects.get(name)
         if job is not None:
             if is_over(job):
-                await self._api.request("DELETE", f"{path}/{name}", body={"propagationPolicy": "Background"})
+                await self._api.delete(f"{path}/{name}", propagationPolicy="Background")
             return
         going = sorted(self.garbage - set(used))[:AT_ONCE]
         if not going:

@@ -135,7 +135,7 @@ class Handover:
         """Remove it, unless the cluster does so because the Job was removed."""
         self._signed.pop(ref, None)
         if not with_job or ref not in self._owned:
-            await self.api.request("DELETE", self._path(ref.name))
+            await self.api.delete(self._path(ref.name))
         self._owned.discard(ref)
 
     def is_due(self, ref: AttemptRef, job: Object) -> bool:

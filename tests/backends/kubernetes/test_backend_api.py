@@ -126,6 +126,22 @@ async def test_a_conflict_is_not_taken_for_an_object_that_is_there(place: Place,
     assert (await place.backend.observe(request.ref)).state == "starting"
 
 
+@pytest.mark.parametrize("path", [SECRETS, JOBS])
+async def test_what_a_conflict_keeps_from_being_removed_is_removed_another_time(place: Place, path: str) -> None:
+    request = a_job()
+    place.fault("PATCH", SECRETS, status=409, body={"reason": "Conflict"})  # so that the Secret has no owner
+    await place.backend.create(request)
+    place.fault("DELETE", path, status=409, body={"reason": "Conflict", "message": "modified"})
+    with pytest.raises(
+        BackendError, match=rf"could not remove {request.ref.name} just now, and is asked again"
+    ) as told:
+        await place.backend.delete(request.ref)
+    assert not told.value.permanent
+    await place.backend.delete(request.ref)
+    for one in (JOBS, SECRETS):
+        assert not (await place.backend._api.request("GET", f"{one}/{request.ref.name}")).ok, one
+
+
 @pytest.mark.parametrize("status", [429, 500, 503, 403])
 async def test_trouble_that_passes_while_creating_is_told_as_such(place: Place, status: int) -> None:
     request = a_job()
