@@ -95,6 +95,17 @@ async def job_of(place: Place, ref: AttemptRef) -> dict[str, Any]:
     return (await place.backend._api.request("GET", f"{JOBS}/{ref.name}")).body
 
 
+async def given_up(place: Place, ref: AttemptRef) -> dict[str, Any]:
+    """Why, once it has ended."""
+
+    async def over() -> bool:
+        return (await place.backend.observe(ref)).state == "ended"
+
+    await place.until(over)
+    told: dict[str, Any] = json.loads((await job_of(place, ref))["metadata"]["annotations"][objects.GAVE_UP])
+    return told
+
+
 async def fetched(place: Place, ref: AttemptRef) -> dict[str, Any]:
     async def released() -> bool:
         await place.backend.observe(ref)
@@ -142,12 +153,7 @@ async def test_of_what_is_too_large_nothing_is_stored(place: Place, course: Path
     place.backend._fetching._rules = FetchRules((course.as_uri(),), maximum_bytes=2_000_000)
     request = asks(course, "large")
     await place.backend.create(request)
-
-    async def over() -> bool:
-        return (await place.backend.observe(request.ref)).state == "ended"
-
-    await place.until(over)
-    told = json.loads((await job_of(place, request.ref))["metadata"]["annotations"][objects.GAVE_UP])
+    told = await given_up(place, request.ref)
     assert "has more than 2000000, which is what one input may have" in told["message"]
     assert list(place.store.list("fetched/")) == []
     assert [path.name for path in (place.store.root / "incoming").iterdir()] == []
@@ -165,12 +171,7 @@ async def test_what_can_not_be_had_is_the_attempts_end(place: Place, course: Pat
         await place.backend.create(asks(course.parent, "store/secret"))
     missing = asks(course, "none.txt")
     await place.backend.create(missing)
-
-    async def over() -> bool:
-        return (await place.backend.observe(missing.ref)).state == "ended"
-
-    await place.until(over)
-    told = json.loads((await job_of(place, missing.ref))["metadata"]["annotations"][objects.GAVE_UP])
+    told = await given_up(place, missing.ref)
     assert told["limit"] == "BackendError" and "none.txt can't be read: No such file or directory" in told["message"]
 
 
