@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.paths import jupyter_path
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode
+from traitlets import Bool, CaselessStrEnum, Float, Integer, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from .backends.base import Backend
+from .backends.configured import BackendSettings, environment_builds, pip_options
 from .resources.isolation import LEVELS
 from .resources.quantity import byte_count, cpu_millis
 from .storage.base import ObjectStore, StoreError
@@ -110,7 +111,7 @@ def _moved_keys(data_dir: Path) -> str:
     return str(path)
 
 
-class LocalBackendSettings(Configurable):
+class LocalBackendSettings(BackendSettings, Configurable):
     """Jobs on the server's own machine, each in the strongest sandbox that the machine offers."""
 
     minimum_isolation = CaselessStrEnum(
@@ -143,37 +144,20 @@ class LocalBackendSettings(Configurable):
         10.0, min=1, help="How long code that is told to end may take to save what it has, before it is killed."
     ).tag(config=True)
 
-    pip_options = Dict(
-        value_trait=Unicode(),
-        key_trait=Unicode(),
-        help="Options of pip for jobs' requirements, as in pip's configuration file: {'index-url': …}. They go over "
-        "those that the server itself has (PIP_… variables, pip.conf). Builds can read them, passwords too.",
-    ).tag(config=True)
-    environment_builds = CaselessStrEnum(
-        ("none", "wheels", "source"),
+    pip_options = pip_options("that the server itself has (PIP_… variables, pip.conf)")
+    environment_builds = environment_builds(
         "source",
-        help="What jobs' requirements may bring. none: nothing. wheels: wheels of the index and jars, which run no "
-        "code while they are installed (no renv.lock, no NAME @ URL). source: also Python packages that are built, "
-        "whose code then reaches the network as the server does, services on its loopback and metadata addresses "
-        "included, and packages of R, which are built without a network. Under jupyter trainjob serve the "
-        "default is wheels.",
-    ).tag(config=True)
-    r_repositories = List(
-        Unicode(), help="Repositories that R packages come from, instead of those that an renv.lock names."
-    ).tag(config=True)
+        "wheels: wheels of the index and jars, which run no code while they are installed (no renv.lock, no NAME @ "
+        "URL). source: also Python packages that are built, whose code then reaches the network as the server does, "
+        "services on its loopback and metadata addresses included, and packages of R, which are built without a "
+        "network. Under jupyter trainjob serve the default is wheels.",
+    )
     maven_repository = Unicode("", help="Where jars come from. Default: as Maven is set up, else Maven Central.").tag(
         config=True
     )
     build_seconds = Float(1800.0, min=1, help="How long the environment of a job may take to build.").tag(config=True)
     build_disk = Unicode("10Gi", help="What the build of one environment may write.").tag(config=True)
     build_memory = Unicode("4Gi", help="Memory that the build of one environment may use.").tag(config=True)
-    environments_disk = Unicode(
-        "50Gi",
-        help="What all environments may take together: beyond it the longest unused go, but none that a job needs.",
-    ).tag(config=True)
-    environments_days = Float(30.0, min=0, help="An environment that nobody used for so many days goes.").tag(
-        config=True
-    )
 
     def make(self, name: str, data_dir: Path, options: dict[str, Any], fetching: FetchRules | None = None) -> Backend:
         """The backend called ``name``; ``options`` replace traits for this one. Raises :class:`TraitError`."""
@@ -182,14 +166,7 @@ class LocalBackendSettings(Configurable):
         from .backends.local.environments.cache import Keeping
         from .backends.local.environments.recipes import Site
 
-        known = self.trait_names(config=True)
-        for option, value in options.items():
-            if option not in known:
-                raise TraitError(
-                    f"TrainJobExtension.backends: {name!r} has the unknown option {option!r}; "
-                    f"known: {', '.join(sorted(known))}"
-                )
-            setattr(self, option, value)
+        self.take(name, options)
         site = Site(
             dict(self.pip_options),
             self.environment_builds,

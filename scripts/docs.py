@@ -48,7 +48,9 @@ def configuration() -> str:
     parts = [HEAD]
     for cls, what in SECTIONS:
         parts.append(f"\n## {cls.__name__}\n\n{what}\n\n| option | type | default | meaning |\n|---|---|---|---|\n")
-        for name, trait in sorted(cls.class_own_traits(config=True).items()):
+        for name, trait in sorted(cls.class_traits(config=True).items()):
+            if trait.this_class is not cls and issubclass(trait.this_class, Configurable):
+                continue  # a parent's, with a name of its own; what is mixed in has none
             default = trait.default_value_repr()
             shown = "" if default in ("''", "traitlets.Undefined") else f"`{default}`"
             parts.append(f"| `{name}` | {type(trait).__name__} | {_cell(shown)} | {_cell(trait.help)} |\n")

@@ -139,9 +139,9 @@ class Catalogue:
 
     async def _check_list(self, identity: Identity, new: Resource) -> None:
         if isinstance(new, Profile):
-            errors = await requirements.look(self._objects, identity.username, new.spec.environment.requirements)
-            if errors:
-                raise invalid(errors, "The Profile")
+            listed = await requirements.look(self._objects, identity.username, new.spec.environment.requirements)
+            if listed.errors:
+                raise invalid(listed.errors, "The Profile")
 
     def _keep_list(self, identity: Identity, new: Resource) -> None:
         if isinstance(new, Profile):

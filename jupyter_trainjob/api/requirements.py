@@ -7,6 +7,7 @@ digest alone: what an environment is built from does not hang on whose upload it
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 from ..resources.errors import FieldError, TrainJobError, Unavailable
 from ..resources.names import blob_key, requirements_key
@@ -20,6 +21,17 @@ from .ports import Backends
 LANGUAGES = {"requirements.txt": "python", "renv.lock": "r", "ivy": "scala"}
 MAX_TOLD = 20
 _WHERE = "spec.environment.requirements"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list that its owner uploaded, as it was read: ``errors`` say what is wrong with it. Without ``text`` it is not
+    there, which others tell, or no text.
+    """
+
+    requirements: Requirements | None = None
+    text: str | None = None
+    errors: list[FieldError] = field(default_factory=list)
 
 
 def fits(requirements: Requirements | None, language: str) -> bool:
@@ -39,16 +51,25 @@ def language_errors(job: TrainJob) -> list[FieldError]:
 
 
 async def backend_errors(
-    objects: ObjectStore, backends: Backends, backend: str, job: TrainJob, profile: Profile, everybodys: bool
+    objects: ObjectStore,
+    backends: Backends,
+    backend: str,
+    job: TrainJob,
+    profile: Profile,
+    everybodys: bool,
+    listed: Listed,
 ) -> list[FieldError]:
     """A list that the queue's backend never makes an environment of. One that isn't there is told by others.
 
     The message may quote it: another's list is read only where it is ``everybodys``, see :func:`is_profiles`.
+    ``listed``: what was read for the job already.
     """
     asked = job.spec.environment.requirements
     if asked is None:
         return []
-    text = await asyncio.to_thread(_text, objects, job.metadata.owner, asked, everybodys)
+    text = listed.text if listed.requirements == asked else None
+    if text is None:
+        text = await asyncio.to_thread(_text, objects, job.metadata.owner, asked, everybodys)
     if text is None or check_requirements(asked.format, text):
         return []
     try:
@@ -86,33 +107,34 @@ def keep(objects: ObjectStore, owner: str, requirements: Requirements | None) ->
     return []
 
 
-async def look(objects: ObjectStore, owner: str, requirements: Requirements | None) -> list[FieldError]:
-    """What is wrong with a list that ``owner`` uploaded. One that isn't there is told by others."""
-    if requirements is None:
-        return []
-    return await asyncio.to_thread(_look, objects, owner, requirements)
+async def look(objects: ObjectStore, owner: str, requirements: Requirements | None) -> Listed:
+    """The list that ``owner`` uploaded, and what is wrong with it."""
+    return Listed() if requirements is None else await asyncio.to_thread(_look, objects, owner, requirements)
 
 
-def _look(objects: ObjectStore, owner: str, requirements: Requirements) -> list[FieldError]:
+def _look(objects: ObjectStore, owner: str, requirements: Requirements) -> Listed:
     key = blob_key(owner, requirements.digest)
+
+    def wrong(problem: str, remedy: str) -> Listed:
+        return Listed(requirements, None, [FieldError(f"{_WHERE}.digest", problem, None, remedy)])
+
     try:
         if objects.stat(key).size > MAX_BYTES:
             problem = f"the {requirements.format} is larger than {MAX_BYTES // 1024} KiB"
-            return [FieldError(f"{_WHERE}.digest", problem, None, "A list of requirements is a few lines.")]
+            return wrong(problem, "A list of requirements is a few lines.")
         text = objects.get(key).decode("utf-8")
     except KeyMissing:
-        return []
+        return Listed(requirements)
     except UnicodeDecodeError:
-        problem = f"the {requirements.format} is no text in UTF-8"
-        return [FieldError(f"{_WHERE}.digest", problem, None, "Save it as UTF-8.")]
+        return wrong(f"the {requirements.format} is no text in UTF-8", "Save it as UTF-8.")
     except StoreError as error:
         raise _unreadable(requirements, error) from error
-    problems = check_requirements(requirements.format, text)
     remedy = "Correct the list and send it again."
-    return [
+    errors = [
         FieldError(f"{_WHERE}.digest", f"{requirements.format}: {problem}", None, remedy)
-        for problem in problems[:MAX_TOLD]
+        for problem in check_requirements(requirements.format, text)[:MAX_TOLD]
     ]
+    return Listed(requirements, text, errors)
 
 
 def _text(objects: ObjectStore, owner: str, requirements: Requirements, everybodys: bool) -> str | None:

@@ -54,6 +54,7 @@ class _Examined:
     kernel: Choice
     nodes: Sequence[Node]
     errors: list[FieldError]
+    listed: requirements.Listed
 
 
 class Submission:
@@ -138,7 +139,8 @@ class Submission:
         found = await self._store.aread(lambda reader: self._look(reader, identity, draft, recorded))
         found.errors += await inputs.look(self._objects, draft)
         asked_for = draft.spec.environment.requirements
-        found.errors += await requirements.look(self._objects, draft.metadata.owner, asked_for)
+        listed = await requirements.look(self._objects, draft.metadata.owner, asked_for)
+        found.errors += listed.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()  # blank ones refuse nothing
         nodes: Sequence[Node] = ()
         there: Sequence[Kernel] | None = None
@@ -152,7 +154,7 @@ class Submission:
         kernel = kernels.decide(there, asked, told, fallback)
         errors = [*checks.unsupported(draft), *found.errors, *findings.errors]
         errors += [kernel.error] if kernel.error else checks.parameter_errors(draft, kernel.language)
-        return _Examined(found, findings, kernel, nodes, errors)
+        return _Examined(found, findings, kernel, nodes, errors, listed)
 
     async def _queue(
         self, identity: Identity, draft: TrainJob, dry_run: bool, profile: Profile | None = None
@@ -163,7 +165,7 @@ class Submission:
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
         errors += requirements.language_errors(draft)
         if not errors:  # one may be that the list is another's, which nothing may be told about
-            errors += await self._requirements_errors(draft, profile, queue)
+            errors += await self._requirements_errors(draft, profile, queue, seen.listed)
         if found.profile is not None and found.queue is not None:
             errors += await self._choice_errors(identity, draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)
@@ -179,13 +181,15 @@ class Submission:
             return await self._explained(draft)
         return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
 
-    async def _requirements_errors(self, draft: TrainJob, profile: Profile, queue: Queue) -> list[FieldError]:
+    async def _requirements_errors(
+        self, draft: TrainJob, profile: Profile, queue: Queue, listed: requirements.Listed
+    ) -> list[FieldError]:
         asked = draft.spec.environment.requirements
         if asked is None:
             return []
         everybodys = await self._store.aread(lambda reader: requirements.is_profiles(reader, asked.digest))
         return await requirements.backend_errors(
-            self._objects, self._backends, queue.spec.backend, draft, profile, everybodys
+            self._objects, self._backends, queue.spec.backend, draft, profile, everybodys, listed
         )
 
     async def _choice_errors(

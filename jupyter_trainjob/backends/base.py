@@ -178,8 +178,16 @@ class Backend(ABC):
     """One place where jobs run. Called on the event loop; no method may block it."""
 
     name: str
-    alone: bool = True
-    """Whether all attempts it knows are of this record. Else one that the record lacks may be another server's."""
+
+    def serves(self, record: str) -> None:
+        """Told before :meth:`start`: which record its attempts are in, by an id that all servers on it share."""
+        return
+
+    def is_ours(self, ref: AttemptRef) -> bool:
+        """Whether one of :meth:`attempts` is of this record for sure. Else, where the record lacks it, it is another's:
+        servers with records of their own may share a place.
+        """
+        return True
 
     @abstractmethod
     async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
@@ -262,6 +270,7 @@ class Backend(ABC):
         owner: str = "",
         language: str = "",
         image: str = "",
+        profile_image: str = "",
     ) -> EnvironmentState:
         """The environment that job ``uid`` waits for: begin to build it unless it is there or under way.
 
@@ -269,7 +278,8 @@ class Backend(ABC):
         A failure is told to the jobs that waited for it, and soon forgotten: one that is sent again builds again.
         A ready one counts as used now. Raises nothing: what goes wrong is ``failed``. ``minimum_isolation``: the
         profile's; a build runs strangers' code, so it is refused where a job would be. ``owner``: whose job it is, for
-        builds to take turns. ``language``, ``image``: the job's, for places where these decide what it is built in.
+        builds to take turns. ``language``, ``image``: the job's, for places where these decide what it is built in;
+        ``profile_image``: its profile's, which needs no other permission.
         Who waits asks again at least every ten seconds: a build that nobody asks for is stopped.
         """
         return EnvironmentState(

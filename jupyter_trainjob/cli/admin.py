@@ -29,6 +29,15 @@ def parsed(parser: Parser, argv: Sequence[str]) -> tuple[Namespace, list[str]]:
     return parser.parse(own), [word for word in argv if _is_trait(word)]
 
 
+def started(parser: Parser, argv: Sequence[str]) -> tuple[Namespace, list[str], Screen] | None:
+    """The options, the words for the configuration, and where to write; None where only the help was wanted."""
+    options, words = parsed(parser, argv)
+    if options.help:
+        sys.stdout.write(f"{parser.format_help()}\n")
+        return None
+    return options, words, Screen(sys.stdout)
+
+
 def _is_trait(word: str) -> bool:
     name = word.partition("=")[0]
     return word.startswith("--") and name[2:3].isupper() and "." in name

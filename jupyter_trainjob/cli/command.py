@@ -89,8 +89,10 @@ def _run(argv: list[str]) -> int:
 
         return images_main(rest)
     if word == "deploy":
-        from .deploy import deploy_main
-
+        try:
+            from .deploy import deploy_main
+        except ModuleNotFoundError as error:
+            return missing_extra("deploy", error)
         return deploy_main(rest)
     if word == "simulate":
         from .simulate import simulate_main
@@ -160,6 +162,15 @@ def _present(outcome: Any, screen: Screen) -> int:
     elif isinstance(outcome, Show):
         screen.write(text(outcome, screen.width, screen.colour))
     return 0
+
+
+def missing_extra(word: str, error: ModuleNotFoundError) -> int:
+    """Only the libraries of the extras are left out of an installation; all else is a mistake of ours."""
+    if (error.name or "").partition(".")[0] != "kubernetes":
+        raise error
+    remedy = "Install it: pip install 'jupyter_trainjob[kubernetes,s3]'."
+    sys.stderr.write(f"jupyter trainjob {word}: A package for clusters is missing here: {error}. {remedy}\n")
+    return EXIT_USAGE
 
 
 def _verb(word: str) -> Verb:

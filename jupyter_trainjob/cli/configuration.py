@@ -14,10 +14,7 @@ from traitlets.config import Config, Configurable
 from ..api.serve import FileIdentityProvider
 from ..app import TrainJobExtension
 from ..backends.kubernetes.configured import KubernetesBackendSettings
-from ..backends.kubernetes.deploy.bounds import StorePlace, index_places, index_urls
 from ..backends.kubernetes.deploy.configured import KubernetesDeploySettings
-from ..backends.kubernetes.deploy.plan import Plan
-from ..backends.kubernetes.deploy.service import PODS_CA, STORE_CA, configuration
 from ..backends.kubernetes.deploy.settings import DeploySettings
 from ..backends.kubernetes.settings import KubernetesSettings, SettingsError
 from ..config import LocalBackendSettings, ObjectStoreSettings
@@ -25,6 +22,7 @@ from ..resources.volumes import AllowedVolume
 from ..verbs.parser import did_you_mean
 
 if TYPE_CHECKING:
+    from ..backends.kubernetes.deploy.plan import Plan
     from ..storage.s3 import S3Store
 
 OURS: tuple[type[Configurable], ...] = (
@@ -119,10 +117,12 @@ class Configuration:
         except (TraitError, SettingsError, OSError) as error:
             raise ConfigurationError(str(error)) from error
 
-    def deploy(self) -> DeploySettings:
-        """Raises :class:`ConfigurationError`."""
+    def deploy(self, *, examined: bool = False) -> DeploySettings:
+        """``examined``: what is there already, which some other configuration may have made, so that the service's
+        image need not be known. Raises :class:`ConfigurationError`.
+        """
         try:
-            return self.deploy_settings.settings()
+            return self.deploy_settings.settings(without_service=examined and not self.deploy_settings.service_image)
         except SettingsError as error:
             raise ConfigurationError(str(error)) from error
 
@@ -151,10 +151,16 @@ class Configuration:
         scheme, _, rest = settings.url.partition("://")
         return f"{scheme.removeprefix('s3+')}://{rest.partition('/')[0]}"
 
-    def plan(self, name: str = "", shares: Sequence[AllowedVolume] = ()) -> Plan:
-        """All that ``deploy`` makes. Looks the store's name up. Raises :class:`ConfigurationError`."""
+    def plan(self, name: str = "", shares: Sequence[AllowedVolume] = (), *, examined: bool = False) -> Plan:
+        """All that ``deploy`` makes. Looks the store's name up. Raises :class:`ConfigurationError`, and
+        ``ModuleNotFoundError`` without the extra ``kubernetes``.
+        """
+        from ..backends.kubernetes.deploy.bounds import StorePlace, index_places, index_urls
+        from ..backends.kubernetes.deploy.plan import Plan
+        from ..backends.kubernetes.deploy.service import PODS_CA, STORE_CA, configuration
+
         backend, settings = self.cluster(name)
-        deploy, store = self.deploy(), StorePlace.of(self.pods_url)
+        deploy, store = self.deploy(examined=examined), StorePlace.of(self.pods_url)
         if store.named and not deploy.store_peers and not store.namespace:
             store = StorePlace.of(self.pods_url, _addresses(store.host))
         below = self.store_settings.url.partition("://")[2].partition("/")[2]

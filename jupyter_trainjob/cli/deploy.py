@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -14,15 +14,24 @@ from pydantic import ValidationError
 from ..backends.base import BackendError
 from ..backends.findings import worst
 from ..backends.kubernetes.connect import Access, Connection
-from ..backends.kubernetes.deploy.apply import Applied, DeployError, apply, check_namespace, version
+from ..backends.kubernetes.deploy.apply import (
+    Applied,
+    DeployError,
+    apply,
+    check_namespace,
+    check_objects,
+    version,
+)
 from ..backends.kubernetes.deploy.bounds import NoPeer
+from ..backends.kubernetes.deploy.marks import OBJECT
 from ..backends.kubernetes.deploy.plan import Plan, document, manifests, secrets_of
+from ..backends.kubernetes.deploy.settings import PARTS
 from ..backends.kubernetes.volumes import Manifest
 from ..resources.profile import Profile
 from ..resources.volumes import AllowedVolume
 from ..verbs.options import argument, whole_number
 from ..verbs.parser import Parser
-from .admin import COMMON, parsed, stderr, summary, tell
+from .admin import COMMON, started, stderr, summary, tell
 from .configuration import Configuration, ConfigurationError
 from .doctor import diagnose
 from .terminal import Screen
@@ -41,7 +50,17 @@ _ARGUMENTS = (
         default=[],
         help="A file with profiles, whose NFS shares get a volume; again for more.",
     ),
-    argument("--adopt", action="store_true", help="Take a namespace that is there already and is not ours."),
+    argument(
+        "--only",
+        metavar="PART",
+        action="append",
+        choices=tuple(PARTS),
+        default=[],
+        help=f"Only this part; again for more. Parts: {', '.join(PARTS)}.",
+    ),
+    argument(
+        "--adopt", action="store_true", help="Take a namespace, and objects, that are there already and are not ours."
+    ),
     argument("--force", action="store_true", help="Set also what somebody else has changed since."),
     argument("--no-doctor", action="store_true", help="Don't try whether it works."),
     argument(
@@ -53,6 +72,10 @@ _ARGUMENTS = (
     ),
     *COMMON,
 )
+SECRET_WITHIN = (
+    f"the Secret {OBJECT!r} above holds the service's whole configuration, with all passwords that are in it. base64 "
+    "hides nothing: keep this output as you keep those, and hand over parts with --only."
+)
 _STATUSES = (
     "exit status:\n  0    it is there and works\n  1    the cluster refused, or something has to be mended\n"
     "  2    the command line or the configuration can't be read"
@@ -62,20 +85,20 @@ _STATUSES = (
 def deploy_main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     parser = Parser(PROG, "Make in the cluster what jobs need, and try whether it works.", _ARGUMENTS, _STATUSES)
-    options, words = parsed(parser, argv)
-    if options.help:
-        sys.stdout.write(f"{parser.format_help()}\n")
+    if (begun := started(parser, argv)) is None:
         return 0
-    screen = Screen(sys.stdout)
+    options, words, screen = begun
     try:
         configuration = Configuration(options.config, words)
-        plan = configuration.plan(options.backend, shares_of(options.filename))
+        plan = replace(configuration.plan(options.backend, shares_of(options.filename)), parts=options.only)
         items = manifests(plan)
     except (ConfigurationError, NoPeer, ValidationError) as error:
         stderr(f"{PROG}: {error}")
         return 2
     if options.dry_run:
         screen.write(as_text(items, options.output))
+        if options.output != "name" and any(item["kind"] == "Secret" for item in items):
+            stderr(f"{PROG}: {SECRET_WITHIN}")
         return 0
     try:
         asyncio.run(_apply(plan, items, options.adopt, options.force, screen))
@@ -134,7 +157,8 @@ async def _apply(plan: Plan, items: Sequence[Manifest], adopt: bool, force: bool
     api = await Connection.open(Access(settings.kubeconfig, settings.context))
     try:
         await version(api)
-        await check_namespace(api, settings, make=deploy.has("namespace"), adopt=adopt)
+        await check_namespace(api, settings, make=plan.makes("namespace"), adopt=adopt)
+        await check_objects(api, settings, items, adopt=adopt)
         applied: list[Applied] = []
         async for one in apply(api, items, force=force):
             screen.write(f"{one.name} {one.change}\n")
@@ -145,6 +169,6 @@ async def _apply(plan: Plan, items: Sequence[Manifest], adopt: bool, force: bool
     screen.write(", ".join(f"{number} {change}" for change, number in count.items() if number) + ".\n")
     if all(one.change == "unchanged" for one in applied):
         screen.write("Nothing changed.\n")
-    for name, (_, what) in secrets_of(deploy).items():
+    for name, (_, what) in secrets_of(deploy).items() if plan.makes("service") else ():
         if any(one.change == "created" for one in applied):
             screen.write(f"The service needs the Secret {name}: {what}.\n")

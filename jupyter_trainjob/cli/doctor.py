@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,8 @@ from jupyter_core.paths import jupyter_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..backends.base import BackendError
-from ..backends.findings import Finding, Level, fail, ok, worst
+from ..backends.findings import Finding, Level, fail, ok, warn, worst
 from ..backends.kubernetes.connect import Access, Connection
-from ..backends.kubernetes.doctor.examine import Patient, examine
 from ..backends.local.doctor import Local
 from ..backends.local.doctor import examine as examine_local
 from ..config import LocalBackendSettings
@@ -25,9 +25,8 @@ from ..store.engines import make_engines, parse_url
 from ..store.filesystems import refuse_network_filesystem
 from ..verbs.options import argument
 from ..verbs.parser import Parser
-from .admin import COMMON, parsed, stderr, summary, tell
+from .admin import COMMON, started, stderr, summary, tell
 from .configuration import Configuration, ConfigurationError
-from .terminal import Screen
 
 if TYPE_CHECKING:
     from ..storage.s3 import S3Store
@@ -48,11 +47,9 @@ def doctor_main(argv: Sequence[str]) -> int:
     parser = Parser(
         PROG, "Try whether all that jobs need works, and say how to mend what does not.", _ARGUMENTS, _STATUSES
     )
-    options, words = parsed(parser, argv)
-    if options.help:
-        sys.stdout.write(f"{parser.format_help()}\n")
+    if (begun := started(parser, argv)) is None:
         return 0
-    screen = Screen(sys.stdout)
+    options, words, screen = begun
     try:
         found = tell(
             diagnose(Configuration(options.config, words), options.backend),
@@ -106,7 +103,17 @@ async def _cluster(
     configuration: Configuration, backend: str, store: S3Store | None, patience_seconds: float
 ) -> AsyncIterator[Finding]:
     _, settings = configuration.cluster(backend)
-    patient = Patient(settings, configuration.deploy(), store, configuration.pods_url, patience_seconds)
+    from ..backends.kubernetes.deploy.bounds import NoPeer
+    from ..backends.kubernetes.deploy.plan import manifests
+    from ..backends.kubernetes.doctor.examine import Patient, examine
+
+    plan = configuration.plan(backend, examined=True)
+    try:
+        policies = manifests(replace(plan, parts=["network"]))
+    except NoPeer as error:
+        policies = []
+        yield warn("network policies", str(error), "Until then they are looked for by name alone.")
+    patient = Patient(settings, plan.deploy, store, configuration.pods_url, patience_seconds, policies)
     try:
         api = await Connection.open(Access(settings.kubeconfig, settings.context))
     except BackendError as error:
@@ -171,13 +178,16 @@ def _folder(*, pods: bool) -> Finding:
 
 def _bucket(configuration: Configuration, store: S3Store, pods: bool) -> list[Finding]:
     from ..storage.s3doctor import look
-    from ..storage.s3setup import check
+    from ..storage.s3setup import check, ensure_bucket
 
+    wanted = configuration.store_settings
     try:
+        if wanted.create_bucket:  # as the server would at its start, which may be still to come
+            ensure_bucket(store, create=True, expire_days=wanted.expire_days)
         found = [_told(tried, "fail") for tried in check(store, pods=pods)]
         if found[0].level != "fail":
             seen = configuration.pods_url if pods else ""
-            more = look(store, expire_days=configuration.store_settings.expire_days, pods_url=seen)
+            more = look(store, expire_days=wanted.expire_days, pods_url=seen)
             found += [_told(tried, "warn") for tried in more]
     except StoreError as error:
         return [fail("store", str(error), "See the message.")]

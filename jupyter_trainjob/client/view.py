@@ -223,6 +223,15 @@ def duration_text(seconds: float | None) -> str:
     return f"{int(seconds) // 86400} d {int(seconds) % 86400 // 3600} h"
 
 
+def span_text(seconds: float | None) -> str:
+    """What somebody asked for, to the second and without a part that is nothing: ``5 min``, ``1 h 30 min``."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if count)
+
+
 def count_text(count: Any, word: str) -> str:
     """``1 job``, ``3 jobs``; an amount as people write it (``500m``) is more than one."""
     return f"{count} {word}" if str(count) in ("1", "1.0") else f"{count} {word}s"

@@ -53,14 +53,16 @@ class EnvironmentController:
         """What keeps an admitted job from being started; None where nothing does.
 
         Its environment was ready when it was admitted. Only if another hand removed it, or the runtime became another
-        one, it is built again now.
+        one, it is built again now, and the job says so.
         """
         if job.spec.environment.requirements is None:
             return None
         state = await self._state(backend, job)
+        if state.state == "building":
+            await self._store.awrite(lambda writer: _tell_again(writer, job.metadata.uid, state, self._clock()))
         if state.state != "ready":
             return state
-        if state.lock != job.status.environment_lock:
+        if state.lock != job.status.environment_lock or report.waits_for_environment(job):
             await self._store.awrite(lambda writer: _take(writer, job.metadata.uid, state, self._clock()))
         return None
 
@@ -77,15 +79,15 @@ class EnvironmentController:
         requirements = job.spec.environment.requirements
         assert requirements is not None
         snapshot = job.status.profile_snapshot
-        minimum = parse(Profile, snapshot).spec.minimum_isolation if snapshot else ""
-        environment = job.spec.environment
+        profile, environment = parse(Profile, snapshot) if snapshot else Profile(), job.spec.environment
         return await backend.environment(
             job.metadata.uid,
             requirements,
-            minimum_isolation=minimum,
+            minimum_isolation=profile.spec.minimum_isolation,
             owner=job.metadata.owner,
             language=environment.language,
             image=environment.image,
+            profile_image=profile.spec.environment.image,
         )
 
     def _backend(self, reader: Reader, job: TrainJob) -> Backend | None:
@@ -149,6 +151,8 @@ def _unsay(job: TrainJob) -> bool:
     told = job.status.reason == BUILDING
     if told:
         job.status.reason = job.status.message = ""
+    elif report.waits_for_environment(job):  # it is admitted: the message alone told of it
+        job.status.message = ""
     return report.remark_environment(job, None) or told
 
 
@@ -168,12 +172,31 @@ def _tell(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> N
     if job is None or (job.status.reason, job.status.message) == told:
         return  # nothing is written while nothing happens: every write wakes all who watch
     job.status.reason, job.status.message = told
-    condition = Condition(
+    report.remark_environment(job, _condition(state, now))
+    writer.update(job, check=False)
+
+
+def _tell_again(writer: Writer, uid: str, state: EnvironmentState, now: datetime) -> None:
+    """Of a job that has a place already."""
+    try:
+        job = writer.by_uid(TrainJob, uid)
+    except NotFound:
+        return
+    message = f"It waits for its environment again: {state.message}"
+    if state.since is not None:
+        message = f"Its environment was gone and is being built again: {state.message} since {state.since:%H:%M} UTC"
+    if job.status.live_attempt is None or job.status.message == message:
+        return
+    job.status.message = message
+    report.remark_environment(job, _condition(state, now))
+    writer.update(job, check=False)
+
+
+def _condition(state: EnvironmentState, now: datetime) -> Condition:
+    return Condition(
         type=report.ENVIRONMENT_READY,
         status="Unknown",
         reason="Waiting" if state.since is None else "Building",
         message=state.message,
         last_transition_time=state.since or now,
     )
-    report.remark_environment(job, condition)
-    writer.update(job, check=False)

@@ -25,6 +25,8 @@ from ..resources.trainjob import (
 from .ending import Ending
 
 MAX_LISTED = 1000
+MAX_FREE = 50
+"""So many attempts whose place was taken before their code began cost none of a job's retries."""
 ENVIRONMENT_READY = "EnvironmentReady"
 """A condition of a job that waits for its environment: Unknown, with the reason Building or Waiting."""
 
@@ -43,6 +45,11 @@ def remark_environment(job: TrainJob, condition: Condition | None) -> bool:
     if condition is not None:
         job.status.conditions.append(condition)
     return job.status.conditions != before
+
+
+def waits_for_environment(job: TrainJob) -> bool:
+    """Whether that was said of it."""
+    return any(one.type == ENVIRONMENT_READY for one in job.status.conditions)
 
 
 def delete(job: TrainJob, message: str, now: datetime) -> None:
@@ -156,8 +163,12 @@ def _again(job: TrainJob, how: Ending) -> bool:
 
 
 def _spent(job: TrainJob) -> int:
-    """Attempts that count against the retries: one whose place was taken before its code began lost nothing."""
-    return sum(1 for one in job.status.attempts if one.start is not None or one.reason is not Reason.PREEMPTED)
+    """Attempts that count against the retries: one whose place was taken before its code began lost nothing, unless
+    that goes on for ever.
+    """
+    attempts = job.status.attempts
+    free = sum(1 for one in attempts if one.start is None and one.reason is Reason.PREEMPTED)
+    return len(attempts) - min(free, MAX_FREE)
 
 
 def _take(job: TrainJob, seen: Observation, now: datetime) -> None:

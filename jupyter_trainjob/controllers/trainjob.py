@@ -126,6 +126,8 @@ class TrainJobController:
         if missing is not None and missing.state == "failed":
             await self._finish(job, Ending(Phase.FAILED, Reason.ENVIRONMENT_ERROR, missing.message))
         if missing is not None:
+            self._tries.pop(ref.uid, None)  # what failed was the lack of it: once it is built the job starts at once
+            self._not_before.pop(ref.uid, None)
             return PROGRESS_SECONDS
         profile = parse(Profile, job.status.profile_snapshot) if job.status.profile_snapshot else Profile()
         request = AttemptRequest(ref, job, profile, blob_prefix(job.metadata.owner))

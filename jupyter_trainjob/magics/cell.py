@@ -142,7 +142,7 @@ def _tell_dry_run(job: Job) -> None:
         "queue": asked.get("queue"),
         "profile": asked.get("profile"),
         "resources": ", ".join(f"{key} {value}" for key, value in (asked.get("resources") or {}).items()),
-        "time limit": view.duration_text(asked.get("timeLimitSeconds")).replace(".0 s", " s"),
+        "time limit": view.span_text(asked.get("timeLimitSeconds")),
         "starts about": view.local_text(job.status.get("estimatedStart")),
     }.items():
         if value:

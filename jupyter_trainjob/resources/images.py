@@ -11,10 +11,11 @@ allow ``registry.example.org/course-of-another/x``:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 DEFAULT_REGISTRY = "docker.io"
+DEFAULT_TAG = "latest"
 _REGISTRY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?\Z")
 _PART = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,127}\Z")
@@ -38,6 +39,11 @@ class Image:
     def name(self) -> str:
         """Without tag and digest, in full."""
         return f"{self.registry}/{self.path}"
+
+    @property
+    def tagged(self) -> str:
+        """What is looked up where there is no digest: in full, with the tag, ``latest`` where none is given."""
+        return f"{self.name}:{self.tag or DEFAULT_TAG}"
 
     def __str__(self) -> str:
         """In full: with the registry, and by digest where there is one."""
@@ -68,7 +74,18 @@ def read_image(text: str) -> Image:
     return Image(registry, path, tag, digest)
 
 
-def image_problem(text: str, allowed: Iterable[str], resolved: dict[str, str] | None = None) -> str:
+def digest_of(text: str, resolved: Mapping[str, str]) -> str:
+    """What the image ``text`` was resolved to, however it is written (``python`` is
+    ``docker.io/library/python:latest``); empty for one that is not in ``resolved`` (image → ``sha256:…``), or that has
+    a digest itself. Raises :class:`ImageError`.
+    """
+    image = read_image(text)
+    if image.digest or not resolved:
+        return ""
+    return next((digest for name, digest in resolved.items() if read_image(name).tagged == image.tagged), "")
+
+
+def image_problem(text: str, allowed: Iterable[str], resolved: Mapping[str, str] | None = None) -> str:
     """Why a job may not run in the image ``text``; empty where it may.
 
     ``allowed`` are the operator's patterns (see above). ``resolved``: image → digest as looked up before, so that an
@@ -108,7 +125,7 @@ def _folder(pattern: str) -> tuple[str, ...]:
     return (registry,)
 
 
-def _matches(image: Image, pattern: str, resolved: dict[str, str]) -> bool:
+def _matches(image: Image, pattern: str, resolved: Mapping[str, str]) -> bool:
     if pattern.endswith("/"):
         parts = _folder(pattern)
         whole = (image.registry, *image.path.split("/"))
@@ -120,4 +137,4 @@ def _matches(image: Image, pattern: str, resolved: dict[str, str]) -> bool:
         return image.digest == wanted.digest
     if not wanted.tag:
         return True
-    return image.digest == resolved.get(pattern, "-") if image.digest else image.tag == wanted.tag
+    return image.digest == digest_of(pattern, resolved) if image.digest else image.tagged == wanted.tagged

@@ -59,7 +59,7 @@ class PriorityClass(Model):
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
-        return _object_name(value, "a WorkloadPriorityClass")
+        return _object_name(_short(value), "a WorkloadPriorityClass")
 
 
 class Kueue(Model):
@@ -75,9 +75,7 @@ class Kueue(Model):
     @field_validator("local_queue")
     @classmethod
     def _local_queue(cls, value: str) -> str:
-        if len(value) > 63:
-            raise ValueError(f"{value[:80]!r} is longer than a label may be, 63 characters; give it a shorter name")
-        return _object_name(value, "a LocalQueue")
+        return _object_name(_short(value), "a LocalQueue")
 
     @field_validator("priority_classes")
     @classmethod
@@ -92,6 +90,13 @@ class Kueue(Model):
         """The class of a job of this priority; empty where none fits."""
         fitting = [one for one in self.priority_classes if one.minimum <= priority]
         return max(fitting, key=lambda one: one.minimum).name if fitting else ""
+
+
+def _short(value: str) -> str:
+    """Kueue is told by labels of the Job."""
+    if len(value) > 63:
+        raise ValueError(f"{value[:80]!r} is longer than a label may be, 63 characters; give it a shorter name")
+    return value
 
 
 def _object_name(value: str, what: str) -> str:

@@ -34,6 +34,14 @@ class Uri:
         return self.parts[count:] if here == there and self.parts[:count] == prefix.parts else None
 
 
+def without_credentials(text: str) -> str:
+    """A URI for people: without a user name and a password, and without its query, which may be a signature."""
+    address, query, _ = text.partition("?")
+    scheme, there, rest = address.partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{there}{host.rpartition('@')[2]}{slash}{path}" + ("?…" if query else "")
+
+
 def read_uri(text: str) -> Uri:
     """``text`` as a URI of a kind that can be fetched (file, http, https). Raises :class:`UriError`."""
     shown = repr(text[:120])
@@ -47,7 +55,7 @@ def read_uri(text: str) -> Uri:
     if split.scheme not in ("file", "http", "https"):
         raise UriError(f"{shown} can't be fetched; URIs begin with https://, http:// or file:///")
     if split.username is not None or split.password is not None or "#" in text:
-        raise UriError(f"{shown} holds a user name, a password or a fragment; leave it out")
+        raise UriError(f"{without_credentials(text)[:120]!r} holds a user name, a password or a fragment; leave it out")
     host = (split.hostname or "").lower()
     if split.scheme == "file":
         if host not in ("", "localhost") or port is not None or "?" in text:
@@ -72,4 +80,5 @@ def allowed(text: str, prefixes: Iterable[str]) -> tuple[Uri, Uri]:
         rest = uri.below(prefix)
         if rest is not None and uri.parts:
             return uri, prefix
-    raise UriError(f"{text[:120]!r} is not among what this server's operator allows: {', '.join(known)}")
+    named = without_credentials(text)[:120]
+    raise UriError(f"{named!r} is not among what this server's operator allows: {', '.join(known)}")

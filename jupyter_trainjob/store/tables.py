@@ -33,7 +33,9 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""``version``: of the feed. ``pruned``: the last version the feed has forgotten. ``scheduler_epoch``."""
+"""``version``: of the feed. ``pruned``: the last version the feed has forgotten. ``scheduler_epoch``. ``record``: a
+random number that tells this record from all others, made when somebody first asks.
+"""
 
 schema_history = Table(
     "trainjob_schema_history",

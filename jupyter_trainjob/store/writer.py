@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -116,6 +117,17 @@ class Writer(Reader):
         if seen is not None:
             statement = statement.where(counters.c.value == seen)
         return self._connection.execute(statement).rowcount == 1
+
+    def record_id(self) -> str:
+        """What tells this record from all others: made once, and the same for all servers on it. Sixteen digits.
+
+        A copy of the record has the same.
+        """
+        known = self._connection.execute(select(counters.c.value).where(counters.c.name == "record")).scalar()
+        if known is None:
+            known = secrets.randbits(63)
+            self._connection.execute(insert(counters).values(name="record", value=known))
+        return f"{known:016x}"
 
     def put_blob(self, owner: str, digest: str, size: int) -> None:
         """Note an owner's blob, or that it is used again."""

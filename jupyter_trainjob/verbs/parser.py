@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """As argparse asks, but without leaving the process."""
-        raise UsageProblem(f"{self.prog}: {message}. See {self.prog.split(' ')[0]} help.")
+        raise UsageProblem(f"{self.prog}: {message}. See {self.prog} --help.")
 
 
 def joined(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:

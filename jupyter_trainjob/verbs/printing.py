@@ -104,7 +104,7 @@ COLUMNS: dict[str, list[Column]] = {
         ("QUEUE", _spec("queue")),
         ("GIVES", _given("defaults")),
         ("AT MOST", _given("maximum")),
-        ("TIME LIMIT", lambda item: view.duration_text((item.get("spec") or {}).get("timeLimitSeconds"))),
+        ("TIME LIMIT", lambda item: view.span_text((item.get("spec") or {}).get("timeLimitSeconds"))),
         ("DESCRIPTION", _spec("description")),
     ],
     "Result": [
@@ -187,7 +187,7 @@ def detail(resource: dict[str, Any], names: Mapping[str, str] = MappingProxyType
     outputs = job.status.get("outputs") or {}
     labels = ", ".join(f"{key}={value}" for key, value in (job.metadata.get("labels") or {}).items())
     resources = ", ".join(f"{key} {value}" for key, value in (spec.get("resources") or {}).items())
-    limit = view.duration_text(spec.get("timeLimitSeconds"))
+    limit = view.span_text(spec.get("timeLimitSeconds"))
     lines = {
         "Name": job.name,
         "Namespace": job.namespace,
@@ -342,15 +342,13 @@ def table(columns: Sequence[Column], items: Sequence[dict[str, Any]], width: int
         shown = [
             cut(line, size) + " " * (size - cells(cut(line, size))) for line, size in zip(row, widths, strict=True)
         ]
-        line = "  ".join(shown).rstrip()
-        lines.append(_coloured(line, row[-1]) if colour and row is not heads else line)
+        if colour and row is not heads:
+            shown[-1] = _coloured(shown[-1])
+        lines.append("  ".join(shown).rstrip())
     return "\n".join(lines) + "\n"
 
 
-def _coloured(line: str, state: str) -> str:
+def _coloured(state: str) -> str:
     phase = re.split(r"[\s,:]", state, maxsplit=1)[0]
     code = _COLOURS.get(phase)
-    at = line.rfind(phase)
-    if code is None or at < 0:
-        return line
-    return f"{line[:at]}\x1b[{code}m{phase}\x1b[0m{line[at + len(phase) :]}"
+    return f"\x1b[{code}m{phase}\x1b[0m{state[len(phase) :]}" if code else state

@@ -28,6 +28,7 @@ def submit(context: Context, arguments: argparse.Namespace) -> Show | int:
     else:
         for line in sent_lines(client, job):
             context.tell(line)
+        context.tell("Nothing was submitted. It would be:")
     return Show("TrainJob", [job.resource], arguments.output, single=True, job=job)
 
 

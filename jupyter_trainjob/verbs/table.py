@@ -144,7 +144,7 @@ VERBS: dict[str, Verb] = {
         ),
         _verb(
             "download",
-            "Bring files of a job here.",
+            "Bring files of a job here, in place of those of the same name.",
             "outputs:download",
             _NAME,
             argument("path", metavar="PATH", nargs="?", help="A file, a folder or a glob; all by default."),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api.services import Services
-from jupyter_trainjob.resources.names import requirements_key
+from jupyter_trainjob.resources.names import blob_key, requirements_key
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.store import Writer
 
@@ -29,6 +29,21 @@ async def test_a_list_is_kept_where_environments_are_built_from(alice: Caller, s
     job = (await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=asks(digest))).json()
     assert job["spec"]["environment"]["requirements"] == {"format": "requirements.txt", "digest": digest}
     assert services.objects.get(requirements_key(digest)) == b"numpy==2.1.0\n"
+
+
+async def test_a_list_is_read_once(alice: Caller, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = asks(await upload(alice, b"numpy==2.1.0\n"))
+    await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=job)  # from now on it is kept
+    read, get = [], services.objects.get
+
+    def counted(key: str, *span: Any) -> bytes:
+        read.append(key)
+        return get(key, *span)
+
+    monkeypatch.setattr(services.objects, "get", counted)
+    await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=job)
+    digest = job["spec"]["environment"]["requirements"]["digest"]
+    assert [key for key in read if key.endswith(digest.removeprefix("sha256:"))] == [blob_key("alice", digest)]
 
 
 async def test_everything_that_is_wrong_with_it_is_told_at_once(alice: Caller) -> None:

@@ -192,9 +192,11 @@ async def test_the_attempt_goes_on_while_no_server_is_there(place: Place) -> Non
 
 
 SERVER = """
-import asyncio, sys
+import asyncio, signal, sys
 from tests.backends.place import Place, a_request
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 
 async def main():
     place = Place(FilesystemStore(sys.argv[1]), data_dir=sys.argv[2], runner=(sys.executable, "-I", "-c", sys.argv[3]))

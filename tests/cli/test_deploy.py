@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +14,11 @@ import pytest
 import yaml
 
 from jupyter_trainjob.cli import command
+from tests.storage.servers import S3Server, minio, write_credentials
 
 from .conftest import Done
+
+__all__ = ["minio"]
 
 CONFIGURATION = """
 c.TrainJobExtension.backends = {"cluster": {"type": "kubernetes"}}
@@ -54,10 +60,27 @@ def test_a_dry_run_prints_the_same_as_names_yaml_and_json(run: Run) -> None:
     assert [f"{item['kind']}/{item['metadata']['name']}" for item in documents] == names.out.split()
 
 
-def test_yaml_shows_the_configuration_as_people_read_it(run: Run) -> None:
-    said = run("deploy", "--dry-run", "-o", "yaml").out
-    assert "  jupyter_server_config.json: |\n    {\n" in said
-    assert "apiVersion: v1\nkind: Namespace\nmetadata:\n" in said
+def test_yaml_is_as_people_read_it(run: Run) -> None:
+    assert "apiVersion: v1\nkind: Namespace\nmetadata:\n" in run("deploy", "--dry-run", "-o", "yaml").out
+
+
+def test_a_password_is_printed_to_nobody_who_is_not_told_so(run: Run) -> None:
+    secret = 'c.KubernetesBackendSettings.pip_options = {"index-url": "https://ada:pass-word@pypi.example.org/"}\n'
+    note = "the Secret 'trainjob' above holds the service's whole configuration, with all passwords that are in it"
+    for output in ("yaml", "json"):
+        done = run("deploy", "--dry-run", "-o", output, given=CONFIGURATION + secret)
+        assert done.status == 0 and note in done.err and "kind" in done.out
+        assert "pass-word" not in done.out + done.err
+    assert run("deploy", "--dry-run", given=CONFIGURATION + secret).err == ""
+
+
+def test_a_part_is_printed_alone_for_somebody_else(run: Run) -> None:
+    """To be applied by the cluster's operators, who need none of our secrets."""
+    done = run("deploy", "--dry-run", "--only", "cluster-rights", "-o", "yaml")
+    assert [one["kind"] for one in yaml.safe_load_all(done.out)] == ["ClusterRole", "ClusterRoleBinding"]
+    assert (done.status, done.err) == (0, "")
+    wrong = run("deploy", "--dry-run", "--only", "cluster-right")
+    assert wrong.status == 2 and "cluster-rights" in wrong.err, wrong
 
 
 def test_an_option_goes_before_the_file(run: Run) -> None:
@@ -134,6 +157,50 @@ def test_the_doctor_tells_that_pods_can_not_reach_a_folder(run: Run) -> None:
     done = run("doctor", "--ObjectStoreSettings.url=")
     assert done.status == 1
     assert "FAIL  store: Uploads, logs and outputs lie in a folder of this machine" in done.out
+
+
+def test_a_bucket_that_the_server_would_make_is_not_missed(run: Run, minio: S3Server, tmp_path: Path) -> None:
+    """The service may not have begun when the doctor looks."""
+    words = (
+        f"--ObjectStoreSettings.url=s3+{minio.url}/{uuid.uuid4().hex}/one",
+        f"--ObjectStoreSettings.credentials_file={write_credentials(tmp_path / 'keys')}",
+    )
+    missed = run("doctor", *words, given="")
+    assert missed.status == 1 and "FAIL  store: The bucket can be reached: " in missed.out, missed
+    made = run("doctor", *words, "--ObjectStoreSettings.create_bucket=True", given="")
+    assert "ok    store: The bucket can be reached.\n" in made.out and "FAIL  store" not in made.out, made
+
+
+def test_the_doctor_needs_no_image_of_the_service(run: Run) -> None:
+    """In the service's own pod nobody says which."""
+    words = ("--KubernetesDeploySettings.service_image=", "--ObjectStoreSettings.url=s3+http://127.0.0.1:1/jobs")
+    done = run("doctor", *words)
+    assert done.status == 1 and "FAIL  cluster: " in done.out, done
+
+
+def test_without_the_library_for_clusters_the_rest_is_examined(tmp_path: Path) -> None:
+    """As after ``pip install jupyter_trainjob``: no traceback, and the doctor of this machine works."""
+    (tmp_path / "kubernetes.py").write_text(
+        "raise ModuleNotFoundError('No module named kubernetes', name='kubernetes')"
+    )
+    (tmp_path / "trainjob.py").write_text(CONFIGURATION)
+    keys = {"JUPYTER_TRAINJOB_STORE_ACCESS_KEY": "a", "JUPYTER_TRAINJOB_STORE_SECRET_KEY": "b"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    given = {"PYTHONPATH": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path / "data"), "HOME": str(tmp_path), **keys}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "jupyter_trainjob.cli", *words]
+        top = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+        return subprocess.run(command, env={**kept, **given, **top}, capture_output=True, text=True, cwd=tmp_path)
+
+    deploy = run("deploy", "--dry-run", "--config", "trainjob.py")
+    message = "A package for clusters is missing here: No module named kubernetes. Install it: pip install "
+    assert deploy.returncode == 2 and f"jupyter trainjob deploy: {message}" in deploy.stderr, deploy
+    of_cluster = run("doctor", "--config", "trainjob.py", "--ObjectStoreSettings.url=s3+http://127.0.0.1:1/jobs")
+    assert of_cluster.returncode == 2 and "pip install 'jupyter_trainjob[kubernetes]'" in of_cluster.stderr, of_cluster
+    (tmp_path / "none.py").write_text("")
+    here = run("doctor", "--config", "none.py")
+    assert "ok    record: SQLite at " in here.stdout and here.stderr == "", here
 
 
 def test_an_option_that_there_is_not_is_told(run: Run) -> None:

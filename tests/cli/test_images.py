@@ -147,6 +147,39 @@ def test_every_secret_is_read_inside() -> None:
         assert any(f"id={name}" in (kernels() / one / "Dockerfile").read_text() for one in known()), name
 
 
+def _mirrors(tmp_path: Path, command: str) -> str:
+    """``kernels/mirrors`` with a folder in the place of a build's secrets, and a file in that of what a base trusts."""
+    script, told, usual = tmp_path / "mirrors", tmp_path / "secrets", tmp_path / "usual.crt"
+    text = (kernels() / "mirrors").read_text()
+    assert text.count("/run/secrets") == 1 and text.count("/etc/ssl/certs/ca-certificates.crt") == 1
+    script.write_text(text.replace("/run/secrets", str(told)).replace("/etc/ssl/certs/ca-certificates.crt", str(usual)))
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "scratch")}
+    (tmp_path / "scratch").mkdir(exist_ok=True)
+    ran = subprocess.run(["sh", script, "sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert list((tmp_path / "scratch").iterdir()) == [], "nothing stays in the image"
+    return ran.stdout
+
+
+def test_certificates_of_a_mirror_are_trusted_besides_the_usual_ones(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "ca").write_text("THE MIRROR'S\n")
+    told = 'cat "$PIP_CERT"; [ "$PIP_CERT" = "$SSL_CERT_FILE" ] && [ "$PIP_CERT" = "$CURL_CA_BUNDLE" ] && echo same'
+    assert _mirrors(tmp_path, told) == "THE MIRROR'S\nsame\n", "a base may have none"
+    (tmp_path / "usual.crt").write_text("THE USUAL")  # without an end of line
+    assert _mirrors(tmp_path, told) == "THE USUAL\nTHE MIRROR'S\nsame\n"
+    told = _mirrors(
+        tmp_path, 'cat "$APT_CONFIG"; stat -c %A "$APT_CONFIG" "$PIP_CERT" "${PIP_CERT%/*}"; echo "$PIP_CERT"'
+    )
+    apt, *modes, trusted = told.splitlines()
+    assert apt == f'Acquire::https::CaInfo "{trusted}";'
+    assert modes == ["-rw-r--r--", "-rw-r--r--", "drwxr-xr-x"], "apt fetches as a user of its own"
+
+
+def test_a_build_that_was_told_nothing_trusts_what_its_base_does(tmp_path: Path) -> None:
+    assert _mirrors(tmp_path, 'echo "${PIP_CERT-none} ${SSL_CERT_FILE-none} ${APT_CONFIG-none}"') == "none none none\n"
+
+
 def test_what_is_built_from_is_the_same_each_time(tmp_path: Path) -> None:
     """Else no engine would know its layers again."""
     context = prepare(tmp_path / "context")

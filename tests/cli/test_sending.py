@@ -40,7 +40,8 @@ def test_a_script(trainjob: Trainjob, tmp_path: Path) -> None:
 def test_a_folder_says_what_it_sends(trainjob: Trainjob, project: Path) -> None:
     dry = trainjob("submit", "project", "--entry", "main.py", "--dry-run", "--name", "dry")
     assert dry.status == 0
-    assert dry.err == "project: 2 files, 77 B\n  lib/tools.py  27 B\n  main.py  50 B\n"
+    listed = "project: 2 files, 77 B\n  lib/tools.py  27 B\n  main.py  50 B\n"
+    assert dry.err == f"{listed}Nothing was submitted. It would be:\n"
     assert "Code:        main.py of a folder, python\n" in dry.out
     done = trainjob("submit", "project/", "--entry", "main.py", "--block", *LIMITS)
     assert (done.status, done.out) == (0, "2\n") and "project: 2 files, 77 B\n" in done.err

@@ -199,6 +199,7 @@ def test_usage(trainjob: Trainjob) -> None:
     assert trainjob("lst").status == 2
     unknown = trainjob("logs", "x", "--fllow")
     assert unknown.status == 2 and "unknown option --fllow. Did you mean --follow?" in unknown.err
+    assert trainjob("show").err.endswith("are required: NAME. See jupyter trainjob show --help.\n")
     assert trainjob("submit", "nope.ipynb").err == "There is no notebook nope.ipynb. Check the path.\n"
     help_ = trainjob("--help")
     assert help_.status == 0 and "exit status:" in help_.out and "apply" in help_.out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_trainjob.client.view import JobView
+from jupyter_trainjob.client.view import JobView, span_text
 
 
 def view(reason: str, message: str, ename: str = "KernelDied") -> JobView:
@@ -35,3 +35,11 @@ def test_an_error_of_the_code_is_told_with_its_line(line: int | None, said: str)
     job = view("CodeError", "", "ValueError")
     job.resource["status"]["attempts"][0]["error"]["line"] = line
     assert job.describe().endswith(f"(CodeError): {said}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, ""), (45, "45 s"), (300.0, "5 min"), (3600, "1 h"), (5400, "1 h 30 min"), (3661, "1 h 1 min 1 s")],
+)
+def test_a_limit_is_told_without_what_is_nothing(seconds: float | None, said: str) -> None:
+    assert span_text(seconds) == said

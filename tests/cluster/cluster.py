@@ -94,6 +94,7 @@ class Cluster:
         self.state = Path()
         self._namespaces: subprocess.Popen[bytes] | None = None
         self._open = contextlib.ExitStack()
+        self._imported: set[Path] = set()
         self._ready: dict[str, Callable[[], bool]] = {
             "kube-apiserver": lambda: self._answers(self._api, "/readyz"),
             "minio": lambda: self._answers(self._store, "/minio/health/live"),
@@ -264,8 +265,14 @@ class Cluster:
         return done
 
     def import_image(self, archive: Path) -> None:
-        """Give the node an image (an OCI or docker archive); pods name it with ``imagePullPolicy: Never``."""
-        self.run([*self._ctr, "images", "import", "--local", archive.resolve()])
+        """Give the node an image (an OCI or docker archive); pods name it with ``imagePullPolicy: Never``.
+
+        Once is enough: the node removes none by itself, and to read hundreds of megabytes again takes seconds.
+        """
+        archive = archive.resolve()
+        if archive not in self._imported:
+            self.run([*self._ctr, "images", "import", "--local", archive])
+            self._imported.add(archive)
 
     @contextlib.contextmanager
     def fake_nodes(self, count: int) -> Iterator[list[str]]:

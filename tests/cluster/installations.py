@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.images.archives import reference
@@ -99,3 +100,9 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[Installation]:
     for kind in ("clusterrole", "clusterrolebinding"):
         cluster.kubectl("delete", kind, f"trainjob-server-{made.namespace}", "--ignore-not-found")
     cluster.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture
+def installation(cluster: Cluster, tmp_path: Path, python_image: None) -> Iterator[Installation]:
+    with installed(cluster, tmp_path) as made:
+        yield made

@@ -1,30 +1,24 @@
 """Fixtures of tests with one backend on the cluster; import what is used.
 
-- ``python_image``: the image is on the node
 - ``place``: a started backend, with the namespace and the store of the test
 - ``make_place``: the same with other settings, any number
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
-from .backends import ClusterPlace, bring_image, open_store, settings
+from .backends import ClusterPlace, open_store, settings
 from .cluster import Cluster
 
 MakePlace = Callable[..., Awaitable[ClusterPlace]]
 SMALL = {"cpu": "250m", "memory": "320Mi", "disk": "64Mi"}
 """Several at once fit on the node."""
-
-
-@pytest.fixture(scope="session")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
 
 
 @pytest_asyncio.fixture
@@ -46,6 +40,11 @@ async def make_place(cluster: Cluster, namespace: str, python_image: None, tmp_p
 @pytest_asyncio.fixture
 async def place(make_place: MakePlace) -> ClusterPlace:
     return await make_place()
+
+
+async def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What takes its time, beside the loop on which a backend runs."""
+    return await asyncio.to_thread(function, *arguments)
 
 
 def lines(count: int, seconds: float = 0.1) -> tuple[str, bytes]:

@@ -156,6 +156,18 @@ print(urllib.request.urlopen(os.environ["URL"], context=trust, timeout=10).read(
 
 
 @pytest.mark.slow
+def test_fake_nodes_run_many_jobs(cluster: Cluster, namespace: str) -> None:
+    fake = spec(cluster, "true") | {
+        "nodeSelector": {"type": "kwok"},
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+    }
+    with cluster.fake_nodes(2):
+        put(cluster, namespace, *(objects.job(f"job-{number}", fake) for number in range(20)))
+        # Seconds, but for controllers that back off since another test killed the API server: so it is before those.
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=200s")
+
+
+@pytest.mark.slow
 def test_a_pod_survives_the_api_server_and_kubelet(cluster: Cluster, namespace: str) -> None:
     put(cluster, namespace, objects.pod("survivor", spec(cluster, "sleep", "600")))
     cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/survivor", "--timeout=60s")
@@ -187,18 +199,7 @@ def test_a_component_that_hangs_and_one_that_is_not_there(cluster: Cluster) -> N
 
 
 @pytest.mark.slow
-def test_fake_nodes_run_many_jobs(cluster: Cluster, namespace: str) -> None:
-    fake = spec(cluster, "true") | {
-        "nodeSelector": {"type": "kwok"},
-        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
-    }
-    with cluster.fake_nodes(2):
-        put(cluster, namespace, *(objects.job(f"job-{number}", fake) for number in range(20)))
-        # Seconds, but for controllers that still back off since another test killed the API server.
-        cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=200s")
-
-
-@pytest.mark.slow
+@pytest.mark.soak  # all that stands on it is in test_kueue.py, with our jobs
 def test_kueue_admits_suspended_jobs_as_its_quota_allows(cluster: Cluster, namespace: str, kueue: None) -> None:
     cluster.apply(*kueue_on.queue(namespace, cpu="50m", memory="64Mi"))
     for name in ("first", "second"):  # each asks for 20m and 32Mi; a third waits

@@ -18,16 +18,11 @@ from tests.images.archives import reference
 
 from .backends import ClusterPlace, bring_image
 from .backends import settings as as_configured
-from .cluster import Cluster
-from .installations import Installation, installed
+from .installations import Installation, installation
+
+__all__ = ["installation"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-@pytest.fixture
-def installation(cluster: Cluster, tmp_path: Path, python_image: None) -> Iterator[Installation]:
-    with installed(cluster, tmp_path) as made:
-        yield made
 
 
 def test_it_is_made_and_tried_and_a_second_time_changes_nothing(installation: Installation) -> None:

@@ -52,11 +52,6 @@ except OSError: SEEN += ["in"]
 """
 
 
-@pytest.fixture(scope="module")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
-
-
 @pytest.fixture
 def folder(cluster: Cluster, namespace: str) -> Iterator[Path]:
     with claim(cluster, namespace, CLAIM) as path:
@@ -145,7 +140,7 @@ async def test_a_failure_is_told_with_pips_words_and_its_folder_goes(
 
 
 def _folders(cluster: Cluster, folder: Path) -> list[str]:
-    return [name for name in cluster.run(["sh", "-c", f"ls -d {folder}/*/* || true"]).stdout.split() if name]
+    return [name for name in cluster.run(["sh", "-c", f"ls -d {folder}/*/*/* || true"]).stdout.split() if name]
 
 
 async def test_code_that_is_built_sees_no_credential_and_nothing_of_other_environments(place: ClusterPlace) -> None:
@@ -212,7 +207,8 @@ async def test_packages_of_r_are_built_in_the_image_of_r(
         told = json.loads(place.store.get(environment_lock_key(ready.lock)))
         assert told["packages"] == [{"name": "tiny", "version": "1.2"}] and "R version" in told["R"][0]
         asked = {"language": "r", **environment(wanted)}
-        seen = await place.run("cat(tiny::hello())", environment=asked, seconds=180)
+        files = {"openFiles": 1024}  # R does not start with fewer
+        seen = await place.run("cat(tiny::hello())", environment=asked, resources=files, seconds=180)
         assert (await place.log(seen.ref)).decode().strip() == "from R's library", seen
     finally:
         await place.clear()
@@ -232,7 +228,7 @@ async def test_one_that_is_gone_from_the_volume_is_built_anew(
     try:
         seen = await other.run("import tinylib", environment=environment(wanted), seconds=120)
         assert seen.evidence["limit"] == "BackendError" and "environment" in seen.evidence["message"], seen.evidence
-        assert (await other.backend.environment("u2", wanted)).state == "building"
+        assert (await other.backend.environment("u2", wanted)).state == "building", seen.evidence
         assert (await built(other, "u2", wanted)).state == "ready"
     finally:
         await other.stop()

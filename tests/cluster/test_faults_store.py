@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,9 @@ from jupyter_trainjob.storage.s3setup import ensure_bucket
 
 from .backends import ClusterPlace, open_store
 from .cluster import Cluster
-from .placing import SMALL, MakePlace, lines, make_place, place, python_image  # noqa: F401
+from .placing import SMALL, MakePlace, call, lines, make_place, place  # noqa: F401
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio, pytest.mark.timeout(900)]
-
-
-async def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return await asyncio.to_thread(function, *arguments)
 
 
 @asynccontextmanager

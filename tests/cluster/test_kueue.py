@@ -78,11 +78,11 @@ class Class(World):
 
     async def told(self, uid: str, wanted: Callable[[Explanation], bool]) -> Explanation:
         """Its explanation, once it is as ``wanted``."""
-        for _ in range(60):
+        for _ in range(240):
             found = await self.manager.ranking.explain(self.job(uid))
             if wanted(found):
                 return found
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.25)
         raise AssertionError(f"still {found}")
 
     def get(self, kind: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from jupyter_trainjob.backends.base import AttemptRef, BackendError
 from jupyter_trainjob.backends.kubernetes import objects
 from jupyter_trainjob.backends.local.fetch import FetchRules
 
-from .backends import ClusterPlace, bring_image, open_store, settings
+from .backends import ClusterPlace, open_store, settings
 from .cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.asyncio]
@@ -67,11 +67,6 @@ def site() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
-
-
 @pytest_asyncio.fixture
 async def place(
     cluster: Cluster, namespace: str, site: str, python_image: None, tmp_path: Path
@@ -95,7 +90,7 @@ async def test_they_are_in_the_job_with_their_digests_told_and_gone_from_the_sto
 ) -> None:
     inputs = [uri(f"{site}/sets/heights.csv", "a/h.csv"), uri((tmp_path / "course" / "words.txt").as_uri(), "w")]
     seen = await place.run("print(open('a/h.csv').read(), open('w').read())", inputs=inputs, seconds=120)
-    assert (await place.log(seen.ref)).decode() == f"{HEIGHTS.decode()} to be\n"
+    assert (await place.log(seen.ref)).decode() == f"{HEIGHTS.decode()} to be\n", seen
     told = {one["type"]: one["message"] for one in seen.conditions}
     digest = hashlib.sha256(HEIGHTS).hexdigest()
     assert told["InputsFetched"].startswith(f"a/h.csv: sha256:{digest} ({len(HEIGHTS)} bytes); w: sha256:")

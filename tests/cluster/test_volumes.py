@@ -16,7 +16,7 @@ from jupyter_trainjob.resources.profile import Profile
 from tests.backends.place import a_request
 
 from . import objects
-from .backends import ClusterPlace, bring_image, open_store, settings
+from .backends import ClusterPlace, open_store, settings
 from .cluster import Cluster
 from .environments import claim
 
@@ -51,11 +51,6 @@ for path in ("next/secret", "above/homes/bob/secret", "sets/x", "root/run/volume
     except OSError as error: print(error.strerror)
 print(sorted(os.listdir("/mnt")))
 """
-
-
-@pytest.fixture(scope="module")
-def python_image(cluster: Cluster) -> None:
-    bring_image(cluster)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from jupyter_trainjob.controllers.manager import ControllerManager, utc_now
 from jupyter_trainjob.controllers.retention import Retention
 from jupyter_trainjob.resources.base import ObjectMeta
 from jupyter_trainjob.resources.queue import Queue
-from jupyter_trainjob.resources.trainjob import CellSource, Phase, Resources, TrainJob, TrainJobSpec
+from jupyter_trainjob.resources.trainjob import Cancel, CellSource, Phase, Resources, TrainJob, TrainJobSpec
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.store import Store
+from jupyter_trainjob.store import Store, Writer
 
 
 @pytest.fixture
@@ -107,5 +107,16 @@ def limit_queue(store: Store, **limits: Any) -> None:
         queue.spec.limits = type(queue.spec.limits)(**limits)
         writer.update(queue)
         writer.advance_scheduler_epoch(None)
+
+    store.write(change)
+
+
+def cancel(store: Store, uid: str, message: str = "") -> None:
+    """As the API does it, for ada."""
+
+    def change(writer: Writer) -> None:
+        job = writer.by_uid(TrainJob, uid)
+        job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message=message)
+        writer.update(job)
 
     store.write(change)

@@ -33,8 +33,17 @@ class InstantBackend(Backend):
         self.cancelled: list[AttemptRef] = []
         self.known: dict[AttemptRef, Observation] = {}
         self.begins = lambda ref: Observation(ref, "running", started=datetime.now(timezone.utc))
+        self.record = ""
+        self.theirs: set[AttemptRef] = set()
+        """Another record's, it may be."""
         self._cpus = cpus
         self._changed: Callable[[AttemptRef], None] = lambda ref: None
+
+    def serves(self, record: str) -> None:
+        self.record = record
+
+    def is_ours(self, ref: AttemptRef) -> bool:
+        return ref not in self.theirs
 
     async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
         self._changed = changed

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError, Observation, Place
+from jupyter_trainjob.controllers import report
+from jupyter_trainjob.controllers.ending import Ending
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.resources.queue import Kueue, Limits, PriorityClass, Queue
-from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Reason, Retries, TrainJob
+from jupyter_trainjob.resources.trainjob import Attempt, Gate, Phase, Reason, Retries, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Store, Writer
 
-from .conftest import job_of, running, until, until_phase
+from .conftest import cancel, job_of, running, until, until_phase
 from .instant import InstantBackend
 
 Submit = Callable[..., TrainJob]
@@ -158,13 +160,7 @@ async def test_one_that_waits_there_is_cancelled_at_once(
     uid = submit().metadata.uid
     async with running(store, objects, backend):
         await until(lambda: len(backend.created) == 1)
-
-        def cancel(writer: Writer) -> None:
-            job = writer.by_uid(TrainJob, uid)
-            job.spec.cancel = Cancel(requested_at=utc_now(), by="ada")
-            writer.update(job)
-
-        store.write(cancel)
+        cancel(store, uid)
         job = await until_phase(store, uid, Phase.CANCELLED)
         await until(lambda: not backend.known)
     assert backend.cancelled == [AttemptRef(uid, 1)]
@@ -228,3 +224,14 @@ async def test_more_room_wakes_the_scheduler(store: Store, objects: FilesystemSt
         backend._cpus = 2
         woken[0]()
         await until_phase(store, uid, Phase.SUCCEEDED, 5.0)  # nodes are looked at anew after ten seconds only
+
+
+@pytest.mark.parametrize(("before", "again"), [(report.MAX_FREE - 1, True), (report.MAX_FREE, False)])
+async def test_one_whose_place_is_taken_again_and_again_comes_to_an_end(
+    submit: Submit, before: int, again: bool
+) -> None:
+    job = submit()
+    lost = Attempt(number=1, backend="cluster", reason=Reason.PREEMPTED, end=utc_now())
+    job.status.attempts = [*[lost] * before, Attempt(number=before + 1, backend="cluster")]
+    report.finish(job, Ending(Phase.FAILED, Reason.PREEMPTED, "Kueue took its place away."), None, utc_now())
+    assert (job.status.phase is Phase.QUEUED) is again, job.status

@@ -34,7 +34,7 @@ class BuildingBackend(InstantBackend):
         super().__init__()
         self.state = EnvironmentState("building", "it waits until other environments are built")
         self.asked: list[str] = []
-        self.demanded: list[tuple[str, str]] = []
+        self.demanded: list[tuple[str, str, str]] = []
         self.kept: list[Requirements] = []
 
     def becomes(self, state: EnvironmentState) -> None:
@@ -51,9 +51,10 @@ class BuildingBackend(InstantBackend):
         owner: str = "",
         language: str = "",
         image: str = "",
+        profile_image: str = "",
     ) -> EnvironmentState:
         self.asked.append(uid)
-        self.demanded.append((minimum_isolation, owner))
+        self.demanded.append((minimum_isolation, owner, profile_image))
         return self.state
 
     async def collect_environments(self, needed: Collection[Requirements]) -> int:
@@ -200,17 +201,18 @@ async def test_nothing_is_written_while_nothing_happens(
 
 
 @pytest.mark.asyncio
-async def test_the_backend_is_told_the_profiles_minimum_and_whose_job_it_is(
+async def test_the_backend_is_told_the_profiles_minimum_and_image_and_whose_job_it_is(
     store: Store, objects: FilesystemStore
 ) -> None:
     backend = BuildingBackend()
     job = make_job(environment=environment(), owner="ben")
     profile = Profile.model_validate({"metadata": {"name": "p"}, "spec": {"minimumIsolation": "namespaces"}})
+    profile.spec.environment.image = "lab"
     job.status.profile_snapshot = profile.to_dict()
     store.write(lambda writer: writer.create(job))
     async with running(store, objects, backend):
         await until(lambda: backend.asked)
-    assert set(backend.demanded) == {("namespaces", "ben")}
+    assert set(backend.demanded) == {("namespaces", "ben", "lab")}
 
 
 @pytest.mark.asyncio
@@ -225,9 +227,51 @@ async def test_an_environment_that_vanished_is_built_again_before_the_start(
         await until(lambda: uid in backend.asked)
         assert job_of(store, uid).status.phase is Phase.ADMITTED
         assert backend.created == []
+        await until(lambda: bool(job_of(store, uid).status.message))
+        assert job_of(store, uid).status.message == (
+            "It waits for its environment again: it waits until other environments are built"
+        )
+        backend.becomes(BUILDING)
+        await until(lambda: "is being built" in job_of(store, uid).status.message)
+        again = job_of(store, uid)
+        assert again.status.phase is Phase.ADMITTED and again.status.message == (
+            "Its environment was gone and is being built again: pip installs requirements.txt sha256:ab12… since 11:02 "
+            "UTC"
+        )
+        (condition,) = [one for one in again.status.conditions if one.type == "EnvironmentReady"]
+        assert (condition.status, condition.reason, condition.message) == ("Unknown", "Building", BUILDING.message)
+        version, asked = again.metadata.resource_version, len(backend.asked)
+        await until(lambda: len(backend.asked) > asked + 1)
+        assert job_of(store, uid).metadata.resource_version == version, "nothing is written while nothing happens"
+        backend.auto = False
         backend.becomes(READY)
+        started = await until_phase(store, uid, Phase.RUNNING)
+        assert "EnvironmentReady" not in {one.type for one in started.status.conditions}
+        assert started.status.message == ""
+        backend.finish(AttemptRef(uid, 1))
         done = await until_phase(store, uid, Phase.SUCCEEDED)
     assert done.status.environment_lock == READY.lock, "it says what it ran with"
+
+
+@pytest.mark.asyncio
+async def test_one_that_is_there_again_is_waited_for_no_longer(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    """The same as before, so that its lock tells of no change; and tries that failed before don't count any more."""
+    backend = BuildingBackend()
+    backend.state, backend.auto = BUILDING, False
+    job = make_job(environment=environment())
+    job.status.environment_lock = READY.lock
+    uid = store.write(lambda writer: writer.create(job)).metadata.uid
+    async with running(store, objects, backend) as manager:
+        manager._jobs._tries[uid] = 9
+        await until(lambda: bool(job_of(store, uid).status.conditions))
+        await until(lambda: uid not in manager._jobs._tries)
+        backend.becomes(READY)
+        started = await until_phase(store, uid, Phase.RUNNING)
+        assert "EnvironmentReady" not in {one.type for one in started.status.conditions}
+        backend.finish(AttemptRef(uid, 1))
+        await until_phase(store, uid, Phase.SUCCEEDED)
 
 
 @pytest.mark.asyncio

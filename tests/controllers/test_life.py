@@ -17,12 +17,12 @@ from jupyter_trainjob.controllers.retention import Retention, RetentionControlle
 from jupyter_trainjob.resources.base import OwnerReference
 from jupyter_trainjob.resources.errors import NotFound
 from jupyter_trainjob.resources.queue import Queue
-from jupyter_trainjob.resources.trainjob import Cancel, Gate, Phase, Retries, TrainJob
+from jupyter_trainjob.resources.trainjob import Gate, Phase, Retries, TrainJob
 from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Filter, Store, Writer
 
-from .conftest import job_of, limit_queue, make_job, running, until, until_phase
+from .conftest import cancel, job_of, limit_queue, make_job, running, until, until_phase
 from .instant import InstantBackend
 
 Submit = Callable[..., TrainJob]
@@ -129,20 +129,11 @@ async def test_cancel_before_start_and_while_running(store: Store, objects: File
     async with running(store, objects, backend):
         first, second = submit("a").metadata.uid, submit("b").metadata.uid
         await until_phase(store, first, Phase.RUNNING)
-
-        def cancel(uid: str) -> None:
-            def change(writer: object) -> None:
-                job = writer.by_uid(TrainJob, uid)  # type: ignore[attr-defined]
-                job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message="enough")
-                writer.update(job)  # type: ignore[attr-defined]
-
-            store.write(change)
-
-        cancel(second)
+        cancel(store, second, "enough")
         assert (
             await until_phase(store, second, Phase.CANCELLED)
         ).status.message == "Cancelled by ada before it started: enough"
-        cancel(first)
+        cancel(store, first, "enough")
         ended = await until_phase(store, first, Phase.CANCELLED)
         assert ended.status.message == "Cancelled by ada: enough"
     assert len(backend.created) == 1
@@ -229,12 +220,7 @@ async def test_a_job_that_waits_for_its_backend_can_be_cancelled(
         uid = submit("stuck").metadata.uid
         await until(lambda: bool(backend.tried))
 
-        def cancel(writer: Writer) -> None:
-            job = writer.by_uid(TrainJob, uid)
-            job.spec.cancel = Cancel(requested_at=utc_now(), by="ada", message="")
-            writer.update(job)
-
-        store.write(cancel)
+        cancel(store, uid)
         await until_phase(store, uid, Phase.CANCELLED)
 
 
@@ -403,13 +389,16 @@ async def test_where_others_may_have_attempts_those_of_jobs_nobody_knows_stay(
 ) -> None:
     """Two servers with records of their own may share a cluster's namespace."""
     backend = InstantBackend()
-    backend.alone = False
-    strangers = AttemptRef("11111111-1111-1111-1111-111111111111", 1)
+    backend.theirs = {AttemptRef("11111111-1111-1111-1111-111111111111", 1)}
+    (strangers,) = backend.theirs
+    ours = AttemptRef("22222222-2222-2222-2222-222222222222", 1)
+    backend.finish(ours)
     backend.finish(strangers)
     async with running(store, objects, backend):
         uid = submit().metadata.uid
         await until_phase(store, uid, Phase.SUCCEEDED)
         await until(lambda: set(backend.known) == {strangers})
+        assert backend.record == store.write(lambda writer: writer.record_id())
     backend.finish(AttemptRef(uid, 1))  # as if its removal had been lost
     async with running(store, objects, backend):
         await until(lambda: set(backend.known) == {strangers})
@@ -501,3 +490,29 @@ async def test_use_is_counted_from_the_record(store: Store, objects: FilesystemS
         assert told.position == 1
         assert told.waiting_for.startswith("Queue default allows 1 running job and has 1; at the latest in about")
         assert store.read(lambda reader: reader.get(Queue, "", "default")).status.use is None
+
+
+class Busy(InstantBackend):
+    """A cluster that takes its time over each attempt, however many it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(cpus=64)
+        self.under_way, self.go = 0, asyncio.Event()
+
+    async def create(self, request: AttemptRequest) -> None:
+        self.under_way += 1
+        await self.go.wait()
+        await super().create(request)
+
+
+@pytest.mark.asyncio
+async def test_a_slow_backend_is_asked_for_many_jobs_at_once(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    backend = Busy()
+    async with running(store, objects, backend):
+        uids = [submit().metadata.uid for _ in range(24)]
+        await until(lambda: backend.under_way == len(uids))
+        backend.go.set()
+        for uid in uids:
+            await until_phase(store, uid, Phase.SUCCEEDED)

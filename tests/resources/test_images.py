@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_trainjob.resources.images import ImageError, image_problem, pattern_problem, read_image
+from jupyter_trainjob.resources.images import ImageError, digest_of, image_problem, pattern_problem, read_image
 
 DIGEST = "sha256:" + "a" * 64
 COURSE = ["registry.example.org/course/", "docker.io/trainjob/python", "registry.example.org:5000/lab:2026"]
@@ -97,6 +97,20 @@ def test_a_whole_registry_may_be_allowed() -> None:
 def test_the_digest_that_an_allowed_tag_was_resolved_to_is_allowed() -> None:
     pattern = "registry.example.org:5000/lab:2026"
     assert image_problem(f"registry.example.org:5000/lab@{DIGEST}", [pattern], {pattern: DIGEST}) == ""
+
+
+@pytest.mark.parametrize("known", ["python", "python:latest", "docker.io/library/python", "library/python:latest"])
+@pytest.mark.parametrize("asked", ["python", "docker.io/library/python:latest", "library/python"])
+def test_one_image_is_one_however_it_is_written(known: str, asked: str) -> None:
+    assert digest_of(asked, {"other/python": "sha256:" + "b" * 64, known: DIGEST}) == DIGEST
+    assert digest_of(f"{asked.removesuffix(':latest')}:3", {known: DIGEST}) == ""
+    if ":" in known:
+        assert image_problem(asked, [known]) == ""
+        assert image_problem(f"python@{DIGEST}", [known], {asked: DIGEST}) == ""
+
+
+def test_an_image_by_digest_stays_what_it_is() -> None:
+    assert digest_of(f"python:latest@{DIGEST}", {"python": "sha256:" + "b" * 64}) == ""
 
 
 def test_an_empty_list_says_so() -> None:

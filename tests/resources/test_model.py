@@ -53,6 +53,7 @@ def test_a_queue_says_what_its_priorities_are_to_kueue() -> None:
         ({}, "localQueue"),
         ({"localQueue": "My_Jobs"}, "'My_Jobs' is no name of a LocalQueue; write lower-case letters"),
         ({"localQueue": "a" * 64}, "longer than a label may be"),
+        ({"localQueue": "j", "priorityClasses": [{"name": "a" * 64}]}, "longer than a label may be, 63 characters"),
         (
             {"localQueue": "j", "priorityClasses": [{"name": "a"}, {"name": "b"}]},
             "two classes begin at the priority -1000000; give each a minimum of its own",

@@ -74,6 +74,15 @@ def test_a_server_whose_forms_are_good_elsewhere_is_found_out(minio: S3Server, v
     assert "code in one pod could overwrite what other jobs stored" in bad[0].remedy
 
 
+def test_a_store_with_room_for_servers_and_none_for_pods_is_found_out(full_minio: S3Server) -> None:
+    """MinIO asks for 2 GiB before it takes a form, however little comes."""
+    bad = [finding for finding in check(full_minio.store(), pods=True) if not finding.ok]
+    assert [finding.what for finding in bad] == ["Jobs can store large files"]
+    assert "is full" in bad[0].message and "at least 2 GiB" in bad[0].remedy
+    assert all(finding.ok for finding in check(full_minio.store())), "without pods nobody uses forms"
+    assert list(full_minio.store().list("")) == []
+
+
 def test_a_store_that_can_not_be_used_is_told_with_its_remedy(minio: S3Server, tmp_path) -> None:
     wrong = CredentialsFile(write_credentials(tmp_path / "wrong", "nobody", "nothing-at-all"))
     findings = check(S3Store(minio.store().address, wrong))

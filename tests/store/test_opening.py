@@ -300,3 +300,13 @@ def test_sqlite_that_is_too_old_is_named(sqlite_url: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.31.1")
     with pytest.raises(Unavailable, match=r"SQLite 3\.31\.1 is too old for the record, which needs 3\.35\."):
         Store.open(sqlite_url)
+
+
+def test_a_record_is_told_from_others_for_ever(url: str, tmp_path: Path) -> None:
+    with Store.open(url) as store, Store.open(url) as second:
+        known = store.write(lambda writer: writer.record_id())
+        assert second.write(lambda writer: writer.record_id()) == known
+        assert len(known) == 16 and int(known, 16)
+    with Store.open(url) as store, Store.open(f"sqlite:///{tmp_path / 'another.sqlite'}") as other:
+        assert store.write(lambda writer: writer.record_id()) == known
+        assert other.write(lambda writer: writer.record_id()) != known

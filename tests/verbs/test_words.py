@@ -90,3 +90,9 @@ def test_help_is_in_two_columns_at_any_width(monkeypatch: pytest.MonkeyPatch) ->
             if width >= 100:
                 options = [line for line in rows if line.startswith("  -")]
                 assert all("  " in line[2:] for line in options), "the text is beside its option, not below it"
+
+
+def test_a_list_paints_the_state_and_not_a_message_that_repeats_it() -> None:
+    job = {"metadata": {"name": "j"}, "spec": {}, "status": {"phase": "Failed", "message": "Failed to open it."}}
+    text = printing.text(Show("TrainJob", [job]), colour=True)
+    assert text.count("\x1b[0m") == 1 and "  \x1b[31mFailed\x1b[0m" in text and " Failed to open it." in text

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 
 from ..base import AttemptRef, BackendError
 from . import capacity, evidence, kept, objects, slots
 from .connect import Connection, conflict
 from .following import Last
-from .reading import Object, meta
+from .reading import Object, is_done, meta
 from .settings import KubernetesSettings
 from .watch import Watch
 
@@ -59,7 +60,11 @@ class Attempts:
         self.slot_pods: dict[str, Object] = {}
         """The pods of slots, idle and claimed, by the names of their Jobs."""
         self.slots_changed: Callable[[], None] = lambda: None
+        self.theirs_changed: Callable[[], None] = lambda: None
+        """A pod of another record's attempt or slot came or went."""
         self._names: dict[AttemptRef, str] = {}
+        self._theirs: set[str] = set()
+        """Jobs of other records, by name: their servers share our installation."""
         self._removed: set[AttemptRef] = set()
         """Deleted by us, while their pods are still ending."""
         self.pod_changed: Callable[[AttemptRef], None] = lambda ref: None
@@ -90,7 +95,7 @@ class Attempts:
 
     def has_nameless(self) -> bool:
         """Whether there are Jobs of ours that are no attempt's, as far as that was told."""
-        return len(self._names) < len(self.jobs.objects)
+        return len(self._names) + len(self._theirs) < len(self.jobs.objects)
 
     def job(self, ref: AttemptRef) -> Object | None:
         """Its Job, as far as that was told."""
@@ -121,19 +126,33 @@ class Attempts:
         if job is None or known is None:
             return Last(True)
         sight = self.sight(job, known)
-        return Last(sight.sidecar_over, sight.termination, sight.begun)
+        return Last(sight.sidecar_over, sight.termination, sight.begun, partial(evidence.is_unexplained, sight))
 
     def ours(self) -> capacity.Ours:
-        """What our attempts have of the cluster; so do idle slots, which go when an attempt needs it."""
-        return capacity.ours(self.jobs.objects.values(), self.pods_by_job(), self._settings)
+        """What our attempts have of the cluster; so do idle slots, which go when an attempt needs it. What builds and
+        removes environments is among :meth:`helpers`, as others' pods are.
+        """
+        return capacity.ours(self.mine(), self.pods_by_job(), self._settings)
+
+    def mine(self) -> list[Object]:
+        """The Jobs of attempts and slots, but for those of other records."""
+        return [
+            job
+            for name, job in self.jobs.objects.items()
+            if name not in self._theirs and (objects.ref_of(job) is not None or slots.is_slot(job))
+        ]
 
     def pods_by_job(self) -> dict[str, Object | None]:
         """The pods of attempts and slots, by the names of their Jobs."""
         return {**self.slot_pods, **{self.name(ref): known.pod for ref, known in self.known.items()}}
 
     def helpers(self) -> list[Object]:
-        """Pods of ours that are no attempt's, such as those that build environments."""
-        return [pod for pod in self.pods.objects.values() if objects.ref_of(pod) is None and not slots.is_slot(pod)]
+        """Pods of this installation that are none of our attempts', such as those that build environments."""
+        return [
+            pod
+            for pod in self.pods.objects.values()
+            if self._is_theirs(pod) or (objects.ref_of(pod) is None and not slots.is_slot(pod))
+        ]
 
     async def make(self, ref: AttemptRef, job: Object) -> Object:
         """The Job as the cluster has it, made if need be. Raises :class:`BackendError`."""
@@ -168,6 +187,9 @@ class Attempts:
     def _job_changed(self, old: Object | None, new: Object | None) -> None:
         before, ref = objects.ref_of(old or {}), objects.ref_of(new or old or {})
         name = str(meta(new or old)["name"])
+        if self._is_theirs(new or old or {}):
+            self._of_others(name, there=new is not None)
+            return
         if before is not None and (new is None or before != ref) and self._names.get(before) == name:
             del self._names[before]
         if slots.is_slot(new or old or {}):
@@ -180,6 +202,17 @@ class Attempts:
         else:
             self._bury(ref, old)
         self._changed(ref)
+
+    def _is_theirs(self, found: Object) -> bool:
+        return objects.is_of(found, self._settings) is False
+
+    def _of_others(self, name: str, *, there: bool) -> None:
+        if there and name not in self._theirs:
+            self._theirs.add(name)
+            if self.slot_pods.pop(name, None) is not None:  # one that was anybody's, and was claimed just now
+                self.slots_changed()
+        elif not there:
+            self._theirs.discard(name)
 
     def _slot_changed(self, name: str, job: Object | None, ref: AttemptRef | None) -> None:
         pod = self.slot_pods.get(name) if job is not None else self.slot_pods.pop(name, None)
@@ -204,7 +237,9 @@ class Attempts:
 
     def _bury(self, ref: AttemptRef, job: Object | None) -> None:
         known = self.known.get(ref)
-        if known is not None and known.pod is not None:
+        # A pod that went before its Job tells the end to whoever looks after the attempt, and to nobody else.
+        ended = known is not None and known.pod is not None and bool(known.pod.get("deleted"))
+        if known is not None and known.pod is not None and (not ended or self.wanted(ref)):
             known.tombstone = kept.tombstone(job, datetime.now(timezone.utc))
         else:
             self.known.pop(ref, None)
@@ -213,6 +248,10 @@ class Attempts:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A pod that is gone from the cluster stays known: its end is evidence."""
         pod = new if new is not None else old
+        if self._is_theirs(pod or {}):
+            if old is None or new is None or is_done(old) != is_done(new) or old["spec"] != new["spec"]:
+                self.theirs_changed()
+            return
         if pod is not None and slots.is_slot(pod):
             self._slot_pod_changed(pod, gone=new is None)
         ref = self._ref_of_pod(pod or {})

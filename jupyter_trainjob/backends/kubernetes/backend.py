@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from ...resources.profile import Profile
@@ -21,9 +22,9 @@ from ..base import (
     Place,
 )
 from ..local.fetch import FetchRules
-from . import delivery, evidence, kept, objects, report
+from . import delivery, evidence, objects, report
 from .attempts import Attempt, Attempts
-from .connect import MERGE_PATCH, Access, Connection, Refused, Reply, conflict
+from .connect import Access, Connection, Refused
 from .environments import Environments
 from .errands import Errands
 from .fetching import Fetching, is_fetching
@@ -32,7 +33,9 @@ from .following import Following, Last
 from .handover import Handover
 from .kueue import Kueue
 from .offering import Offering
+from .orphans import Orphans
 from .pool import Pool
+from .reading import is_done
 from .room import Room
 from .settings import KubernetesSettings
 from .watch import Object, Watch
@@ -45,8 +48,6 @@ EVENTS_SECONDS = 10.0
 """What holds up a pod is asked for at most this often, and only while something does."""
 RENEW_SECONDS = 60.0
 """Between two looks at whose credentials are to be renewed."""
-ORPHANS_SECONDS = 60.0
-"""Between two tries to find Secrets without a Job, where the first failed."""
 LOOK_SECONDS = 3.0
 """So long an answer is waited for that only confirms what the watches tell."""
 KILL_SECONDS = 1
@@ -56,15 +57,12 @@ ISOLATION = "namespaces+cgroups"
 class KubernetesBackend(Offering):
     """Runs attempts in one namespace of a cluster. ``settings`` say which, and how."""
 
-    alone = False
-
     def __init__(self, *, name: str, settings: KubernetesSettings, fetching: FetchRules | None = None) -> None:
         self.name = name
         self._rules = fetching or FetchRules()
         self._settings = settings
         self._terms = delivery.terms(name, settings)
         self._errands = Errands(lambda ref: self._changed(ref), name)
-        self._orphans: set[AttemptRef] = set()
         self._connection: Connection | None = None
         self._following: Following | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,6 +71,10 @@ class KubernetesBackend(Offering):
         self._told_room: list[NodeCapacity] = []
 
     # Life of the backend
+
+    def serves(self, record: str) -> None:
+        """What it makes bears the id, and what bears another's is left alone."""
+        self._settings = replace(self._settings, record=record)
 
     async def start(self, store: ObjectStore, changed: Callable[[AttemptRef], None]) -> None:
         """Connect, list, watch. A cluster that is away for the moment is waited for behind the scenes.
@@ -86,6 +88,7 @@ class KubernetesBackend(Offering):
         self._secrets = Handover(self._connection, store, settings, self._terms)
         self._following = following = Following(store, changed, self.name)
         self._attempts = Attempts(self._connection, settings, changed)
+        self._orphans = Orphans(self._secrets, self._attempts, self.name)
         self._attempts.wanted, self._attempts.pod_changed = following.wanted, following.poke
         self._attempts.job_gone = following.break_off
         self._environments = environments = Environments(
@@ -104,6 +107,7 @@ class KubernetesBackend(Offering):
         self._attempts.borne = self._kueue.borne
         self._pool = Pool(self._connection, store, self._secrets, self._attempts, self._room, self.name)
         self._attempts.slots_changed = self._pool.changed
+        self._attempts.theirs_changed = self._room.noticed
         for watch in self._watches:
             watch.start()
         try:
@@ -126,11 +130,11 @@ class KubernetesBackend(Offering):
                 raise error
         if self._jobs.failure is None and not silent:
             await self._check_namespace()
-            if await self._find_orphans():
+            if await self._orphans.find():
                 return
         else:
             log.warning("backend %s: %s", self.name, self._jobs.failure or "the cluster has not answered yet")
-        self._tasks.append(asyncio.create_task(self._find_orphans_later(), name=f"backend-{self.name}-orphans"))
+        self._tasks.append(asyncio.create_task(self._orphans.find_later(), name=f"backend-{self.name}-orphans"))
 
     async def _check_namespace(self) -> None:
         name = self._settings.namespace
@@ -142,23 +146,6 @@ class KubernetesBackend(Offering):
                     remedy="`jupyter trainjob deploy` makes it, with all else that is needed.",
                     permanent=True,
                 )
-
-    async def _find_orphans(self) -> bool:
-        """Secrets whose Job was never made, because a server died between the two. False: not to be told now."""
-        try:
-            self._orphans |= await self._secrets.all() - self._attempts.refs()
-        except BackendError as error:
-            log.info("backend %s: Secrets without a Job can't be looked for: %s", self.name, error)
-            return False
-        return True
-
-    async def _find_orphans_later(self) -> None:
-        """As soon as the Jobs are known: without them every Secret is one without a Job."""
-        await self._jobs.complete.wait()
-        while True:
-            if await self._find_orphans():
-                return
-            await asyncio.sleep(ORPHANS_SECONDS)
 
     async def stop(self) -> None:
         """Stop looking. Attempts go on."""
@@ -195,9 +182,9 @@ class KubernetesBackend(Offering):
         digest, fetching = hashlib.sha256(files[delivery.ORDERS]).hexdigest(), fetches(request)
         job = objects.job(request, settings, orders_digest=digest, environment=environment, fetching=fetching)
         self._attempts.created(ref)
-        self._orphans.add(ref)  # until there is a Job with which it goes
+        self._orphans.refs.add(ref)  # until there is a Job with which it goes
         found = await self._pool.take(request, files, digest) or await self._attempts.make(ref, job)
-        self._orphans.discard(ref)
+        self._orphans.refs.discard(ref)
         self._jobs.put(found)
         await self._secrets.give(ref, found)
         self._bring_soon(ref, found)
@@ -226,8 +213,11 @@ class KubernetesBackend(Offering):
         if objects.is_kueues(job):
             self._renew_if_due(ref, known)
         harvest = following.harvest(ref, lambda: attempts.last(ref)) if sight.state == "ended" else None
-        trouble = following.trouble(ref)
-        return report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble)
+        trouble, unfetched = following.trouble(ref), self._fetching.failed(ref)
+        seen = report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble, unfetched)
+        if self._lacked_environment(job, seen):
+            self._errands.begin(ref, "environment", self._distrust(job))
+        return seen
 
     async def _looked_up(self, ref: AttemptRef) -> Object | None:
         """The Job, asked for: what the watches tell may be behind, and ``gone`` ends a job for good."""
@@ -271,11 +261,11 @@ class KubernetesBackend(Offering):
             patch = objects.cancel_patch(message)
             if not placed:
                 patch["spec"] = objects.halt(job)  # so that no pod comes any more
-            reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
+            reply = await self._api.patch(self._path("jobs", self._attempts.name(ref)), patch)
             if reply is not None:
                 self._jobs.put(reply)
         if pod is not None and placed and not pod["metadata"].get("deletionTimestamp"):
-            await self._remove("pods", pod["metadata"]["name"])
+            await self._api.delete(self._path("pods", pod["metadata"]["name"]))
         self._changed(ref)
 
     async def delete(self, ref: AttemptRef) -> None:
@@ -283,12 +273,12 @@ class KubernetesBackend(Offering):
         known, name = self._need().known.get(ref), self._attempts.name(ref)
         pod = known.pod if known is not None else None
         dying = pod is not None and bool(pod["metadata"].get("deletionTimestamp"))
-        if pod is not None and not pod.get("deleted") and not dying and not kept.is_done(pod):
-            await self._remove("pods", pod["metadata"]["name"], gracePeriodSeconds=KILL_SECONDS)
+        if pod is not None and not pod.get("deleted") and not dying and not is_done(pod):
+            await self._api.delete(self._path("pods", pod["metadata"]["name"]), gracePeriodSeconds=KILL_SECONDS)
         await self._fetching.forget(ref)
-        reply = await self._remove("jobs", name, propagationPolicy="Background")
-        await self._secrets.remove(ref, with_job=reply.ok)
-        self._orphans.discard(ref)
+        there = await self._api.delete(self._path("jobs", name), propagationPolicy="Background")
+        await self._secrets.remove(ref, with_job=there)
+        self._orphans.refs.discard(ref)
         await self._pool.forget(name)
         self._attempts.drop(ref)
         await self._follower.drop(ref, clean=True)
@@ -305,7 +295,12 @@ class KubernetesBackend(Offering):
 
     async def attempts(self) -> list[AttemptRef]:
         """By the labels of the Jobs, and of the Secrets that never got one."""
-        return sorted(self._need().refs() | self._orphans, key=lambda ref: ref.name)
+        return sorted(self._need().refs() | self._orphans.refs, key=lambda ref: ref.name)
+
+    def is_ours(self, ref: AttemptRef) -> bool:
+        """By the label of its Job, or of its Secret where it has none."""
+        self._need()
+        return self._orphans.is_ours(ref)
 
     async def capacity(self) -> list[NodeCapacity]:
         """Nodes that our pods may use, less what others have of them, within what others leave of the quota."""
@@ -407,7 +402,7 @@ class KubernetesBackend(Offering):
     async def _give_up(self, ref: AttemptRef, why: dict[str, str]) -> None:
         await self._distrusted(self._attempts.job(ref), why["message"])
         patch = {**objects.give_up_patch(why), "spec": objects.halt(self._attempts.job(ref) or {})}
-        reply = await self._patch(self._path("jobs", self._attempts.name(ref)), patch)
+        reply = await self._api.patch(self._path("jobs", self._attempts.name(ref)), patch)
         if reply is not None:
             self._jobs.put(reply)
 
@@ -417,16 +412,6 @@ class KubernetesBackend(Offering):
         query = {"fieldSelector": f"involvedObject.name={name}", "limit": "50"}
         reply = await self._api.request("GET", self._path("events"), query=query)
         known.events = reply.body.get("items") or []
-
-    async def _remove(self, kind: str, name: str, **options: Any) -> Reply:
-        return await self._api.request("DELETE", self._path(kind, name), body=options or None)
-
-    async def _patch(self, path: str, patch: Object) -> Object | None:
-        """The object as it is now; None where there is none."""
-        reply = await self._api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
-        if reply.code == 409:
-            raise conflict(reply, f"change {path.rpartition('/')[2]}")
-        return reply.body if reply.ok else None
 
     async def _renew_all(self) -> None:
         """One timer for the credentials of all attempts that this server looks after."""

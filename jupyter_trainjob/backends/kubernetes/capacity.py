@@ -18,8 +18,8 @@ from typing import Any
 
 from ...resources.quantity import MAX_BYTES, MAX_CPU, byte_count, cpu_millis, format_bytes, format_cpu, parse
 from ..base import NodeCapacity, SharedBound
-from .objects import INSTALLATION, LIMITS, MANAGED_BY, MANAGER, ref_of
-from .reading import Object, annotation, conditions, meta, status, told_as_json
+from .objects import INSTALLATION, LIMITS, MANAGED_BY, MANAGER, is_of, ref_of
+from .reading import Object, annotation, conditions, is_done, meta, status, told_as_json
 from .settings import KubernetesSettings
 from .volumes import REQUESTED_DISK
 
@@ -30,7 +30,6 @@ _QUOTAS = {
 }
 POD_DISK = 2 * REQUESTED_DISK
 """What a job's pod requests of its node's disk: for its own container and the sidecar."""
-_FINAL = ("Succeeded", "Failed")
 _PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 """Prefixes of taints that tell of how a node is."""
 
@@ -124,7 +123,7 @@ def ours(jobs: Iterable[Object], pods: Mapping[str, Object | None], settings: Ku
     everything = list(jobs)
     found = use(everything, pods)
     live = [pod for pod in pods.values() if pod is not None and not pod.get("deleted")]
-    names = {name for name, pod in pods.items() if pod is not None and not pod.get("deleted") and not _is_done(pod)}
+    names = {name for name, pod in pods.items() if pod is not None and not pod.get("deleted") and not is_done(pod)}
     placed = Amount()
     for amount in use([job for job in everything if meta(job).get("name") in names], pods).values():
         placed += amount
@@ -277,17 +276,14 @@ def _requests_of(pods: Iterable[Object], settings: KubernetesSettings) -> dict[s
     for pod in pods:
         spec, labels = pod.get("spec") or {}, meta(pod).get("labels") or {}
         mine = labels.get(MANAGED_BY) == MANAGER and labels.get(INSTALLATION) == settings.installation_label
-        if (mine and ref_of(pod) is not None) or _is_done(pod):
+        mine = mine and is_of(pod, settings) is not False
+        if (mine and ref_of(pod) is not None) or is_done(pod):
             continue
         name = str(spec.get("nodeName") or "")
         if name:
             asked = pod.get("requests") or requests(spec, settings)
             found[name] = found.get(name, Amount()) + asked
     return found
-
-
-def _is_done(pod: Object) -> bool:
-    return status(pod).get("phase") in _FINAL
 
 
 def requests(spec: Object, settings: KubernetesSettings) -> Amount:

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Tuple, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Integer, List, TraitError, Tuple, Unicode
 from traitlets.config import Configurable
 
 from ...resources.profile import Toleration
 from ..base import Backend
+from ..configured import BackendSettings, environment_builds, pip_options
 from ..local.fetch import FetchRules
 from .environments_rules import EnvironmentRules
 from .settings import KubernetesSettings, SettingsError, Sidecar
 
 
-class KubernetesBackendSettings(Configurable):
+class KubernetesBackendSettings(BackendSettings, Configurable):
     """Jobs as pods of a Kubernetes cluster. Each of these may be said of one backend: {'type': 'kubernetes', …}."""
 
     namespace = Unicode("trainjob", help="Namespace of the cluster in which jobs run.").tag(config=True)
@@ -87,33 +88,17 @@ class KubernetesBackendSettings(Configurable):
         "see theirs of it, read-only. ReadWriteMany, unless all jobs run on one node; the first of user_ids must be "
         "able to write there as its group. Default: none, and jobs with --requirements are refused.",
     ).tag(config=True)
-    environment_builds = CaselessStrEnum(
-        ("none", "wheels", "source"),
+    environment_builds = environment_builds(
         "wheels",
-        help="What jobs' requirements may bring. none: nothing. wheels: wheels of the index, which run no code while "
-        "they are installed. source: also Python packages that are built and packages of R (renv.lock), whose code "
-        "then reaches what the pods that build may reach. Jars for Scala are not fetched in a cluster.",
-    ).tag(config=True)
-    pip_options = Dict(
-        value_trait=Unicode(),
-        key_trait=Unicode(),
-        help="Options of pip for jobs' requirements, as in pip's configuration file: {'index-url': …}. They go over "
-        "those of the image. Builds can read them, passwords too.",
-    ).tag(config=True)
-    r_repositories = List(
-        Unicode(), help="Repositories that R packages come from, instead of those that an renv.lock names."
-    ).tag(config=True)
+        "wheels: wheels of the index, which run no code while they are installed. source: also Python packages that "
+        "are built and packages of R (renv.lock), whose code then reaches what the pods that build may reach. Jars for "
+        "Scala are not fetched in a cluster.",
+    )
+    pip_options = pip_options("of the image")
     build_seconds = Integer(1800, min=10, help="How long the environment of a job may take to build.").tag(config=True)
     build_cpu = Unicode("1", help="CPUs of the pod that builds one.").tag(config=True)
     build_memory = Unicode("2Gi", help="Memory of the pod that builds one.").tag(config=True)
     build_disk = Unicode("10Gi", help="What the build of one may write.").tag(config=True)
-    environments_disk = Unicode(
-        "50Gi",
-        help="What all environments may take together: beyond it the longest unused go, but none that a job needs.",
-    ).tag(config=True)
-    environments_days = Float(30.0, min=0, help="An environment that nobody used for so many days goes.").tag(
-        config=True
-    )
     startup_seconds = Integer(
         600, min=10, help="How long a job may take to be placed, then for its inputs, then until its code begins."
     ).tag(config=True)
@@ -132,6 +117,12 @@ class KubernetesBackendSettings(Configurable):
         help="Profile → how many pods of it wait with a kernel that runs already, so that a job that asks for no more "
         "than the profile gives starts at once: {'default': 2}. They hold what such jobs hold, and make way for jobs.",
     ).tag(config=True)
+    warm_priority_class = Unicode(
+        "",
+        help="PriorityClass of pods that wait, so that the cluster's scheduler takes their place for anything that is "
+        "more important, jobs of others too. A job that runs in one keeps it: the priority of a pod can't be changed. "
+        "Default: that of jobs; only our own jobs make them go then.",
+    ).tag(config=True)
     network_policies = List(
         Unicode(),
         ["trainjob-deny-all", "trainjob-store"],
@@ -143,14 +134,7 @@ class KubernetesBackendSettings(Configurable):
 
     def make(self, name: str, options: dict[str, Any], fetching: FetchRules | None = None) -> Backend:
         """The backend called ``name``; ``options`` replace traits for this one. Raises :class:`TraitError`."""
-        known = self.trait_names(config=True)
-        for option, value in options.items():
-            if option not in known:
-                raise TraitError(
-                    f"TrainJobExtension.backends: {name!r} has the unknown option {option!r}; "
-                    f"known: {', '.join(sorted(known))}"
-                )
-            setattr(self, option, value)
+        self.take(name, options)
         try:
             settings = self.settings()
         except (SettingsError, ValidationError, TypeError, OSError) as error:

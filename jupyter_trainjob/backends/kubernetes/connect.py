@@ -133,6 +133,26 @@ class Connection:
                 raise failure
             await asyncio.sleep(wait)
 
+    async def patch(self, path: str, patch: dict[str, Any]) -> dict[str, Any] | None:
+        """Merge ``patch`` into an object: the object as it is now, None where there is none.
+
+        Raises :class:`BackendError`, for what others write at the same time as well.
+        """
+        reply = await self.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+        if reply.code == 409:
+            raise conflict(reply, f"change {path.rpartition('/')[2]}")
+        return reply.body if reply.ok else None
+
+    async def delete(self, path: str, **options: Any) -> bool:
+        """Remove an object, with DeleteOptions: whether it was there.
+
+        Raises :class:`BackendError`, for what others write at the same time as well: then it is still there.
+        """
+        reply = await self.request("DELETE", path, body=options or None)
+        if reply.code == 409:
+            raise conflict(reply, f"remove {path.rpartition('/')[2]}")
+        return reply.ok
+
     @asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str], silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an answer that goes on and on; broken off after ``silence`` seconds without a byte.

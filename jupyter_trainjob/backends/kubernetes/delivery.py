@@ -201,7 +201,6 @@ def _place(request: AttemptRequest, terms: Terms, environment: Environment | Non
         rlimits=rlimits,
         interpreter=found.interpreter,
         libraries=found.libraries,
-        jars=found.jars,
     )
 
 

@@ -3,7 +3,8 @@
 What is there is told by the object store, ``environments/ready/<scope>/<key>``: which folder of the claim holds it, its
 lock, its size, when it was last used. It is written when the build's Job is complete, so a folder that it names is
 whole. What is being built is told by the cluster: the Job is called after the key, so there is one at a time whoever
-asks, and a server that comes back finds it. Each build fills a folder that was never used before.
+asks, and a server that comes back finds it. Each build fills a folder that was never used before. Names, labels and
+folders have the backend's scope in them (:mod:`.environments_records`): others may share all else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +27,13 @@ from ...storage.base import KeyMissing, ObjectStore, StoreError
 from ..base import AttemptRef, BackendError, EnvironmentState
 from ..environments import content, content_digest, named, not_built
 from ..local.environments.recipes import LEAVE_OUT
-from . import delivery, environments_objects, objects
+from . import choices, delivery, environments_objects, environments_removal, objects
 from .connect import MERGE_PATCH, Connection, conflict
 from .environments_failure import holdup, why
-from .environments_objects import BUILDING, BUILDS, FOLDER, Wanted
+from .environments_objects import FOLDER, Wanted
 from .environments_pod import TOLD
 from .environments_records import Records
+from .environments_removal import Removal, is_build, is_over
 from .reading import Object, annotation, meta, true
 from .reading import time as read_time
 from .settings import KubernetesSettings
@@ -88,10 +90,10 @@ class Environments:
         self._failures: dict[str, _Failure] = {}
         self._texts: dict[str, tuple[str, str]] = {}
         """Lists by their digest: the normal form, and its own digest."""
-        self._garbage: set[str] = set()
-        scope = f"{name}\n{settings.installation}\n{settings.namespace}\n{settings.environments.claim}"
-        self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
-        self._records = Records(store, self._scope)
+        self._beginning = asyncio.Lock()
+        whose = f"{name}\n{settings.installation}\n{settings.namespace}\n{settings.environments.claim}"
+        self._records = Records(store, whose)
+        self._removal = Removal(api, settings, jobs)
 
     # What the port asks
 
@@ -122,8 +124,13 @@ class Environments:
             problem = f"this cluster installs wheels of its index only, and {shown(beyond)!r} asks for more"
             raise refuse(problem, "Leave it out.")
 
-    async def state(self, uid: str, requirements: Requirements, image: str) -> EnvironmentState:
+    async def state(
+        self, uid: str, requirements: Requirements, image: str, profile_image: str = ""
+    ) -> EnvironmentState:
         """As :meth:`..base.Backend.environment` promises."""
+        if image and (problem := choices.image_problem(image, profile_image, self._settings)):
+            remedy = "Submit it again with another image, or without."
+            return EnvironmentState("failed", f"The environment of this job is not built: {problem}. {remedy}")
         try:
             wanted = await self._wanted(requirements, image)
             self.check(wanted.format, wanted.text)
@@ -173,22 +180,24 @@ class Environments:
         """Remove what nobody used for long, then the longest unused while all are too large; how many went."""
         if not self._settings.environments.claim:
             return 0
+        if not (self._watch.synced and self._pods.synced):
+            return 0  # nobody knows yet what jobs have
         rules, now = self._settings.environments, time.time()
-        await self._end_abandoned()
+        scope = await self._scope()
+        await self._end_abandoned(scope)
         kept = {content for one in needed if (content := await self._content_or_none(one))}
-        held = {annotation(job, objects.ENVIRONMENT) for job in self._jobs.values()}
+        used = environments_removal.in_use(self._jobs.values(), self._pods.objects.values())
         records = await asyncio.to_thread(self._records.all)
         total, gone = sum(record["bytes"] for record in records.values()), 0
         for key, record in sorted(records.items(), key=lambda item: float(item[1]["used"])):
             old = now - record["used"] > rules.days * 86400
-            if record["content"] in kept or record["folder"] in held:
+            if record["content"] in kept or record["folder"] in used:
                 continue
             if old or total > byte_count(rules.all_disk):
                 await asyncio.to_thread(self._records.delete, key)
-                self._garbage.add(record["folder"])
+                self._removal.add(record["folder"])
                 total, gone = total - record["bytes"], gone + 1
-        standing = {record["folder"] for record in records.values()} - self._garbage
-        await self._remove_garbage(standing)
+        await self._removal.run(scope, [record["folder"] for record in records.values()], used)
         return gone
 
     # What the watches tell
@@ -211,10 +220,10 @@ class Environments:
 
     async def _state(self, uid: str, requirements: Requirements, wanted: Wanted) -> EnvironmentState:
         job = self._jobs.get(wanted.name)
-        if job is None or _over(job):
+        if job is None or is_over(job):
             record = await asyncio.to_thread(self._records.get, wanted.key)
             if record is not None:
-                return await self._use(wanted.key, record)
+                return await self._use(wanted, record)
         if job is None:
             return await self._begin(uid, requirements, wanted)
         if true(job, "Complete"):
@@ -225,21 +234,23 @@ class Environments:
         words = holdup(self._pod(wanted.name)) or f"{TOOLS[wanted.format]} installs {named(requirements)}"
         return EnvironmentState("building", words, since=since)
 
-    async def _use(self, key: str, record: dict[str, Any]) -> EnvironmentState:
-        self._failures.pop(f"tj-env-{key}", None)
-        await asyncio.to_thread(self._records.touch, key, record)
+    async def _use(self, wanted: Wanted, record: dict[str, Any]) -> EnvironmentState:
+        self._failures.pop(wanted.name, None)
+        await asyncio.to_thread(self._records.touch, wanted.key, record)
         return EnvironmentState("ready", lock=str(record["lock"]))
 
     async def _begin(self, uid: str, requirements: Requirements, wanted: Wanted) -> EnvironmentState:
         failure = self._failures.get(wanted.name)
         if failure is not None and (uid in failure.uids or time.monotonic() - failure.at < FORGET_SECONDS):
             return EnvironmentState("failed", failure.words)
-        under_way = [job for job in self._jobs.values() if _is_build(job) and not _over(job)]
-        if len(under_way) >= AT_ONCE:
-            return EnvironmentState("building", f"it waits until other environments are built ({named(requirements)})")
-        if crowded := await self._crowded():
-            return EnvironmentState("building", crowded)
-        job = await self._make(requirements, wanted)
+        async with self._beginning:  # or many find the same free place
+            under_way = [job for job in self._jobs.values() if is_build(job, wanted.scope) and not is_over(job)]
+            if len(under_way) >= AT_ONCE:
+                words = f"it waits until other environments are built ({named(requirements)})"
+                return EnvironmentState("building", words)
+            if crowded := await self._crowded():
+                return EnvironmentState("building", crowded)
+            job = await self._make(requirements, wanted)
         since = read_time(meta(job).get("creationTimestamp"))
         return EnvironmentState("building", f"{TOOLS[wanted.format]} installs {named(requirements)}", since=since)
 
@@ -258,9 +269,9 @@ class Environments:
 
     async def _make(self, requirements: Requirements, wanted: Wanted) -> Object:
         """The Secret, then the Job, which then owns it."""
-        settings, folder = self._settings, f"{wanted.key}-{secrets.token_hex(4)}"
+        settings, folder = self._settings, f"{wanted.scope}/{wanted.key}-{secrets.token_hex(4)}"
         seconds = settings.startup_seconds + settings.environments.seconds + environments_objects.ENDING_SECONDS
-        orders = environments_objects.orders(wanted, settings, self._prefix(wanted.key))
+        orders = environments_objects.orders(wanted, settings, _prefix(wanted))
         signing = delivery.signing(self._store, self._backend)
         post = await asyncio.to_thread(signing.sign_post, orders["prefix"], seconds, MAX_TOLD_BYTES)
         files = {"orders.json": delivery.to_json(orders), "credentials.json": delivery.to_json({"post": post})}
@@ -282,14 +293,14 @@ class Environments:
             raise conflict(reply, f"make the Job {wanted.name}")
         job: Object = reply.body
         self._watch.put(job)
-        owned = objects.owned_by({"metadata": {}}, {**job, "apiVersion": "batch/v1", "kind": "Job"})
+        owned = objects.ownership(job)
         await self._api.request("PATCH", self._path("secrets", wanted.name), body=owned, content_type=MERGE_PATCH)
         return job
 
     async def _take(self, requirements: Requirements, wanted: Wanted, job: Object) -> EnvironmentState:
         """The build is complete: write down what it holds and that it is there, then remove its Job."""
         folder = annotation(job, FOLDER) or ""
-        key = f"{self._prefix(wanted.key)}{TOLD}"
+        key = f"{_prefix(wanted)}{TOLD}"
         try:
             told = json.loads(await asyncio.to_thread(self._store.get, key))
             packages, size, about = told["packages"], int(told["bytes"]), dict(told["about"])
@@ -320,7 +331,7 @@ class Environments:
         self._failures[wanted.name] = _Failure(told, time.monotonic(), frozenset(waiting.uids))
         for old in [name for name, one in self._failures.items() if time.monotonic() - one.at > FORGET_ALL_SECONDS]:
             del self._failures[old]
-        self._garbage.add(annotation(job, FOLDER) or "")
+        self._removal.add(annotation(job, FOLDER))
         await self._remove_build(wanted.name)
         return EnvironmentState("failed", told)
 
@@ -331,37 +342,19 @@ class Environments:
 
     async def _remove_build(self, name: str) -> None:
         """The Job and its pod; the Secret goes with it."""
-        await self._api.request("DELETE", self._path("jobs", name), body={"propagationPolicy": "Background"})
-        await self._api.request("DELETE", self._path("secrets", name))
+        await self._api.delete(self._path("jobs", name), propagationPolicy="Background")
+        await self._api.delete(self._path("secrets", name))
         self._watch.drop(name)
 
-    async def _end_abandoned(self) -> None:
+    async def _end_abandoned(self, scope: str) -> None:
         for name, job in list(self._jobs.items()):
-            if not _is_build(job):
+            if not is_build(job, scope):
                 continue
             asked = max(self._began, self._waiting.get(name, _Waiting()).asked)
             if time.monotonic() - asked > ABANDONED_SECONDS:
-                self._garbage.add(annotation(job, FOLDER) or "")
+                self._removal.add(annotation(job, FOLDER))
                 await self._remove_build(name)
                 self._waiting.pop(name, None)
-
-    async def _remove_garbage(self, standing: Iterable[str]) -> None:
-        """By a Job on the volume, one at a time; what it does not get at, a later one does."""
-        job = self._jobs.get(environments_objects.REMOVAL)
-        if job is not None:
-            if _over(job):
-                path = self._path("jobs", environments_objects.REMOVAL)
-                await self._api.request("DELETE", path, body={"propagationPolicy": "Background"})
-            return
-        if not (garbage := sorted(filter(None, self._garbage))[:200]):
-            return
-        building = {annotation(one, FOLDER) or "" for one in self._jobs.values() if _is_build(one)}
-        known = sorted({*standing, *filter(None, building)})
-        body = environments_objects.removal(self._settings, garbage, known)
-        reply = await self._api.request("POST", self._path("jobs"), body=body)
-        if reply.ok:
-            self._watch.put(reply.body)
-            self._garbage -= set(garbage)
 
     # What is known of lists and environments
 
@@ -380,7 +373,10 @@ class Environments:
             "wheelsOnly": rules.builds == "wheels",
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-        return Wanted(key, requirements.format, text, digest, run_in)
+        return Wanted(key, requirements.format, text, digest, run_in, await self._scope())
+
+    async def _scope(self) -> str:
+        return await asyncio.to_thread(self._records.scope)
 
     async def _list(self, requirements: Requirements) -> tuple[str, str]:
         name = f"{requirements.format} {requirements.digest}"
@@ -399,22 +395,11 @@ class Environments:
         except BackendError:  # its list is gone: then it can't be used either
             return None
 
-    def _prefix(self, key: str) -> str:
-        return f"environments/builds/{self._scope}/{key}/"
-
     def _path(self, kind: str, name: str = "") -> str:
         group = "/apis/batch/v1" if kind == "jobs" else "/api/v1"
         return f"{group}/namespaces/{self._settings.namespace}/{kind}" + (f"/{name}" if name else "")
 
 
-def _is_build(job: Object) -> bool:
-    return (meta(job).get("labels") or {}).get(BUILDS) == BUILDING
-
-
-def is_ours(found: Object | None) -> bool:
-    """Whether a Job or a pod is one that builds or removes."""
-    return BUILDS in (meta(found).get("labels") or {})
-
-
-def _over(job: Object) -> bool:
-    return bool(true(job, "Complete") or true(job, "Failed"))
+def _prefix(wanted: Wanted) -> str:
+    """Of the build's own objects."""
+    return f"environments/builds/{wanted.scope}/{wanted.key}/"

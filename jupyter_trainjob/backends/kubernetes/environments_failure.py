@@ -5,7 +5,7 @@ from __future__ import annotations
 from .environments_objects import BUILD, FINISH, MAKE
 from .environments_rules import EnvironmentRules
 from .holdups import short
-from .reading import Object, conditions, container, part, told_as_json, true
+from .reading import Object, conditions, container, part, told_text, true
 
 _NOT_YET = ("ContainerCreating", "PodInitializing")
 
@@ -30,9 +30,8 @@ def why(job: Object, pod: Object | None, rules: EnvironmentRules) -> str:
             continue
         if ended.get("reason") == "OOMKilled":
             return f"it needed more than {rules.memory} of memory (build_memory)"
-        told = told_as_json(ended.get("message")).get("problem")
-        if told:
-            return str(told)
+        if told := told_text(ended.get("message"), "problem"):
+            return told
         return f"{name} ended with exit status {ended.get('exitCode')}. {short(ended.get('message'))}".strip()
     failed = true(job, "Failed")
     if failed.get("reason") == "DeadlineExceeded":

@@ -1,6 +1,7 @@
 """The pods that build the environments of jobs, and that remove them. Pure.
 
-One Job an environment, called after all that decides what comes out. Its pod runs three containers, one after another:
+One Job an environment, called after its backend's scope and all that decides what comes out. Its pod runs three
+containers, one after another:
 
 - ``make`` sees the whole claim, makes a folder of its own in it, and ends,
 - ``build`` sees ``root`` of that folder and nothing else of the claim: code of strangers may run here. It runs in the
@@ -21,20 +22,21 @@ from ...resources.images import read_image
 from ...resources.quantity import byte_count, cpu_millis, format_bytes, format_cpu
 from . import containers, objects
 from .settings import KubernetesSettings
-from .volumes import ENVIRONMENT, LOGS_BYTES, ORDERS, REQUESTED_DISK, RUNNER_BYTES, Environment, Manifest
+from .volumes import ENVIRONMENT, LOGS_BYTES, ORDERS, REQUESTED_DISK, RUNNER_BYTES, Environment, Manifest, top
 
 BUILDS = "jupyter-trainjob/builds"
 """Label of pods and Jobs that are no attempts: the NetworkPolicies tell by it who may reach the package index."""
 BUILDING, REMOVING = "environment", "removal"
+SCOPE = "jupyter-trainjob/scope"
+"""Label of such a Job: the backend that made it. Others may share its namespace, its installation and its claim."""
 FOLDER = "jupyter-trainjob/folder"
-"""Annotation of such a Job: the folder of the claim that it fills."""
+"""Annotation of such a Job and its pod: the folder that it fills, below :func:`.volumes.top`: ``SCOPE/NAME``."""
 LIST = "jupyter-trainjob/list"
 """Annotation, for people: which list of requirements."""
 MAKE, BUILD, FINISH = "make", "build", "finish"
 CLAIM = "/trainjob/environments"
 SCRATCH = "/tmp"  # noqa: S108 - a volume of the pod's own
 CREDENTIALS = "/var/run/trainjob-store"
-REMOVAL = "tj-env-removal"
 MODULE = "backends/kubernetes/environments_pod.py"
 ENDING_SECONDS = 120
 """For the pod to be placed again and to end, behind what the build itself may take."""
@@ -53,33 +55,34 @@ class Wanted:
     """The digest of the list's normal form alone."""
     image: str
     """What its jobs run in."""
+    scope: str
+    """Of the backend that builds it, see :mod:`.environments_records`."""
 
     @property
     def name(self) -> str:
         """Of the Job and the Secret."""
-        return f"tj-env-{self.key}"
+        return f"tj-env-{self.scope}-{self.key}"
 
 
-def top(settings: KubernetesSettings) -> str:
-    """The folder of the claim that is this installation's."""
-    return f"trainjob-{settings.installation_label}"
+def removal_name(scope: str) -> str:
+    """Of the Job that removes."""
+    return f"tj-env-removal-{scope}"
 
 
-def found(format: str, folder: str, jars: tuple[str, ...] = ()) -> Environment:
+def found(format: str, folder: str) -> Environment:
     """How a job sees the environment in ``folder``."""
     if format == "renv.lock":
         return Environment(folder, libraries=(f"{ENVIRONMENT}/library",))
-    if format == "ivy":
-        return Environment(folder, jars=tuple(f"{ENVIRONMENT}/jars/{name}" for name in jars))
     return Environment(folder, interpreter=f"{ENVIRONMENT}/bin/python")
 
 
-def labels(settings: KubernetesSettings, what: str) -> dict[str, str]:
+def labels(settings: KubernetesSettings, what: str, scope: str) -> dict[str, str]:
     """Of a Job that is no attempt's, and of its pod."""
     return {
         objects.MANAGED_BY: objects.MANAGER,
         objects.INSTALLATION: settings.installation_label,
         BUILDS: what,
+        SCOPE: scope,
     }
 
 
@@ -101,11 +104,11 @@ def orders(wanted: Wanted, settings: KubernetesSettings, prefix: str) -> dict[st
 
 def secret(wanted: Wanted, settings: KubernetesSettings, files: dict[str, bytes]) -> Manifest:
     """What the containers read: ``orders.json`` all, the rest ``finish`` alone."""
-    return objects.opaque(wanted.name, settings, labels(settings, BUILDING), files)
+    return objects.opaque(wanted.name, settings, labels(settings, BUILDING, wanted.scope), files)
 
 
 def build(wanted: Wanted, settings: KubernetesSettings, folder: str, shown: str, *, ca: bool) -> Manifest:
-    """The Job. ``folder``: below :func:`top`, never used before. ``shown``: the list, for people."""
+    """The Job. ``folder``: as in :data:`FOLDER`, never used before. ``shown``: the list, for people."""
     rules = settings.environments
     image, inject = wanted.image, objects.needs_runner(wanted.image, settings)
     disk = byte_count(rules.disk)
@@ -138,32 +141,42 @@ def build(wanted: Wanted, settings: KubernetesSettings, folder: str, shown: str,
             *([{"name": "runner", "emptyDir": {"sizeLimit": format_bytes(RUNNER_BYTES)}}] if inject else []),
         ],
     }
-    limits = {"cpuMillis": cpu_millis(rules.cpu), "memoryBytes": byte_count(rules.memory)}
-    annotations = {FOLDER: folder, LIST: shown, objects.LIMITS: json.dumps(limits)}
+    annotations = {FOLDER: folder, LIST: shown}
     seconds = settings.startup_seconds + rules.seconds + ENDING_SECONDS
-    return _job(wanted.name, settings, BUILDING, pod, annotations, seconds)
+    return _job(wanted.name, settings, labels(settings, BUILDING, wanted.scope), pod, annotations, seconds)
 
 
-def removal(settings: KubernetesSettings, folders: list[str], known: list[str]) -> Manifest:
-    """The Job that removes ``folders``, and those that are not ``known`` and have been lying there for days."""
-    removing = _small(REMOVING, settings, top(settings), json.dumps({"remove": folders, "known": known}))
+def removal(settings: KubernetesSettings, scope: str, folders: list[str], known: list[str]) -> Manifest:
+    """The Job that removes ``folders``, and of the backend's those that are not ``known`` and have been lying there
+    for days.
+    """
+    mine = f"{scope}/"
+    told = {
+        "remove": [folder.removeprefix(mine) for folder in folders if folder.startswith(mine)],
+        "known": [folder.removeprefix(mine) for folder in known if folder.startswith(mine)],
+    }
+    removing = _small(REMOVING, settings, f"{top(settings)}/{scope}", json.dumps(told))
     removing["volumeMounts"] = [{"name": "claim", "mountPath": CLAIM}]
     pod = {
         "containers": [removing],
         "volumes": [{"name": "claim", "persistentVolumeClaim": {"claimName": settings.environments.claim}}],
     }
-    return _job(REMOVAL, settings, REMOVING, pod, {}, _REMOVAL_SECONDS)
+    return _job(removal_name(scope), settings, labels(settings, REMOVING, scope), pod, {}, _REMOVAL_SECONDS)
 
 
 def _job(
-    name: str, settings: KubernetesSettings, what: str, pod: Manifest, annotations: dict[str, str], seconds: int
+    name: str,
+    settings: KubernetesSettings,
+    given: dict[str, str],
+    pod: Manifest,
+    annotations: dict[str, str],
+    seconds: int,
 ) -> Manifest:
-    given = labels(settings, what)
-    metadata: Manifest = {"name": name, "namespace": settings.namespace, "labels": given}
+    both = {"labels": given, **({"annotations": annotations} if annotations else {})}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata | ({"annotations": annotations} if annotations else {}),
+        "metadata": {"name": name, "namespace": settings.namespace, **both},
         "spec": {
             "parallelism": 1,
             "completions": 1,
@@ -171,40 +184,16 @@ def _job(
             "podReplacementPolicy": "Failed",
             "activeDeadlineSeconds": seconds,
             "ttlSecondsAfterFinished": settings.ttl_seconds,
-            "template": {"metadata": {"labels": given}, "spec": {**_shared(settings), **pod}},
+            "template": {"metadata": both, "spec": {**_shared(settings), **pod}},
         },
     }
 
 
 def _shared(settings: KubernetesSettings) -> Manifest:
     """What all these pods have, as jobs have it. They go where jobs may go, without a profile's own tolerations."""
-    user = settings.user_ids[0]
-    wanted: dict[str, Any] = {
-        "nodeSelector": dict(settings.node_selector),
-        "runtimeClassName": settings.runtime_class,
-        "priorityClassName": settings.priority_class,
-        "serviceAccountName": settings.service_account,
-        "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
-        "tolerations": objects.tolerations([*settings.tolerations], settings),
-    }
-    if settings.dns_policy == "None":
-        wanted["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
     return {
-        "restartPolicy": "Never",
+        **objects.bounded(settings, settings.user_ids[0], [*settings.tolerations]),
         "terminationGracePeriodSeconds": 5,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "dnsPolicy": settings.dns_policy,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": user,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        **{name: value for name, value in wanted.items() if value},
-        **({} if settings.host_users is None else {"hostUsers": settings.host_users}),
     }
 
 

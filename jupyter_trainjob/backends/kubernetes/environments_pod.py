@@ -34,6 +34,8 @@ TOLD, READY = "told.json", "ready"
 LEFT = "installed.json"
 MAX_TOLD_BYTES = 8 * 2**20
 MAX_WORDS = 3000
+MAX_LAST_BYTES = 12 * 1024 // 4
+"""A kubelet keeps 12 KiB of last words of a pod, as much for each of its containers; beyond it they are cut."""
 OLD_SECONDS = 2 * 86400.0
 """A folder that nobody knows of and that is older was left by a build whose Job is gone."""
 
@@ -157,7 +159,7 @@ def _read(path: str) -> dict[str, Any]:
 
 def _fail(words: str) -> int:
     text = words[-MAX_WORDS:]
-    while len(data := json.dumps({"problem": text}).encode()) > 4000:
+    while len(data := json.dumps({"problem": text}).encode()) > MAX_LAST_BYTES:
         text = text[len(text) // 10 + 1 :]
     Path(TERMINATION).write_bytes(data)
     sys.stderr.write(f"{words}\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import time
 from typing import Any
 
-from ...storage.base import KeyMissing, ObjectStore
+from ...storage.base import KeyMissing, KeyTaken, ObjectStore
 from .delivery import to_json
 
 USED_SECONDS = 3600.0
@@ -14,13 +16,39 @@ USED_SECONDS = 3600.0
 _FIELDS: dict[str, Any] = {"folder": str, "lock": str, "content": str, "bytes": int, "used": (int, float)}
 
 
+WHOSE = "environments/id"
+"""Drawn once for each object store: servers that share it share what is built, and no others do."""
+
+
 class Records:
-    """Those of one backend. A record: ``folder`` of the claim, digest of the ``lock``, ``content``: digest of the list,
-    ``bytes``, and when it was last ``used``.
+    """Those of one backend, ``whose`` is any text that tells it from others of the same object store. A record:
+    ``folder`` of the claim, digest of the ``lock``, ``content``: digest of the list, ``bytes``, and when it was last
+    ``used``.
     """
 
-    def __init__(self, store: ObjectStore, scope: str) -> None:
-        self._store, self._prefix = store, f"environments/ready/{scope}/"
+    def __init__(self, store: ObjectStore, whose: str) -> None:
+        self._store, self._whose, self._scope = store, whose, ""
+
+    def scope(self) -> str:
+        """16 hexadecimal digits that no other backend has, whatever cluster, namespace or claim they share."""
+        if not self._scope:
+            self._scope = hashlib.sha256(f"{self._store_id()}\n{self._whose}".encode()).hexdigest()[:16]
+        return self._scope
+
+    def _store_id(self) -> str:
+        for _ in range(2):
+            try:
+                return self._store.get(WHOSE).decode("ascii", "replace")
+            except KeyMissing:
+                try:
+                    self._store.put(WHOSE, secrets.token_hex(16).encode(), if_absent=True)
+                except KeyTaken:  # another server was first
+                    continue
+        return self._store.get(WHOSE).decode("ascii", "replace")
+
+    @property
+    def _prefix(self) -> str:
+        return f"environments/ready/{self.scope()}/"
 
     def get(self, key: str) -> dict[str, Any] | None:
         """None where there is none; also for what is no record: it is then built again."""

@@ -27,6 +27,7 @@ from .reading import (
     annotation,
     conditions,
     container,
+    is_done,
     meta,
     part,
     seconds_between,
@@ -45,6 +46,8 @@ _MAINS = {"TimeLimit", "OutOfMemory", "ProcessLimit", "DiskLimit", "FileSizeLimi
 _BEFORE_THE_CODE = {"StartupTimeout", "BackendError", "StorageError"}
 _FROM_OUTSIDE = {"DeletedExternally", "Evicted", "HostRestarted", "NodeLost", "Preempted"}
 """What ends code with a signal, so that the runner says ``interrupted`` and nothing else."""
+_ENDING = (9, 15)
+"""The signals by which kubelets end containers."""
 _SHM = "/dev/shm"  # noqa: S108 - as the job sees it
 _NO_SPACE = ("[Errno 28]", "No space left on device")
 
@@ -60,6 +63,8 @@ class Sight:
     evidence: dict[str, Any] = field(default_factory=dict)
     begun: bool = True
     """False: it ended, and its main container never ran."""
+    final: bool = True
+    """Whether the pod's word is the last: a kubelet tells why it ended one only when all its containers are over."""
     sidecar_over: bool = False
     """Whether the sidecar can say no more."""
     stuck: bool = False
@@ -143,6 +148,19 @@ def settle(sight: Sight, told: Mapping[str, Any] | None, bounds: Mapping[str, An
     return facts
 
 
+def is_unexplained(sight: Sight, told: Mapping[str, Any]) -> bool:
+    """Whether an ended attempt was ended by another hand, and the cluster has yet to say by whose and why.
+
+    ``told``: the sidecar's word, checked.
+    """
+    if sight.final or "limit" in sight.evidence or "cancelled" in sight.evidence:
+        return False
+    main, end = _below(told, "main"), _end(_below(told, "claims"))
+    if main.get("limit") or (end is not None and end["outcome"] != "interrupted"):
+        return False  # its own end came first
+    return bool(end is not None or main.get("terminated") or sight.evidence.get("signal") in _ENDING)
+
+
 @dataclass(frozen=True)
 class _Told:
     job: Object
@@ -159,7 +177,7 @@ class _Told:
             spec = job.get("spec") or {}
             stopped = bool(spec.get("suspend")) or spec.get("parallelism") == 0
             return finished or (stopped and (self.cancelled is not None or bool(self.gave_up)))
-        if part(container(pod, MAIN), "terminated") or status(pod).get("phase") in ("Succeeded", "Failed"):
+        if part(container(pod, MAIN), "terminated") or is_done(pod):
             return True
         if pod.get("deleted"):
             return True
@@ -185,8 +203,8 @@ def _ended(sight: Sight, told: _Told) -> Sight:
             facts["message"] = found.message
     failed = true(told.job, "Failed") or true(told.job, "Complete")
     at = main.get("finishedAt") or true(pod, "DisruptionTarget").get("lastTransitionTime")
-    over = pod is None or bool(pod.get("deleted")) or bool(part(container(pod, SIDECAR), "terminated"))
-    over = over or status(pod).get("phase") in ("Succeeded", "Failed") or not container(pod, SIDECAR)
+    final = pod is None or bool(pod.get("deleted")) or is_done(pod)
+    over = final or bool(part(container(pod, SIDECAR), "terminated")) or not container(pod, SIDECAR)
     never_began = bool(told.gave_up) and not main
     return replace(
         sight,
@@ -195,6 +213,7 @@ def _ended(sight: Sight, told: _Told) -> Sight:
         ended=time(at) or time(failed.get("lastTransitionTime")),
         evidence=facts,
         begun=ends.has_begun(told.job, pod),
+        final=final or never_began,
         sidecar_over=over or never_began,
         conditions=_node_condition(pod) if not over else [],
     )

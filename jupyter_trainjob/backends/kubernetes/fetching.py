@@ -13,21 +13,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import json
 import logging
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta, timezone
+from typing import IO, Any, cast
 
 from ...resources.names import fetched_prefix
 from ...resources.trainjob import UriInput
 from ...resources.uris import UriError, allowed
 from ...storage.base import ObjectStore, StoreError
 from ..base import AttemptRef, AttemptRequest, BackendError
-from ..local.fetch import FetchRules, fetch
+from ..local.fetch import FetchRules, pieces
 from ..orders import check_room
 from . import delivery, listing, objects
 from .connect import MERGE_PATCH, Connection, Reply
@@ -37,8 +37,10 @@ from .settings import KubernetesSettings
 log = logging.getLogger(__name__)
 
 TRIES = 6
+AGAIN_SECONDS, AGAIN_MOST_SECONDS = 5.0, 60.0
+"""After the first try that failed, doubled after each further one."""
 AT_ONCE = 2
-"""Attempts whose inputs are fetched at the same time: each may take minutes, and the room of a large file."""
+"""Attempts whose inputs are fetched at the same time: each may take minutes."""
 RELEASES = 5
 """So often a Job is looked at anew that changed between the look and the patch."""
 
@@ -58,10 +60,10 @@ def is_fetching(job: Object | None) -> bool:
     return annotation(job, objects.FETCHING) is not None and not over
 
 
-def conditions(job: Object | None) -> list[dict[str, str]]:
-    """What is to be told of it. Pure."""
+def conditions(job: Object | None, failed: str = "") -> list[dict[str, str]]:
+    """What is to be told of it. ``failed``: how the last try did. Pure."""
     if is_fetching(job):
-        message = "The job starts when its inputs are there: they are being brought."
+        message = failed or "The job starts when its inputs are there: they are being brought."
         return [{"type": "InputsReady", "status": "False", "reason": "Preparing", "message": message}]
     told = annotation(job, objects.FETCHED)
     if told is None:
@@ -70,6 +72,32 @@ def conditions(job: Object | None) -> list[dict[str, str]]:
         {"type": "InputsReady", "status": "True", "reason": "Brought", "message": "Its inputs are there."},
         {"type": "InputsFetched", "status": "True", "reason": "Fetched", "message": told},
     ]
+
+
+class Arriving(io.RawIOBase):
+    """Pieces that come as a file to be stored: nothing of it is kept, and whatever is wrong with it keeps it from being
+    stored. ``took(size)`` is called for each piece before it is passed on, and may raise.
+    """
+
+    def __init__(self, found: Iterator[bytes], took: Callable[[int], None]) -> None:
+        self._found, self._took, self._rest = found, took, memoryview(b"")
+        self.digest, self.size = hashlib.sha256(), 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What is there of the piece that came last, else of the next."""
+        if not self._rest:
+            piece = next(self._found, b"")
+            self._took(len(piece))
+            self.digest.update(piece)
+            self.size += len(piece)
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 class Fetching:
@@ -85,6 +113,7 @@ class Fetching:
     ) -> None:
         self._api, self._store, self._settings, self._rules, self._job = api, store, settings, rules, job
         self._tries: dict[AttemptRef, int] = {}
+        self._failed: dict[AttemptRef, str] = {}
         self._closed = False
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="backend-fetching")
 
@@ -121,15 +150,40 @@ class Fetching:
                 )
             told = await asyncio.get_running_loop().run_in_executor(self._threads, self._bring, ref, orders)
         except CalledOff:
+            await self._clear_if_gone(ref)
             return None
-        except BackendError as error:
-            tries = self._tries[ref] = self._tries.get(ref, 0) + 1
-            if not error.permanent and tries < TRIES:
+        except (BackendError, StoreError) as error:
+            if self._again(ref, error):
                 raise
             patch = objects.give_up_patch({"limit": "BackendError", "message": str(error)})
             return (await self._patch(name, patch)).body
         self._tries.pop(ref, None)
-        return await self._release(name, told)
+        self._failed.pop(ref, None)
+        released = await self._release(name, told)
+        if released is None:
+            await self._clear_if_gone(ref)
+        return released
+
+    def failed(self, ref: AttemptRef) -> str:
+        """How the last try to bring its inputs failed, and when the next one is; empty where none did."""
+        return self._failed.get(ref, "")
+
+    def _again(self, ref: AttemptRef, error: BackendError | StoreError) -> bool:
+        """Whether that is tried again; then it is said when. A store that is away costs no try: it is ours to mend."""
+        tries = self._tries.get(ref, 0) + isinstance(error, BackendError)
+        self._tries[ref] = tries
+        if isinstance(error, BackendError):
+            if error.permanent or tries >= TRIES:
+                return False
+            error.after = max(error.after or 0.0, min(AGAIN_MOST_SECONDS, AGAIN_SECONDS * 2 ** (tries - 1)))
+        pause = getattr(error, "after", None) or AGAIN_SECONDS
+        then = datetime.now(timezone.utc) + timedelta(seconds=pause)
+        which = f" (try {tries + 1} of {TRIES})" if isinstance(error, BackendError) else ""
+        self._failed[ref] = (
+            f"Its inputs could not be brought yet: {str(error).rstrip('.')}. That is tried again at {then:%H:%M:%S} "
+            f"UTC{which}."
+        )
+        return True
 
     async def _release(self, name: str, told: str) -> Object | None:
         """Let the Job start as it is now, unless somebody cancelled it meanwhile."""
@@ -143,11 +197,20 @@ class Fetching:
         raise BackendError(f"the Job {name} is changed by somebody else all the time")
 
     async def forget(self, ref: AttemptRef) -> None:
-        """Remove what was fetched for it."""
+        """Remove what was fetched for it. Of a Job that somebody deleted nobody knows whether that was anything."""
         self._tries.pop(ref, None)
+        self._failed.pop(ref, None)
         job = self._job(ref)
-        if annotation(job, objects.FETCHING) is None and annotation(job, objects.FETCHED) is None:
-            return
+        brought = annotation(job, objects.FETCHING) is not None or annotation(job, objects.FETCHED) is not None
+        if job is None or brought:
+            await self._clear(ref)
+
+    async def _clear_if_gone(self, ref: AttemptRef) -> None:
+        """Somebody deleted the Job while a file of it came: who looked after that may have been here already."""
+        if self._job(ref) is None:
+            await self._clear(ref)
+
+    async def _clear(self, ref: AttemptRef) -> None:
         try:
             await asyncio.to_thread(self._store.delete_prefix, fetched_prefix(ref.uid, ref.attempt))
         except StoreError as error:
@@ -174,12 +237,10 @@ class Fetching:
         for one in inputs:
             if "uri" not in one:
                 continue
-            with tempfile.TemporaryDirectory(prefix="trainjob-fetch-") as folder:
-                target = f"{folder}/file"
-                digest, size = fetch(one["uri"], target, self._rules, deadline=deadline, took=took, going_on=going_on)
-                with Path(target).open("rb") as file:
-                    self._store.put(one["get"], file)
-            told.append(f"{one['path']}: {digest} ({size} bytes)")
+            with pieces(one["uri"], self._rules, deadline=deadline, going_on=going_on) as found:
+                arriving = Arriving(found, took)
+                self._store.put(one["get"], cast(IO[bytes], arriving))
+            told.append(f"{one['path']}: sha256:{arriving.digest.hexdigest()} ({arriving.size} bytes)")
         return "; ".join(told)
 
     async def _patch(self, name: str, patch: Object) -> Reply:

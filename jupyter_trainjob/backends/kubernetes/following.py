@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,8 @@ WANTED_SECONDS = 20.0
 AT_ONCE = 8
 PATIENCE_SECONDS = 900.0
 """So long the store may be away when an attempt has ended, before it ends without what it left there."""
+WORD_SECONDS = 30.0
+"""So long the cluster's word is waited for on who ended an attempt that did not end by itself."""
 PRUNE_BYTES = 64 * 2**20
 """What a cap leaves out is removed when it has grown by so much: a flood must not fill the store while the job runs."""
 AGAIN_SECONDS = 10.0
@@ -53,6 +55,8 @@ class Last(NamedTuple):
     """The sidecar's termination message."""
     begun: bool = True
     """Whether its code ever ran."""
+    unexplained: Callable[[Mapping[str, Any]], bool] = lambda state: False
+    """Whether, with the sidecar's word, the cluster has yet to tell who ended it."""
 
 
 @dataclass
@@ -242,7 +246,9 @@ class Following:
             known.pruned = reached
 
     async def _harvest(self, ref: AttemptRef, known: _Known, over: Callable[[], Last]) -> None:
-        until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
+        pause = 0.1
+        failing: float | None = None
+        """Since when; None while it does not."""
         while True:
             known.poked.clear()
             last = over()
@@ -252,18 +258,34 @@ class Following:
                     known.fence = Fence(self._store)
                     reap = partial(gather, known.fence, ref, last.termination, begun=last.begun)
                     known.step = self._pool.submit(reap)
-                    known.harvest = await asyncio.wrap_future(known.step)
+                    found = await asyncio.wrap_future(known.step)
                     known.trouble = ""
+                    await self._hear(known, found.state, over)
+                    known.harvest = found
                     break
             except _NOT_NOW as error:
                 self._note(ref, known, error)
-                if time.monotonic() > until:
+                failing = time.monotonic() if failing is None else failing
+                if time.monotonic() > failing + PATIENCE_SECONDS:
                     known.harvest = unread(known.state, last.termination)
                     break
+            else:
+                failing, known.trouble = None, ""
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(known.poked.wait(), pause)
             pause = min(SLOWEST_SECONDS, pause * 1.5)
         self._changed(ref)
+
+    async def _hear(self, known: _Known, state: Mapping[str, Any], over: Callable[[], Last]) -> None:
+        """Wait until the cluster has told who ended it, where it did not end by itself: a look at every change."""
+        until = time.monotonic() + WORD_SECONDS
+        while True:
+            known.poked.clear()
+            left = until - time.monotonic()
+            if left <= 0 or not over().unexplained(state):
+                return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(known.poked.wait(), left)
 
     def _harvested(self, ref: AttemptRef, known: _Known, task: asyncio.Task[None]) -> None:
         """A harvest that broke is begun again when it is asked for after a while: nothing runs for ever for it."""

@@ -121,12 +121,12 @@ class Handover:
         """The Secret, if it was there. A seal that a container may have been started with stays."""
         there = (await self.api.request("GET", self._path(name))).body.get("data") or {}
         kept = {key: value for key, value in data.items() if key != delivery.SEAL or key not in there}
-        return await self._patch(name, {"data": kept})
+        return await self.api.patch(self._path(name), {"data": kept})
 
     async def give(self, ref: AttemptRef, job: Object) -> None:
         """Let the cluster remove it with the Job. If that fails, :meth:`remove` and :meth:`renew` see to it."""
         try:
-            if await self._patch(ref.name, _ownership(job)):
+            if await self.api.patch(self._path(ref.name), objects.ownership(job)):
                 self._owned.add(ref)
         except BackendError as error:
             log.info("The Secret of %s has no owner yet: %s", ref.name, error)
@@ -135,7 +135,7 @@ class Handover:
         """Remove it, unless the cluster does so because the Job was removed."""
         self._signed.pop(ref, None)
         if not with_job or ref not in self._owned:
-            await self.api.request("DELETE", self._path(ref.name))
+            await self.api.delete(self._path(ref.name))
         self._owned.discard(ref)
 
     def is_due(self, ref: AttemptRef, job: Object) -> bool:
@@ -152,10 +152,10 @@ class Handover:
         told = await self.read(ref, job)
         new = await asyncio.to_thread(delivery.renewed, told, self.signing, self.terms)
         data = {delivery.CREDENTIALS: base64.b64encode(delivery.to_json(new)).decode("ascii")}
-        if await self._patch(ref.name, {**_ownership(job), "data": data}):
+        if await self.api.patch(self._path(ref.name), {**objects.ownership(job), "data": data}):
             self._owned.add(ref)
         if meta(job)["name"] != ref.name:  # a slot's sidecar sees that slot's Secret
-            await self._patch(meta(job)["name"], {"data": data})
+            await self.api.patch(self._path(meta(job)["name"]), {"data": data})
         self._signed[ref] = time.time()
 
     async def read(self, ref: AttemptRef, job: Object) -> dict[str, Any]:
@@ -172,19 +172,16 @@ class Handover:
         orders: dict[str, Any] = json.loads(told)
         return orders
 
-    async def all(self) -> set[AttemptRef]:
-        """The attempts that there is a Secret of. Only names are read."""
+    async def all(self) -> dict[AttemptRef, bool]:
+        """The attempts that there is a Secret of, and whether each is of our record for sure. Only names are read."""
         query = {"labelSelector": objects.selector(self.settings)}
         reply = await self.api.request("GET", self._path(), query=query, accept=METADATA_ONLY)
-        found = {objects.ref_of(item) for item in reply.body.get("items") or []}
-        return {ref for ref in found if ref is not None}
-
-    async def _patch(self, name: str, patch: Object) -> Object | None:
-        """The Secret as it is now; None where there is none."""
-        reply = await self.api.request("PATCH", self._path(name), body=patch, content_type=MERGE_PATCH)
-        if reply.code == 409:
-            raise conflict(reply, f"change the Secret {name}")
-        return reply.body if reply.ok else None
+        found: dict[AttemptRef, bool] = {}
+        for item in reply.body.get("items") or []:
+            ref, whose = objects.ref_of(item), objects.is_of(item, self.settings)
+            if ref is not None and whose is not False:
+                found[ref] = whose is True
+        return found
 
     def _path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.settings.namespace}/secrets" + (f"/{name}" if name else "")
@@ -195,7 +192,3 @@ def _keeps_prefixes(store: ObjectStore) -> bool:
     from ...storage.s3setup import keeps_prefixes
 
     return not isinstance(store, S3Store) or keeps_prefixes(store)
-
-
-def _ownership(job: Object) -> Object:
-    return objects.owned_by({"metadata": {}}, {**job, "apiVersion": "batch/v1", "kind": "Job"})

@@ -94,7 +94,9 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "", *, begun:
     found: list[dict[str, Any]] = [
         {"path": info.key.removeprefix(f"{prefix}files/"), "size": info.size} for info in store.list(f"{prefix}files/")
     ]
-    conditions.append(_condition("OutputsComplete", "Broken", "What brings the outputs was ended before it was done."))
+    if begun and _may_have_run(state):
+        broken = "What brings the outputs was ended before it was done."
+        conditions.append(_condition("OutputsComplete", "Broken", broken))
     return Harvest(
         state,
         log,
@@ -104,6 +106,14 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "", *, begun:
         sum(int(item["size"]) for item in found),
         conditions,
     )
+
+
+def _may_have_run(state: dict[str, Any]) -> bool:
+    """Whether code may have begun that left something, by the sidecar's last word: it waits for its inputs."""
+    if state.get("failed"):
+        return False
+    told = state.get("claims") or state.get("main") or state.get("ready") or state.get("log", {}).get("size")
+    return bool(told) or state.get("state") != "starting"
 
 
 def merged(state: dict[str, Any], termination: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from .capacity import requests
-from .objects import ref_of
-from .reading import Object, meta, status
+from .objects import is_of, ref_of
+from .reading import Object, meta
 from .settings import KubernetesSettings
 from .watch import trimmed
 
@@ -18,9 +18,10 @@ def job(found: Object) -> Object:
 
 
 def pod(found: Object, settings: KubernetesSettings) -> Object:
-    """Of a pod of ours; of one that is no attempt's also what it requests."""
+    """Of a pod of ours; of one that is none of our attempts' also what it requests."""
     short = trimmed(found, "nodeName", "terminationGracePeriodSeconds")
-    return short if ref_of(found) is not None else {**short, "requests": requests(found.get("spec") or {}, settings)}
+    ours = ref_of(found) is not None and is_of(found, settings) is not False
+    return short if ours else {**short, "requests": requests(found.get("spec") or {}, settings)}
 
 
 def other(found: Object, settings: KubernetesSettings) -> Object:
@@ -44,11 +45,6 @@ def quota(found: Object) -> Object:
 def node(found: Object) -> Object:
     """Of a Node."""
     return trimmed(found, "taints", "unschedulable")
-
-
-def is_done(found: Object) -> bool:
-    """Whether nothing of a pod runs any more."""
-    return status(found).get("phase") in ("Succeeded", "Failed")
 
 
 def is_later(found: Object, other: Object) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..base import AttemptRef, BackendError, Place
-from .connect import Connection, Refused
+from .connect import Connection, Refused, Reply
 from .objects import KUEUE_QUEUE, is_kueues
 from .reading import Object, conditions, meta, true
 from .watch import Watch, trimmed
@@ -83,26 +83,22 @@ class Kueue:
 
     async def check(self, local_queue: str, priority_classes: Collection[str]) -> None:
         """Raises :class:`BackendError`, permanent where a queue that names these would wait for ever."""
-        version = await self._version(GROUP)
-        if not version:
-            raise BackendError(
-                "Kueue is not installed in the cluster.",
-                remedy="Install it, or leave spec.kueue out.",
-                permanent=True,
-            )
-        root = f"/apis/{GROUP}/{version}"
-        wanted = [(f"{root}/namespaces/{self._namespace}/localqueues/{local_queue}", self._no_queue(local_queue))]
+        if not await self._version(GROUP):
+            raise _not_installed()
+        wanted = [(f"namespaces/{self._namespace}/localqueues/{local_queue}", self._no_queue(local_queue))]
         wanted += [
-            (f"{root}/workloadpriorityclasses/{name}", f"the cluster has no WorkloadPriorityClass {name!r}")
+            (f"workloadpriorityclasses/{name}", f"the cluster has no WorkloadPriorityClass {name!r}")
             for name in priority_classes
         ]
         for path, missing in wanted:
             try:
-                reply = await self._api.request("GET", path, patience=LOOK_SECONDS)
+                reply = await self._get(GROUP, path)
             except Refused as error:
                 if error.status != 403:  # a right that only this look needs
                     raise
                 continue
+            if reply is None:
+                raise _not_installed()
             if reply.code == 404:
                 raise BackendError(f"{missing}.", remedy="Make it first, or name another.", permanent=True)
 
@@ -114,15 +110,38 @@ class Kueue:
     async def _begin(self) -> None:
         self._absent_until = time.monotonic() + ABSENT_SECONDS
         try:
-            version = await self._version(GROUP)
-            if version:
-                path = f"/apis/{GROUP}/{version}/namespaces/{self._namespace}/workloads"
-                self._watch = Watch(self._api, path, what="Workloads", trim=_trim, changed=self._changed)
+            if path := await self._path():
+                self._watch = Watch(
+                    self._api, path, what="Workloads", trim=_trim, changed=self._changed, moved=self._moved
+                )
                 self._watch.start()
         except BackendError as error:
             log.info("Kueue can't be asked now: %s", error)
         finally:
             self._beginning = None
+
+    async def _path(self) -> str:
+        """Of Workloads; empty where there is no Kueue."""
+        version = await self._version(GROUP)
+        return f"/apis/{GROUP}/{version}/namespaces/{self._namespace}/workloads" if version else ""
+
+    async def _moved(self) -> str:
+        """The same, where the path that was good is no more: Kueue was upgraded, or taken away."""
+        self._versions.pop(GROUP, None)
+        return await self._path()
+
+    async def _get(self, group: str, rest: str, query: Mapping[str, str] | None = None) -> Reply | None:
+        """What lies at ``rest``, by the version that the cluster has now; None where it does not know the group."""
+        version, tried = await self._version(group), ""
+        reply = None
+        while version and version != tried:
+            path = f"/apis/{group}/{version}/{rest}"
+            reply = await self._api.request("GET", path, query=query, patience=LOOK_SECONDS)
+            if reply.code != 404:
+                return reply
+            self._versions.pop(group, None)  # a cluster is upgraded while servers run
+            version, tried = await self._version(group), version
+        return reply if version else None
 
     async def _version(self, group: str) -> str:
         """The version that the cluster prefers; empty where it does not know the group."""
@@ -164,13 +183,12 @@ class Kueue:
             return line
 
     async def _ask(self, local_queue: str) -> dict[str, int]:
-        version = await self._version(VISIBILITY)
-        path = f"/apis/{VISIBILITY}/{version}/namespaces/{self._namespace}/localqueues/{local_queue}/pendingworkloads"
         line: dict[str, int] = {}
-        for page in range(PAGES) if version else ():
+        for page in range(PAGES):
             query = {"limit": str(PAGE), "offset": str(page * PAGE)}
-            reply = await self._api.request("GET", path, query=query, patience=LOOK_SECONDS)
-            items = reply.body.get("items") or []
+            path = f"namespaces/{self._namespace}/localqueues/{local_queue}/pendingworkloads"
+            reply = await self._get(VISIBILITY, path, query)
+            items = (reply.body.get("items") or []) if reply is not None else []
             line |= {_job_name(item): int(item.get("positionInLocalQueue") or 0) for item in items}
             if len(items) < PAGE:
                 break
@@ -203,6 +221,12 @@ def why(workload: Object) -> str:
     if reserved.get("status") == "False":
         return _clause(reserved) or "it waits for its turn"
     return "it waits for its turn"
+
+
+def _not_installed() -> BackendError:
+    return BackendError(
+        "Kueue is not installed in the cluster.", remedy="Install it, or leave spec.kueue out.", permanent=True
+    )
 
 
 def _clause(condition: Object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ...resources.images import read_image
@@ -19,12 +20,14 @@ from ..base import AttemptRef, AttemptRequest, BackendError
 from ..orders import time_limit
 from . import choices, containers, volumes
 from .containers import gpu_resource
+from .labels import INSTALLATION as INSTALLATION
+from .labels import MANAGED_BY as MANAGED_BY
+from .labels import MANAGER as MANAGER
 from .settings import KubernetesSettings
 from .volumes import Environment, Manifest
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-MANAGER = "jupyter-trainjob"
-INSTALLATION = "jupyter-trainjob/installation"
+RECORD = "jupyter-trainjob/record"
+"""Whose record an attempt or a slot is in. What lacks it is of an older version or everybody's, as environments are."""
 UID = "jupyter-trainjob/uid"
 ATTEMPT = "jupyter-trainjob/attempt"
 OWNER = "jupyter-trainjob/owner"
@@ -65,12 +68,23 @@ _FAILURES: list[Manifest] = [
 KEEP_ON_NODE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
+def common(settings: KubernetesSettings) -> dict[str, str]:
+    """What attempts and slots of ours are known by."""
+    record = {RECORD: settings.record} if settings.record else {}
+    return {MANAGED_BY: MANAGER, INSTALLATION: settings.installation_label, **record}
+
+
+def is_of(found: Manifest, settings: KubernetesSettings) -> bool | None:
+    """Whether an object is of our record; None where nothing tells, as of those of an older version."""
+    told = ((found.get("metadata") or {}).get("labels") or {}).get(RECORD)
+    return told == settings.record if told and settings.record else None
+
+
 def labels(request: AttemptRequest, settings: KubernetesSettings) -> dict[str, str]:
     """What the objects of an attempt are found by."""
     meta, spec = request.job.metadata, request.job.spec
     return {
-        MANAGED_BY: MANAGER,
-        INSTALLATION: settings.installation_label,
+        **common(settings),
         UID: request.ref.uid,
         ATTEMPT: str(request.ref.attempt),
         OWNER: slug(meta.owner),
@@ -114,7 +128,7 @@ def image(request: AttemptRequest, settings: KubernetesSettings) -> str:
                 remedy="Choose an image (--image), another queue, or ask the operator for one.",
                 permanent=True,
             )
-    elif problem := choices.image_problem(chosen, profile, settings):
+    elif problem := choices.image_problem(chosen, profile.spec.environment.image, settings):
         raise BackendError(f"{problem[0].upper()}{problem[1:]}.", remedy="Choose another.", permanent=True)
     name = read_image(chosen).name
     recorded = job.status.image_digest
@@ -144,8 +158,8 @@ def job(
     meta = request.job.metadata
     annotations = {JOB: f"{meta.namespace}/{meta.name}"}
     borne = {LIMITS: json.dumps(_limits(request, settings)), **({ORDERS: orders_digest} if orders_digest else {})}
-    if environment is not None:
-        borne[ENVIRONMENT] = environment.folder
+    if environment is not None:  # the pod bears it as well: it may outlive the Job
+        annotations[ENVIRONMENT] = environment.folder
     found, kueues = labels(request, settings), _kueue_labels(request)
     if fetching:  # for Kueue it is not there yet
         borne[FETCHING], kueues = json.dumps(kueues), {}
@@ -205,6 +219,11 @@ def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
         "uid": owner["metadata"]["uid"],
     }
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
+
+
+def ownership(job: Manifest) -> Manifest:
+    """A merge patch of what is to be removed together with a Job, as the API server gave it back."""
+    return owned_by({"metadata": {}}, {**job, "apiVersion": "batch/v1", "kind": "Job"})
 
 
 def cancel_patch(message: str) -> Manifest:
@@ -287,51 +306,60 @@ def _pod(request: AttemptRequest, settings: KubernetesSettings, environment: Env
     found = volumes.sizes(request.job, settings)
     main_mounts = volumes.main_mounts(settings, mounted, inject=inject, environment=environment)
     first = [containers.sidecar(request, settings, found, volumes.sidecar_mounts())]
-    pod: Manifest = {
-        "restartPolicy": "Never",
+    return {
+        **bounded(
+            settings,
+            user_id(request.ref, settings),
+            _wanted_tolerations(request, settings),
+            node_selector=profile.placement.node_selector,
+            runtime_class=profile.placement.runtime_class,
+        ),
         "terminationGracePeriodSeconds": settings.termination_seconds,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
         "shareProcessNamespace": False,
-        "dnsPolicy": settings.dns_policy,
-        "securityContext": _security(request.ref, settings),
         "initContainers": [*first, *([containers.runner(settings)] if inject else [])],
         "containers": [containers.main(request, settings, chosen, found, main_mounts, inject=inject)],
         "volumes": volumes.pod_volumes(
             found, settings, secret=request.ref.name, mounts=mounted, inject=inject, environment=environment
         ),
-        "tolerations": tolerations(_wanted_tolerations(request, settings), settings),
     }
-    return pod | _chosen(request, settings)
 
 
-def _chosen(request: AttemptRequest, settings: KubernetesSettings) -> Manifest:
-    """What is only there where somebody asked for it."""
-    placement = request.profile.spec.placement
+def bounded(
+    settings: KubernetesSettings,
+    user: int,
+    tolerated: list[Toleration],
+    *,
+    node_selector: Mapping[str, str] | None = None,
+    runtime_class: str = "",
+) -> Manifest:
+    """What every pod of ours has: what it may not, as whom it runs, and where it goes."""
     wanted: dict[str, Any] = {
-        "nodeSelector": {**settings.node_selector, **placement.node_selector},
-        "runtimeClassName": placement.runtime_class or settings.runtime_class,
+        "nodeSelector": {**settings.node_selector, **(node_selector or {})},
+        "runtimeClassName": runtime_class or settings.runtime_class,
         "priorityClassName": settings.priority_class,
         "serviceAccountName": settings.service_account,
         "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
+        "tolerations": tolerations(tolerated, settings),
     }
     if settings.dns_policy == "None":
         wanted["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
-    found = {name: value for name, value in wanted.items() if value}
-    return found | ({} if settings.host_users is None else {"hostUsers": settings.host_users})
-
-
-def _security(ref: AttemptRef, settings: KubernetesSettings) -> Manifest:
-    user = user_id(ref, settings)
     return {
-        "runAsNonRoot": True,
-        "runAsUser": user,
-        "runAsGroup": user,
-        # One for all ids: volumes that jobs share must not change hands with each attempt.
-        "fsGroup": settings.user_ids[0],
-        # A course's volume of a million files must not be walked through at each start.
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsPolicy": settings.dns_policy,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            # One for all ids: volumes that jobs share must not change hands with each attempt.
+            "fsGroup": settings.user_ids[0],
+            # A course's volume of a million files must not be walked through at each start.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **{name: value for name, value in wanted.items() if value},
+        **({} if settings.host_users is None else {"hostUsers": settings.host_users}),
     }
 
 

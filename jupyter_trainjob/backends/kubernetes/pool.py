@@ -233,7 +233,9 @@ class Pool:
         """The idle slots."""
         now = self.api.now()
         return [
-            slots.seen(job, self.pods.get(name), now) for name, job in self.jobs.objects.items() if slots.is_idle(job)
+            slots.seen(job, self.pods.get(str(meta(job)["name"])), now)
+            for job in self.attempts.mine()
+            if slots.is_idle(job)
         ]
 
     async def make_room(self, request: AttemptRequest) -> None:
@@ -259,7 +261,7 @@ class Pool:
     def _room(self) -> tuple[list[NodeCapacity], dict[str, Amount], dict[str, Amount]]:
         """The nodes, what attempts have of them, and what attempts and idle slots have."""
         everything, pods = self.attempts.ours(), self.attempts.pods_by_job()
-        real = capacity.use((job for job in self.jobs.objects.values() if not slots.is_idle(job)), pods)
+        real = capacity.use((job for job in self.attempts.mine() if not slots.is_idle(job)), pods)
         return self.room.capacity(everything, self.attempts.helpers()), real, dict(everything.nodes)
 
     # What is kept

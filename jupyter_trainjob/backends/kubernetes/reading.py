@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 Object = dict[str, Any]
+_LONGEST_ESCAPE = 6
 
 
 def meta(found: Object | None) -> Object:
@@ -34,6 +35,11 @@ def true(found: Object | None, kind: str) -> Object:
     """The condition of this type if it holds, else empty."""
     item = conditions(found).get(kind, {})
     return item if item.get("status") == "True" else {}
+
+
+def is_done(pod: Object | None) -> bool:
+    """Whether nothing of a pod runs any more."""
+    return status(pod).get("phase") in ("Succeeded", "Failed")
 
 
 def container(pod: Object | None, name: str) -> Object:
@@ -79,3 +85,24 @@ def told_as_json(text: str | None) -> Object:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def told_text(text: str | None, name: str) -> str:
+    """What an object in JSON says under ``name``, which is the first that it says; empty where it is none.
+
+    Last words are cut by the kubelet (4096 bytes, and 12 KiB for all containers of a pod): of those that were cut in
+    this text its begin is told, with an ellipsis.
+    """
+    if found := told_as_json(text):
+        return str(found.get(name) or "")
+    before, rest = f'{{"{name}": "', text or ""
+    if not rest.startswith(before):
+        return ""
+    rest = rest[len(before) :]
+    for end in range(len(rest), max(-1, len(rest) - _LONGEST_ESCAPE), -1):
+        try:
+            begin: str = json.loads(f'"{rest[:end]}"', strict=False)
+        except ValueError:  # the cut is within an escape
+            continue
+        return begin.encode("utf-8", "ignore").decode() + "…"
+    return ""

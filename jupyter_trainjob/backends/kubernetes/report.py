@@ -23,6 +23,7 @@ def observation(
     harvest: Harvest | None,
     isolation: str,
     trouble: str = "",
+    unfetched: str = "",
 ) -> Observation:
     """``state``: the sidecar's latest word. ``harvest``: None until all of an ended attempt is in the store.
 
@@ -34,7 +35,7 @@ def observation(
     now: State = "running" if started is not None and sight.state not in ("queued", "starting") else "starting"
     if sight.state == "queued":
         now = "queued"
-    conditions = [*fetched(job), *sight.conditions, *state.get("conditions", [])]
+    conditions = [*fetched(job, unfetched), *sight.conditions, *state.get("conditions", [])]
     if trouble:
         conditions.append({"type": "StoreReachable", "status": "False", "reason": "Unreachable", "message": trouble})
     told = state.get("log", {})

@@ -53,6 +53,10 @@ class Room:
         if self._timer is not None:
             self._timer.cancel()
 
+    def noticed(self) -> None:
+        """A pod that takes room, and that is not watched here, came or went."""
+        self._soon()
+
     def capacity(self, ours: capacity.Ours, helpers: Iterable[Object]) -> list[NodeCapacity]:
         """The nodes with what our attempts may have of them now. ``helpers``: pods of ours that are no attempt's."""
         return capacity.nodes(

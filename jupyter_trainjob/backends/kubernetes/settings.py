@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ...resources.images import ImageError, pattern_problem, read_image
+from ...resources.images import ImageError, digest_of, pattern_problem, read_image
 from ...resources.names import is_domain, is_name, label_key_error, label_value_error
 from ...resources.profile import Toleration
 from ...resources.quantity import byte_count, cpu_millis
@@ -57,6 +57,8 @@ class KubernetesSettings:
     kubeconfig: str = ""
     context: str = ""
     installation: str = "default"
+    record: str = ""
+    """Which record the server has, where several share an installation. Nobody's to set: the server tells it."""
 
     images: Mapping[str, str] = field(default_factory=dict)
     """Language → image with our runner inside."""
@@ -109,6 +111,8 @@ class KubernetesSettings:
 
     warm: Mapping[str, int] = field(default_factory=dict)
     """Profile → how many slots of it wait for a job with a kernel that runs already: see :mod:`.slots`."""
+    warm_priority_class: str = ""
+    """The PriorityClass of slots, which a job keeps that runs in one. Empty: that of jobs."""
 
     network_policies: tuple[str, ...] = ("trainjob-deny-all", "trainjob-store")
     """The NetworkPolicies that must be there: without them jobs reach whatever the cluster reaches."""
@@ -144,8 +148,8 @@ class KubernetesSettings:
         return limit + 3 * self.startup_seconds + self.termination_seconds + CLOSING_SECONDS
 
     def pinned(self, image: str) -> str:
-        """``image`` by its digest where that is known."""
-        digest = self.digests.get(image)
+        """``image`` by its digest where that is known. Raises :class:`....resources.images.ImageError`."""
+        digest = digest_of(image, self.digests) if image else ""
         return f"{read_image(image).name}@{digest}" if digest else image
 
 
@@ -168,6 +172,7 @@ def _names(settings: KubernetesSettings) -> Iterator[str]:
     for name, value in (
         ("runtime_class", settings.runtime_class),
         ("priority_class", settings.priority_class),
+        ("warm_priority_class", settings.warm_priority_class),
         ("service_account", settings.service_account),
         *(("pull_secrets", secret) for secret in settings.pull_secrets),
         *(("network_policies", policy) for policy in settings.network_policies),
@@ -189,11 +194,16 @@ def _images(settings: KubernetesSettings) -> Iterator[str]:
     for pattern in settings.allowed_images:
         if pattern_problem(pattern):
             yield f"allowed_images: {pattern_problem(pattern)}"
+    resolved: dict[str, str] = {}
     for image, digest in settings.digests.items():
         try:
-            read_image(f"{read_image(image).name}@{digest}")
+            read = read_image(image)
+            read_image(f"{read.name}@{digest}")
         except ImageError as error:
             yield f"digests[{image!r}]: {error}"
+            continue
+        if resolved.setdefault(read.tagged, digest) != digest:
+            yield f"digests[{image!r}]: {read.tagged} is there twice, with different digests"
     for name, value, known in (
         ("pull_policy", settings.pull_policy, get_args(PullPolicy)),
         ("scratch", settings.scratch, get_args(Scratch)),

@@ -110,6 +110,7 @@ def digest(request: AttemptRequest, settings: KubernetesSettings, terms: deliver
         "job": {name: runners[name] for name in _BEFORE},
         "protocol": PROTOCOL,
         "version": __version__,
+        "priority": settings.warm_priority_class,
     }
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -124,17 +125,15 @@ def _roomy(request: AttemptRequest) -> AttemptRequest:
 def manifest(request: AttemptRequest, settings: KubernetesSettings, fits: str) -> Manifest:
     """The Job of a slot. ``request`` is :func:`blank`'s, ``fits`` its :func:`digest`."""
     made = objects.job(request, settings)
-    labels = {
-        objects.MANAGED_BY: objects.MANAGER,
-        objects.INSTALLATION: settings.installation_label,
-        SLOT: fits,
-    }
+    labels = {**objects.common(settings), SLOT: fits}
     told = {PROFILE: request.profile.metadata.name, objects.KEEP_ON_NODE: "false"}
     limits = made["metadata"]["annotations"][objects.LIMITS]
     made["metadata"] |= {"labels": labels, "annotations": {**told, objects.LIMITS: limits}}
     del made["spec"]["activeDeadlineSeconds"]
     template = made["spec"]["template"]
     template["metadata"] = {"labels": labels, "annotations": told}
+    if settings.warm_priority_class:
+        template["spec"]["priorityClassName"] = settings.warm_priority_class
     main = next(one for one in template["spec"]["containers"] if one["name"] == MAIN)
     main["startupProbe"] = {  # asked until it is there, and never again
         "exec": {"command": ["test", "-e", f"{OUT}/{WARM}"]},

@@ -34,6 +34,7 @@ from ...resources.names import slug
 from ...resources.quantity import byte_count, format_bytes
 from ...resources.trainjob import TrainJob
 from ...resources.volumes import AllowedVolume, Mount, NfsShare
+from .labels import INSTALLATION, MANAGED_BY, MANAGER
 from .settings import KubernetesSettings
 
 Manifest = dict[str, Any]
@@ -58,9 +59,9 @@ class Environment:
     """Where a job's environment lies in the claim, and what ``job.json`` tells of it."""
 
     folder: str
+    """Below :func:`top`."""
     interpreter: str = ""
     libraries: tuple[str, ...] = ()
-    jars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,17 @@ def main_mounts(
     if inject:
         found.append({"name": "runner", "mountPath": settings.home, "readOnly": True})
     if environment is not None:
-        path = f"trainjob-{settings.installation_label}/{environment.folder}/root"
+        path = f"{top(settings)}/{environment.folder}/root"
         found.append({"name": "environment", "mountPath": ENVIRONMENT, "subPath": path, "readOnly": True})
     for mount in mounts:
         seen: Manifest = {"name": _volume(mount.allowed), "mountPath": mount.mount_path, "readOnly": mount.read_only}
         found.append(seen | ({"subPath": mount.sub_path} if mount.sub_path else {}))
     return found
+
+
+def top(settings: KubernetesSettings) -> str:
+    """The folder of the claim of environments that is this installation's."""
+    return f"trainjob-{settings.installation_label}"
 
 
 def sidecar_mounts() -> list[Manifest]:
@@ -175,10 +181,7 @@ def share(allowed: AllowedVolume, settings: KubernetesSettings) -> list[Manifest
     name = f"{settings.namespace}-{_share_name(allowed)}"
     size = {"storage": "1Ti"}  # NFS holds no size; a claim and its volume must name the same
     modes = ["ReadWriteMany"] if allowed.writable else ["ReadOnlyMany"]
-    labels = {
-        "app.kubernetes.io/managed-by": "jupyter-trainjob",
-        "jupyter-trainjob/installation": settings.installation_label,
-    }
+    labels = {MANAGED_BY: MANAGER, INSTALLATION: settings.installation_label}
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",

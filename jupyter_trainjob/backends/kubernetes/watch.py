@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..base import BackendError
@@ -66,7 +66,8 @@ class Watch:
     ``path``: of the list, such as ``/apis/batch/v1/namespaces/jobs/jobs``. ``what``: for people, such as ``Jobs``.
     ``trim``: makes what is kept. ``changed(old, new)`` is called on the loop for every change; ``new`` is None for
     an object that is gone. ``fields``: a field selector. ``across``: over all namespaces, so that objects are kept by
-    ``namespace/name``. ``lags``: the latest times in seconds from an answer to one of our own writes until the
+    ``namespace/name``. ``moved``: tells the path anew where the server does not know it any more; empty for nobody
+    knows. ``lags``: the latest times in seconds from an answer to one of our own writes until the
     watch told of it.
     """
 
@@ -81,6 +82,7 @@ class Watch:
         across: bool = False,
         trim: Callable[[Object], Object],
         changed: Callable[[Object | None, Object | None], None] = lambda old, new: None,
+        moved: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.what = what
         self.objects: dict[str, Object] = {}
@@ -93,7 +95,7 @@ class Watch:
         """Set by the first list. :attr:`objects` are current while :meth:`trouble` is empty."""
         self._connection, self._path = connection, path
         self._selector, self._fields, self._across = selector, fields, across
-        self._trim, self._changed = trim, changed
+        self._trim, self._changed, self._moved = trim, changed, moved
         self._version = ""
         self._put: dict[str, float] = {}
         self._dropped: set[str] = set()
@@ -180,6 +182,8 @@ class Watch:
             except BackendError as error:
                 failed = True
                 after = self._failed(error, failures + 1)
+                if isinstance(error, Refused) and error.status == 404:
+                    self._version = ""  # the kind itself is not there, or not there any more
             except Exception as error:  # whatever a server says that is none: told, and tried again
                 log.exception("The watch of %s broke", self.what)
                 self._version, failed = "", True
@@ -208,6 +212,8 @@ class Watch:
         while True:
             reply = await self._connection.request("GET", self._path, query=query, patience=0.0)
             if not reply.ok:
+                if self._moved is not None:
+                    self._path = await self._moved() or self._path
                 raise BackendError(f"{self.what} can't be listed: the API server does not know {self._path}.")
             for item in reply.body.get("items") or []:
                 found[self._name(item["metadata"])] = item

@@ -257,6 +257,7 @@ class LocalBackend(Backend):
         owner: str = "",
         language: str = "",
         image: str = "",
+        profile_image: str = "",
     ) -> EnvironmentState:
         """Look for it, or begin to build it on one of two threads; not where the job itself could not run."""
         if self._builds is None:

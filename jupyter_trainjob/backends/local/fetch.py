@@ -26,13 +26,15 @@ from http.client import HTTPException
 from typing import Any, Protocol
 
 from ...resources.quantity import format_bytes
-from ...resources.uris import Uri, UriError, allowed
+from ...resources.uris import Uri, UriError, allowed, without_credentials
 from ..base import BackendError
 
 PIECE_BYTES = 1024**2
 SILENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.5
 """How soon a fetch finds out that nobody wants it any more."""
+_PASSING = (408, 425, 429)
+"""Refusals that another try may not meet."""
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -67,20 +69,33 @@ def fetch(
     another thread, too: where it raises, the connection is cut.
     Blocks. Raises :class:`BackendError`, which is permanent unless trying again may help.
     """
+    with pieces(text, rules, deadline=deadline, going_on=going_on) as found, open(target, "xb") as file:
+        digest, size = hashlib.sha256(), 0
+        for piece in found:
+            took(len(piece))
+            digest.update(piece)
+            file.write(piece)
+            size += len(piece)
+    return f"sha256:{digest.hexdigest()}", size
+
+
+@contextmanager
+def pieces(
+    text: str,
+    rules: FetchRules,
+    *,
+    deadline: float | None = None,
+    going_on: Callable[[], None] = lambda: None,
+) -> Iterator[Iterator[bytes]]:
+    """What ``text`` names as it comes, none of it kept. Arguments and errors, also while it comes, as :func:`fetch`."""
     deadline = time.monotonic() + rules.maximum_seconds if deadline is None else deadline
     try:
         uri, prefix = allowed(text, rules.prefixes)
     except UriError as error:
         raise BackendError(f"The input can't be fetched: {error}.", permanent=True) from None
     opened = _open_file(uri, prefix, text) if uri.scheme == "file" else _open_http(text, rules, deadline, going_on)
-    with opened as stream, open(target, "xb") as file:
-        digest, size = hashlib.sha256(), 0
-        for piece in _pieces(stream, text, rules, deadline, going_on):
-            took(len(piece))
-            digest.update(piece)
-            file.write(piece)
-            size += len(piece)
-    return f"sha256:{digest.hexdigest()}", size
+    with opened as stream:
+        yield _pieces(stream, without_credentials(text), rules, deadline, going_on)
 
 
 def _pieces(
@@ -161,7 +176,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             allowed(newurl, self._rules.prefixes)  # urllib itself follows to no file:
         except UriError as error:
             fp.close()
-            raise BackendError(f"{req.full_url} leads elsewhere: {error}.", permanent=True) from None
+            raise BackendError(
+                f"{without_credentials(req.full_url)} leads elsewhere: {error}.", permanent=True
+            ) from None
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -231,6 +248,7 @@ def _handlers(cut: _Cut) -> list[urllib.request.BaseHandler]:
 
 @contextmanager
 def _open_http(text: str, rules: FetchRules, deadline: float, going_on: Callable[[], None]) -> Iterator[_Stream]:
+    named = without_credentials(text)
     with _Cut(deadline, going_on) as cut:
         opener = urllib.request.OpenerDirector()
         for handler in (
@@ -245,17 +263,17 @@ def _open_http(text: str, rules: FetchRules, deadline: float, going_on: Callable
             answer = opener.open(text, timeout=SILENCE_SECONDS)
         except urllib.error.HTTPError as error:
             error.close()
-            permanent = error.code < 500
-            raise BackendError(f"{text} was refused: {error.code} {error.reason}.", permanent=permanent) from None
+            permanent = error.code < 500 and error.code not in _PASSING
+            raise BackendError(f"{named} was refused: {error.code} {error.reason}.", permanent=permanent) from None
         except (urllib.error.URLError, OSError, HTTPException) as error:
             going_on()
             if time.monotonic() >= deadline:
-                raise _too_late(text, rules) from None
-            raise BackendError(f"{text} can't be reached: {getattr(error, 'reason', error)}.") from None
+                raise _too_late(named, rules) from None
+            raise BackendError(f"{named} can't be reached: {getattr(error, 'reason', error)}.") from None
         with answer:
             length = answer.headers.get("Content-Length") or ""
             if length.isdecimal() and int(length) > rules.maximum_bytes:
-                raise _too_large(text, rules)
+                raise _too_large(named, rules)
             yield _Whole(answer, int(length) if length.isdecimal() else None)
 
 

@@ -93,7 +93,7 @@ export function refOf(job: ITrainJob): IJobRef {
 
 export interface IOutputs {
   notebook: boolean;
-  results: { name: string; size?: number; type?: string; error?: string }[];
+  results: { name: string; size?: number; type?: string; format?: string; error?: string }[];
   files: { path: string; size: number }[];
   filesTotal: number;
 }

@@ -16,8 +16,8 @@ export function ansiFragment(text: string): DocumentFragment {
     }
     const span = document.createElement('span');
     span.textContent = part.content;
-    paint(span, part.fg, part.fg_truecolor, 'fg');
-    paint(span, part.bg, part.bg_truecolor, 'bg');
+    paint(span, part.fg, part.fg_truecolor, part.bg ? 'color' : '--tj-exact');
+    paint(span, part.bg, part.bg_truecolor, 'background-color');
     for (const decoration of part.decorations) {
       span.classList.add(`tj-ansi-${decoration}`);
     }
@@ -26,18 +26,25 @@ export function ansiFragment(text: string): DocumentFragment {
   return fragment;
 }
 
-function paint(span: HTMLElement, colour: string | null, trueColour: string | null, side: 'fg' | 'bg'): void {
+type Property = 'color' | 'background-color' | '--tj-exact';
+
+/**
+ * Colours with names are the theme's. Others are the job's own; on a background that is the theme's, `--tj-exact` lets the
+ * style sheet keep their hue and take a lightness that can be read there.
+ */
+function paint(span: HTMLElement, colour: string | null, trueColour: string | null, property: Property): void {
   if (!colour) {
     return;
   }
-  const property = side === 'fg' ? 'color' : 'background-color';
   const palette = /^ansi-palette-(\d+)$/.exec(colour);
-  if (palette) {
-    span.style.setProperty(property, paletteColour(Number(palette[1])));
-  } else if (colour === 'ansi-truecolor' && trueColour) {
-    span.style.setProperty(property, `rgb(${trueColour})`);
-  } else {
-    span.classList.add(`tj-${colour}-${side}`);
+  const exact = palette ? paletteColour(Number(palette[1])) : trueColour && `rgb(${trueColour})`;
+  if (!exact || !(palette || colour === 'ansi-truecolor')) {
+    span.classList.add(`tj-${colour}-${property === 'background-color' ? 'bg' : 'fg'}`);
+    return;
+  }
+  span.style.setProperty(property, exact);
+  if (property === '--tj-exact') {
+    span.classList.add('tj-ansi-exact-fg');
   }
 }
 

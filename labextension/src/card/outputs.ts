@@ -8,6 +8,9 @@ import { bytes } from './words';
 /** More than this is better listed with `%trainjob files`. */
 const FILES_SHOWN = 50;
 
+/** Of results by their format; a frame is CSV below a first line that tells its types. */
+const SUFFIXES: Record<string, string> = { frame: 'csv', json: 'json' };
+
 /** What a job left behind, each with a link that downloads it. */
 export function outputsList(ref: IJobRef, outputs: IOutputs, client: TrainJobClient, trans: TranslationBundle): Node {
   const items: HTMLElement[] = [];
@@ -15,9 +18,12 @@ export function outputsList(ref: IJobRef, outputs: IOutputs, client: TrainJobCli
     if (result.error) {
       items.push(element('li', {}, trans.__('%1 could not be brought back: %2', result.name, result.error)));
     } else {
-      const link = download(client.resultUrl(ref, result.name), `${result.name}.pkl`, result.name);
+      const suffix = SUFFIXES[result.format ?? ''] ?? 'pkl';
+      const link = download(client.resultUrl(ref, result.name), `${result.name}.${suffix}`, result.name);
       const about = [result.type, bytes(result.size ?? 0)].filter(Boolean).join(', ');
-      items.push(element('li', {}, link, ` — ${about}; `, element('code', {}, `job.result("${result.name}")`)));
+      items.push(
+        element('li', {}, link, ` — ${about}; `, element('code', {}, `%trainjob results ${ref.name} ${result.name}`))
+      );
     }
   }
   for (const file of outputs.files.slice(0, FILES_SHOWN)) {

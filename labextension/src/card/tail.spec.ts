@@ -62,8 +62,15 @@ describe('colours', () => {
   });
 
   it('of the large palettes become colours', () => {
-    const spans = ansiFragment('\x1b[38;5;196ma\x1b[38;2;1;2;3mb').querySelectorAll('span');
-    expect([...spans].map(span => span.style.color)).toEqual(['rgb(255, 0, 0)', 'rgb(1, 2, 3)']);
+    const spans = [...ansiFragment('\x1b[38;5;196ma\x1b[38;2;1;2;3mb').querySelectorAll('span')];
+    expect(spans.map(span => span.style.getPropertyValue('--tj-exact'))).toEqual(['rgb(255, 0, 0)', 'rgb(1, 2, 3)']);
+    expect(spans.map(span => span.className)).toEqual(['tj-ansi-exact-fg', 'tj-ansi-exact-fg']);
+  });
+
+  it('stay as they are on a background of the job’s own', () => {
+    const span = ansiFragment('\x1b[38;5;196;48;5;231ma').querySelector('span');
+    expect([span?.style.color, span?.style.backgroundColor]).toEqual(['rgb(255, 0, 0)', 'rgb(255, 255, 255)']);
+    expect(span?.className).toBe('');
   });
 
   it('never make markup of what a job prints', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { makeJob, trans } from '../testing';
-import { bar, bytes, duration, elapsedSeconds, needs, note, stateLine, warnings } from './words';
+import { bar, bytes, duration, elapsedSeconds, needs, note, span, stateLine, warnings } from './words';
 
 describe('the state of a job in words', () => {
   it('tells the place in the line while it waits', () => {
@@ -102,12 +102,19 @@ describe('times and sizes', () => {
 
   it('reads well', () => {
     expect([9.7, 185, 7800].map(seconds => duration(seconds, trans))).toEqual(['9 s', '3 min 5 s', '2 h 10 min']);
+    expect([45, 300, 3600, 5400, 3661].map(seconds => span(seconds, trans))).toEqual([
+      '45 s',
+      '5 min',
+      '1 h',
+      '1 h 30 min',
+      '1 h 1 min 1 s'
+    ]);
     expect([812, 1500, 3 * 2 ** 30].map(bytes)).toEqual(['812 B', '1.5 KiB', '3.0 GiB']);
   });
 
   it('tells what was asked for, and at the end what was used', () => {
     const job = makeJob();
-    expect(needs(job, trans)).toBe('1 CPU · 1Gi memory · at most 5 min 0 s · queue default');
+    expect(needs(job, trans)).toBe('1 CPU · 1Gi memory · at most 5 min · queue default');
     job.status = {
       phase: 'Succeeded',
       attempts: [{ number: 1, usage: { cpuSeconds: 3.14, peakMemoryBytes: 150 * 2 ** 20 } }]

@@ -146,6 +146,20 @@ export function duration(seconds: number, trans: TranslationBundle): string {
   return trans.__('%1 h %2 min', Math.floor(whole / 3600), Math.floor((whole % 3600) / 60));
 }
 
+/** What somebody asked for, to the second and without a part that is nothing: `5 min`, `1 h 30 min`. */
+export function span(seconds: number, trans: TranslationBundle): string {
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor((seconds % 3600) / 60);
+  const rest = Math.floor(seconds % 60);
+  return [
+    hours ? trans.__('%1 h', hours) : '',
+    minutes ? trans.__('%1 min', minutes) : '',
+    rest ? trans.__('%1 s', rest) : ''
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
 /** `812 B`, `1.4 MiB`. */
 export function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -171,7 +185,7 @@ export function needs(job: ITrainJob, trans: TranslationBundle): string {
     parts.push(trans.__('%1 GPU', resources.gpu));
   }
   if (timeLimitSeconds) {
-    parts.push(trans.__('at most %1', duration(timeLimitSeconds, trans)));
+    parts.push(trans.__('at most %1', span(timeLimitSeconds, trans)));
   }
   if (queue) {
     parts.push(trans.__('queue %1', queue));

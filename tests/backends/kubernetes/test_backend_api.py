@@ -47,7 +47,7 @@ class Place:
         self.store: Any = SigningFilesystem(folder)
         config = apiserver.kubeconfig("admin", proxy.url)
         self.settings = KubernetesSettings(
-            namespace="default", kubeconfig=config, images=IMAGES, installation=uuid.uuid4().hex
+            namespace="default", kubeconfig=config, images=IMAGES, installation=uuid.uuid4().hex, record="1234"
         )
         self.backend = KubernetesBackend(name="cluster", settings=self.settings)
 
@@ -55,15 +55,26 @@ class Place:
         await self.backend.start(self.store, lambda ref: None)
         return self.backend
 
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[Place]:
+        """Nothing of it is left behind, whichever server of it is the last."""
+        await self.start()
+        yield self
+        self.proxy.faults = []
+        for ref in await self.backend.attempts():
+            await self.backend.delete(ref)
+        await self.backend.stop()
+
     async def again(self) -> KubernetesBackend:
         await self.backend.stop()
         self.backend = KubernetesBackend(name="cluster", settings=self.settings)
         return await self.start()
 
     @asynccontextmanager
-    async def other(self) -> AsyncIterator[KubernetesBackend]:
-        """A second server, whose requests don't go through the proxy."""
+    async def other(self, record: str = "1234") -> AsyncIterator[KubernetesBackend]:
+        """A second server, whose requests don't go through the proxy. ``record``: another, where it has its own."""
         backend = KubernetesBackend(name="other", settings=replace(self.settings, kubeconfig=self._direct))
+        backend.serves(record)
         await backend.start(self.store, lambda ref: None)
         try:
             yield backend
@@ -85,13 +96,8 @@ class Place:
 
 @pytest_asyncio.fixture
 async def place(apiserver: ApiServer, proxy: Proxy, tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(apiserver, proxy, tmp_path)
-    await made.start()
-    yield made
-    proxy.faults = []
-    for ref in await made.backend.attempts():
-        await made.backend.delete(ref)
-    await made.backend.stop()
+    async with Place(apiserver, proxy, tmp_path).started() as made:
+        yield made
 
 
 def a_job() -> AttemptRequest:
@@ -118,6 +124,22 @@ async def test_a_conflict_is_not_taken_for_an_object_that_is_there(place: Place,
     assert await place.backend.attempts() == [request.ref], "so that nothing of it stays if nobody tries again"
     await place.backend.create(request)
     assert (await place.backend.observe(request.ref)).state == "starting"
+
+
+@pytest.mark.parametrize("path", [SECRETS, JOBS])
+async def test_what_a_conflict_keeps_from_being_removed_is_removed_another_time(place: Place, path: str) -> None:
+    request = a_job()
+    place.fault("PATCH", SECRETS, status=409, body={"reason": "Conflict"})  # so that the Secret has no owner
+    await place.backend.create(request)
+    place.fault("DELETE", path, status=409, body={"reason": "Conflict", "message": "modified"})
+    with pytest.raises(
+        BackendError, match=rf"could not remove {request.ref.name} just now, and is asked again"
+    ) as told:
+        await place.backend.delete(request.ref)
+    assert not told.value.permanent
+    await place.backend.delete(request.ref)
+    for one in (JOBS, SECRETS):
+        assert not (await place.backend._api.request("GET", f"{one}/{request.ref.name}")).ok, one
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 403])
@@ -222,6 +244,58 @@ async def test_a_job_deleted_by_hand_is_harvested_when_its_pod_has_ended(place: 
     assert (seen.state, seen.evidence["limit"], seen.log_size) == ("ended", "DeletedExternally", 10), seen
     await place.backend.delete(request.ref)
     assert (await place.backend.observe(request.ref)).state == "gone"
+
+
+async def test_an_end_by_another_hand_is_told_when_the_kubelet_has_said_whose(place: Place) -> None:
+    """Main and sidecar are over before the kubelet says that it evicted the pod, and why."""
+    request = a_job()
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    ship(place, request.ref, state="running")
+    await observed(place, request.ref, "running")
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": T0, "finishedAt": T0}}
+    main = {"name": "main", "image": "none", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
+    api, path = place.backend._api, f"{PODS}/{pod}/status"
+    patch: dict[str, Any] = {"status": {"containerStatuses": [main]}}
+    assert (await api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)).ok
+    ship(place, request.ref, main={**MAIN, "terminated": True}, claims={"end": {"outcome": "interrupted"}})
+    log = f"jobs/{request.ref.uid}/{request.ref.attempt}/log.json"
+
+    async def reaped() -> bool:
+        await place.backend.observe(request.ref)
+        return bool(place.store.exists(log))
+
+    await place.until(reaped)
+    await asyncio.sleep(0.5)
+    assert (await place.backend.observe(request.ref)).state == "running"
+    why = 'Usage of EmptyDir volume "work" exceeds the limit "100Mi". '
+    patch = {"status": {"phase": "Failed", "reason": "Evicted", "message": why}}
+    assert (await api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)).ok
+    seen = await observed(place, request.ref, "ended")
+    assert seen.evidence["limit"] == "DiskLimit" and "100Mi" in seen.evidence["message"], seen
+    await bury(place, pod)
+
+
+async def test_a_server_that_only_follows_keeps_no_pod_that_went_before_its_job(place: Place) -> None:
+    request = a_job()
+    await place.backend.create(request)
+    pod = await a_pod(place, request.ref)
+    async with place.other() as other:
+        assert request.ref in other._attempts.refs()
+
+        async def heard() -> bool:
+            known = other._attempts.known.get(request.ref)
+            return known is not None and known.pod is not None and bool(known.pod.get("deleted"))
+
+        await bury(place, pod)
+        await place.until(heard)
+        await place.backend.delete(request.ref)
+
+        async def forgotten() -> bool:
+            return request.ref not in other._attempts.refs()
+
+        await place.until(forgotten)
+        assert request.ref not in other._attempts.known
 
 
 async def test_a_job_that_the_cluster_removed_while_nobody_looked_is_told_by_what_it_left(place: Place) -> None:
@@ -478,3 +552,67 @@ async def test_where_nodes_may_not_be_looked_at_the_quota_bounds_what_is_admitte
         assert "cannot list resource" in warnings
     finally:
         await backend._api.request("DELETE", f"{quotas}/ours")
+
+
+# Two servers with records of their own, in one namespace and by one installation
+
+
+async def test_what_is_in_another_record_is_left_alone_and_takes_its_room(place: Place) -> None:
+    ours, theirs = a_job(), a_job()
+    async with place.other("5678") as other:
+        await place.backend.create(ours)
+        await other.create(theirs)
+        pod = await a_pod(place, ours.ref)
+        await place.until(lambda: has(place, theirs.ref.name))
+        assert await place.backend.attempts() == [ours.ref] and place.backend.is_ours(ours.ref)
+        assert place.backend._attempts.mine() == [place.backend._attempts.job(ours.ref)]
+
+        async def is_heard() -> bool:
+            return ours.ref.name in other._attempts.jobs.objects and bool(other._attempts.helpers())
+
+        await place.until(is_heard)
+        assert await other.attempts() == [theirs.ref]
+        (counted,) = other._attempts.helpers()
+        assert counted["metadata"]["name"] == pod and counted["requests"].jobs == 1
+        assert other._attempts.ours().counted["count/jobs.batch"] == 1
+        await other.delete(theirs.ref)
+    await bury(place, pod)
+
+
+async def test_a_secret_without_a_job_is_an_orphan_of_its_own_record_only(place: Place) -> None:
+    request = a_job()
+    place.fault("POST", JOBS, status=409, body={"reason": "Conflict"})
+    with pytest.raises(BackendError):
+        await place.backend.create(request)
+    async with place.other("5678") as stranger, place.other() as mate:
+        assert await stranger.attempts() == []
+        assert await mate.attempts() == [request.ref] and mate.is_ours(request.ref)
+
+
+async def test_an_idle_slot_is_its_own_records(place: Place) -> None:
+    made = objects.job(a_job(), place.settings)
+    labels = {**objects.common(place.settings), objects.SLOT: "fits"}
+    made["metadata"] = {**made["metadata"], "name": "tj-slot-8", "labels": labels}
+    made["spec"]["suspend"] = True
+    async with place.other("5678") as stranger:
+        assert (await place.backend._api.request("POST", JOBS, body=made)).ok
+        await place.until(lambda: has(place, "tj-slot-8"))
+
+        async def is_heard() -> bool:
+            return "tj-slot-8" in stranger._attempts.jobs.objects
+
+        await place.until(is_heard)
+        assert [slot.name for slot in place.backend._pool.idle()] == ["tj-slot-8"]
+        assert stranger._pool.idle() == []
+    await place.backend._api.request("DELETE", f"{JOBS}/tj-slot-8")
+
+
+async def test_an_attempt_of_an_older_version_goes_on_and_is_nobodys_orphan(place: Place) -> None:
+    request = a_job()
+    made = objects.job(request, place.settings)
+    del made["metadata"]["labels"][objects.RECORD]
+    made["spec"]["suspend"] = True
+    assert (await place.backend._api.request("POST", JOBS, body=made)).ok
+    await place.until(lambda: has(place, request.ref.name))
+    assert (await place.backend.observe(request.ref)).state == "starting"
+    assert await place.backend.attempts() == [request.ref] and not place.backend.is_ours(request.ref)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,13 @@ def test_what_others_request_of_a_node_is_not_ours() -> None:
     assert found.cpu_millis == 8000 - 750 - 3000 - EACH.cpu
     assert found.memory_bytes == 32 * GIB - GIB - 64 * MIB - EACH.memory
     assert found.jobs == 108
+
+
+def test_an_attempt_of_another_record_takes_room_as_others_do() -> None:
+    ours, theirs = replace(SETTINGS, record="1"), replace(SETTINGS, record="2")
+    labels = [objects.labels(request(), one) for one in (ours, theirs, SETTINGS)]
+    found = nodes(node(), others=[pod("node1", {"cpu": "1"}, labels=one) for one in labels], settings=ours)
+    assert found["node1"].cpu_millis == 8000 - 1000 - EACH.cpu, "an older version's is ours"
 
 
 def test_a_quota_bounds_all_nodes_together_and_keeps_large_jobs_possible() -> None:

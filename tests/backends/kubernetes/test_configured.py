@@ -58,7 +58,7 @@ def test_every_setting_is_a_trait_with_the_same_default() -> None:
     assert made == KubernetesSettings(images=IMAGES)
     traits = set(KubernetesBackendSettings().trait_names(config=True))
     there = {field.name for field in fields(KubernetesSettings)} - INSIDE_IMAGES
-    assert there - traits == {"store_ca", "environments"}
+    assert there - traits == {"store_ca", "environments", "record"}
     assert traits - there == {"store_ca_file", *ENVIRONMENTS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -45,7 +46,7 @@ def test_what_there_is() -> None:
         "NetworkPolicy/trainjob-service",
         "ResourceQuota/trainjob",
         "LimitRange/trainjob",
-        "ConfigMap/trainjob",
+        "Secret/trainjob",
         "PersistentVolumeClaim/trainjob-data",
         "Service/trainjob",
         "Deployment/trainjob",
@@ -78,6 +79,23 @@ def test_the_rules_are_those_of_the_table() -> None:
         ["kueue.x-k8s.io"],
         ["visibility.kueue.x-k8s.io"],
     ]
+
+
+def test_nodes_can_be_read_without_the_pods_on_them() -> None:
+    rules = made(all_pods=False)["ClusterRole/trainjob-server-ml"]["rules"]
+    assert [(rule["resources"], rule["verbs"]) for rule in rules] == [(["nodes"], ["list", "watch"])]
+    own = made(all_pods=False)["Role/trainjob-server"]["rules"]
+    assert own == made()["Role/trainjob-server"]["rules"], "the pods of its own namespace it needs"
+
+
+def test_the_doctor_in_the_service_knows_what_was_left_out() -> None:
+    def told(**options: Any) -> Any:
+        data = configuration({}, "cluster", SETTINGS, deploy(**options), {}, store_url="s3+https://a:9000/b")
+        return json.loads(data[CONFIGURATION]).get("KubernetesDeploySettings")
+
+    assert told(quota={"pods": "7"}) is None, "what is not its matter restarts no service"
+    given = {"all_pods": False, "kueue": True, "leave_out": ["namespace"]}
+    assert told(all_pods=False, kueue=True, leave_out=("namespace",)) == given
 
 
 def test_all_is_closed_and_jobs_reach_the_store() -> None:
@@ -269,8 +287,27 @@ def test_the_disk_of_environments_is_made_where_somebody_says_of_what() -> None:
             assert spec["resources"] == {"requests": {"storage": "70Gi"}}
 
 
-def test_secrets_are_named_and_never_made() -> None:
-    assert "Secret" not in {name.partition("/")[0] for name in made()}
+def test_what_may_hold_a_password_is_in_a_secret_alone() -> None:
+    """An index's, say: it may stand in any option, also in those of others."""
+    given = {
+        "KubernetesBackendSettings": {"pip_options": {"index-url": "https://ada:pip-word@pypi.example.org/simple"}},
+    }
+    options = {"LoggingServer": "https://log:server-word@example.org"}
+    wanted = deploy(server_options=options)
+    data = configuration(given, "cluster", SETTINGS, wanted, {"store-ca.crt": "A"}, store_url="s3+https://a:9000/b")
+    items = {named(item): item for item in manifests(Plan(SETTINGS, wanted, STORE, data))}
+    secret = items.pop("Secret/trainjob")
+    assert secret["type"] == "Opaque" and "stringData" not in secret
+    assert {name: base64.b64decode(text).decode() for name, text in secret["data"].items()} == data
+    assert all(word in data[CONFIGURATION] for word in ("pip-word", "server-word"))
+    assert "word" not in json.dumps(items) and not any(name.startswith("ConfigMap/") for name in items)
+    pod = items["Deployment/trainjob"]["spec"]["template"]["spec"]
+    [volume] = [one for one in pod["volumes"] if one["name"] == "configuration"]
+    assert volume["secret"] == {"secretName": "trainjob", "defaultMode": 0o440}
+
+
+def test_secrets_of_the_operator_are_named_and_never_made() -> None:
+    assert [name for name in made() if name.startswith("Secret/")] == ["Secret/trainjob"]
     assert set(secrets_of(deploy())) == {"trainjob-store", "trainjob-tokens"}
     assert secrets_of(deploy(database_secret="db"))["db"] == ("url", "PostgreSQL's URL")
     assert secrets_of(deploy(leave_out=("service",))) == {}
@@ -282,6 +319,7 @@ def test_secrets_are_named_and_never_made() -> None:
         ({"leave_out": ("netwerk",)}, "leave_out has the unknown part 'netwerk'; known: namespace, rights,"),
         ({"service_image": ""}, "service_image is empty: name the image of the service"),
         ({"quota": {"pods": "many"}}, r"quota\['pods'\]: 'many' is no quantity"),
+        ({"token_secret": "trainjob"}, "token_secret 'trainjob' is what the Secret is called that deploy makes"),
         ({"account": "No Name"}, "account 'No Name' is no name of an object in a cluster"),
         ({"store_peers": ({"cidr": "10.0.0.1/32"},)}, "store_peers: .* is no peer; write {'ipBlock'"),
         ({"service_resources": {"cpu": "1"}}, "needs exactly cpu, cpu_limit, memory"),

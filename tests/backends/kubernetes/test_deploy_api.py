@@ -24,13 +24,14 @@ from jupyter_trainjob.backends.kubernetes.deploy import access, apply
 from jupyter_trainjob.backends.kubernetes.deploy.apply import DeployError
 from jupyter_trainjob.backends.kubernetes.deploy.bounds import StorePlace
 from jupyter_trainjob.backends.kubernetes.deploy.plan import Plan, manifests, wire
-from jupyter_trainjob.backends.kubernetes.deploy.rights import Right, wanted
+from jupyter_trainjob.backends.kubernetes.deploy.rights import Right, is_of_all_pods, wanted
 from jupyter_trainjob.backends.kubernetes.deploy.service import CONFIGURATION
 from jupyter_trainjob.backends.kubernetes.deploy.settings import DeploySettings
-from jupyter_trainjob.backends.kubernetes.doctor import asks
+from jupyter_trainjob.backends.kubernetes.doctor import asks, examine, policies
 from jupyter_trainjob.backends.kubernetes.handover import Handover
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 from jupyter_trainjob.backends.kubernetes.volumes import Manifest
+from jupyter_trainjob.cli import command
 from tests.backends.place import a_request
 
 from .apiserver import ApiServer
@@ -56,9 +57,11 @@ class Cluster:
             namespace=f"ml-{uuid.uuid4().hex[:8]}", images=IMAGES, kubeconfig=apiserver.kubeconfig("admin")
         )
         self.api: Connection
+        self.made: dict[str, str] = {}
 
     async def apply(self, items: list[Manifest], **options: Any) -> dict[str, str]:
-        return {one.name: one.change async for one in apply.apply(self.api, items, **options)}
+        self.made = {one.name: one.change async for one in apply.apply(self.api, items, **options)}
+        return self.made
 
     async def request(self, method: str, path: str, body: Manifest | None = None, **more: Any) -> Any:
         inside = path.replace("NS", self.settings.namespace)
@@ -95,6 +98,25 @@ async def test_what_is_as_wanted_is_left_alone(cluster: Cluster) -> None:
     assert quota.body["spec"]["hard"] == {"pods": "7"}, "what is no longer wanted of an object goes"
 
 
+async def test_policies_that_are_there_are_as_wanted_until_somebody_opens_one(cluster: Cluster) -> None:
+    """As the API server tells them, with all that it fills in."""
+    named = StorePlace.of("https://minio.example.org", ["192.0.2.7", "2001:db8::7"])
+    deploy = replace(DEPLOY, index_peers=({"ipBlock": {"cidr": "10.9.0.0/24", "except": ["10.9.0.8/32"]}},))
+    wanted = manifests(Plan(cluster.settings, deploy, named, parts=("namespace", "network")))
+    await cluster.apply(wanted)
+    path = "/apis/networking.k8s.io/v1/namespaces/NS/networkpolicies"
+    found = (await cluster.request("GET", path)).body["items"]
+    assert len(found) == 4
+    assert [one.level for one in policies.judge(found, wanted[1:], cluster.settings)] == ["ok"]
+    patch = {"spec": {"egress": [{"ports": [{"port": 443}]}]}}
+    more = {"content_type": "application/merge-patch+json"}
+    assert (await cluster.request("PATCH", f"{path}/trainjob-store", patch, **more)).ok
+    found = (await cluster.request("GET", path)).body["items"]
+    told = policies.judge(found, wanted[1:], cluster.settings)
+    opened = "trainjob-store opens more than is meant: Pods of jobs may reach anything at TCP 443."
+    assert (told[0].level, told[0].message) == ("fail", opened)
+
+
 async def test_what_somebody_else_changed_is_kept_unless_told(cluster: Cluster) -> None:
     await cluster.apply(plan(cluster.settings))
     path = "/api/v1/namespaces/NS/resourcequotas/trainjob"
@@ -121,6 +143,74 @@ async def test_a_namespace_of_somebody_else_is_left_alone(cluster: Cluster) -> N
     missing = replace(cluster.settings, namespace=f"{name}-not")
     with pytest.raises(DeployError, match=r"has no namespace .* and the part 'namespace' is left out"):
         await apply.check_namespace(cluster.api, missing, make=False, adopt=False)
+
+
+async def test_two_installations_do_not_overwrite_each_other(cluster: Cluster) -> None:
+    """In a namespace that somebody gave to both."""
+    await cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.settings.namespace}})
+    given = replace(DEPLOY, leave_out=("namespace",))
+    await apply.check_objects(cluster.api, cluster.settings, plan(cluster.settings, given), adopt=False)
+    await cluster.apply(plan(cluster.settings, given))
+    await apply.check_objects(cluster.api, cluster.settings, plan(cluster.settings, given), adopt=False)
+    other = replace(cluster.settings, installation="another")
+    for adopt in (False, True):
+        with pytest.raises(DeployError, match=r"these belong to another installation of ours, .*Deployment/") as told:
+            await apply.check_objects(cluster.api, other, plan(other, given), adopt=adopt)
+    for name in cluster.made:
+        assert name in str(told.value), f"{name} has a name that both would use"
+    assert "Give this one a namespace of its own (KubernetesBackendSettings.namespace), or" in str(told.value)
+
+
+async def test_the_command_touches_nothing_of_another_installation(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "none"))
+    settings = cluster.settings
+    given = {
+        "TrainJobExtension": {"backends": {"cluster": {"type": "kubernetes"}}},
+        "KubernetesBackendSettings": {
+            "kubeconfig": settings.kubeconfig,
+            "namespace": settings.namespace,
+            "images": dict(IMAGES),
+        },
+        "ObjectStoreSettings": {"url": "s3+https://10.1.2.3:9000/jobs/ml"},
+        "KubernetesDeploySettings": {"leave_out": ["namespace"], "service_image": DEPLOY.service_image},
+    }
+    (tmp_path / "operator.json").write_text(json.dumps(given))
+    words = ["deploy", "--no-doctor", "--config", str(tmp_path / "operator.json")]
+    await cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.settings.namespace}})
+    assert await asyncio.to_thread(command.run, words) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    others = [*words, "--KubernetesBackendSettings.installation=another", "--adopt", "--force"]
+    assert await asyncio.to_thread(command.run, others) == 1
+    said = capsys.readouterr()
+    assert "belong to another installation of ours" in said.err and said.out == "", said
+    assert await asyncio.to_thread(command.run, words) == 0
+    assert "Nothing changed.\n" in capsys.readouterr().out
+
+
+async def test_an_object_of_somebody_else_is_not_overwritten(cluster: Cluster) -> None:
+    await cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.settings.namespace}})
+    theirs = {"metadata": {"name": "trainjob"}, "data": {"word": "c2VjcmV0"}}
+    assert (await cluster.request("POST", "/api/v1/namespaces/NS/secrets", theirs)).ok
+    items = plan(cluster.settings)
+    with pytest.raises(DeployError, match=r"These are there already and are not ours: Secret/trainjob\. .*--adopt"):
+        await apply.check_objects(cluster.api, cluster.settings, items, adopt=False)
+    await apply.check_objects(cluster.api, cluster.settings, items, adopt=True)
+
+
+async def test_nobody_waits_for_a_service_whose_secrets_are_missing(cluster: Cluster) -> None:
+    """As after the first deploy, which makes the namespace that they go into."""
+    deploy = replace(DEPLOY, leave_out=("images",))
+    await cluster.apply(plan(cluster.settings, deploy))
+    patient = examine.Patient(cluster.settings, deploy, None, "https://10.1.2.3:9000", patience_seconds=3600)
+
+    async def look() -> dict[str, str]:
+        return {one.check: f"{one.level} {one.message}" async for one in examine._objects(cluster.api, patient)}
+
+    told = await asyncio.wait_for(look(), 120)
+    assert told["secret trainjob-store"].startswith("fail It is missing; it holds the file with the object store's")
+    assert told["secret trainjob-tokens"].startswith("fail ") and told["service"].startswith("fail 0 of 1 pods are")
 
 
 async def test_who_lacks_a_right_is_told_which(cluster: Cluster) -> None:
@@ -152,10 +242,10 @@ async def test_a_field_that_the_server_does_not_know_is_told(cluster: Cluster) -
 
 
 @asynccontextmanager
-async def without(cluster: Cluster, right: Right) -> AsyncIterator[None]:
+async def without(cluster: Cluster, right: Right, deploy: DeploySettings = DEPLOY) -> AsyncIterator[None]:
     """The server's account, less one right; one in the namespace also where the whole cluster gives it."""
     makers = (access.cluster_role,) if right.cluster else (access.role, access.cluster_role)
-    whole = [wire(make(cluster.settings, DEPLOY)) for make in makers]
+    whole = [wire(make(cluster.settings, deploy)) for make in makers]
     await cluster.apply([{**role, "rules": list(less(role["rules"], right))} for role in whole])
     await until(lambda: has(cluster, right), wanted=False)
     try:
@@ -183,6 +273,27 @@ async def until(check: Callable[[], Awaitable[bool]], *, wanted: bool, seconds: 
     while await check() != wanted:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_may_not_read_all_pods_is_told_what_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    deploy = replace(DEPLOY, all_pods=False)
+    await cluster.apply(plan(cluster.settings, deploy))
+    rights, lost = wanted(), [right for right in wanted() if is_of_all_pods(right)]
+    await until(lambda: has(cluster, rights[0]), wanted=True)
+    well, remark = await asks.rights(cluster.api, cluster.settings, rights, DEPLOY.account, spared=lost)
+    assert (well.level, remark.level) == ("ok", "warn") and f"all {len(rights) - 2} other things" in well.message
+    assert "may not list and watch pods in the whole cluster: what others have of the nodes is not" in remark.message
+    assert {one.level for one in await asks.rights(cluster.api, cluster.settings, rights, DEPLOY.account)} == {"fail"}
+
+    backend = KubernetesBackend(name="cluster", settings=await cluster.as_account())
+    await backend.start(SigningFilesystem(tmp_path), lambda ref: None)
+    try:
+        deadline = time.monotonic() + 60
+        while "pods of all" not in (said := " ".join(backend.describe()["warnings"])) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+    finally:
+        await backend.stop()
+    assert says(lost[0]) in said and "may not list nodes" not in said, "nodes are its own matter"
 
 
 class Server:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from jupyter_trainjob.backends.findings import Finding, ok, warn, worst
-from jupyter_trainjob.backends.kubernetes.doctor import looks
+from jupyter_trainjob.backends.kubernetes.doctor import examine, inpod, looks
+from jupyter_trainjob.backends.kubernetes.doctor.trial import Seen
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
 
 SETTINGS = KubernetesSettings(namespace="ml", images={"python": "docker.io/trainjob/python:1"})
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+
+
+def test_a_store_that_says_much_leaves_words_that_can_be_read() -> None:
+    said = inpod.say({"reached": False, "store": "Can't store: " + "ü" * 5000, "ahead": None})
+    assert len(said) <= 4000
+    told = json.loads(said)
+    assert told["store"].startswith("Can't store: üü") and told["store"].endswith("…")
+    assert (told["reached"], told["ahead"]) == (False, None)
+
+
+def test_a_pod_that_says_no_json_is_told_with_its_words() -> None:
+    found = examine._unreadable(Seen(words='{"reached": false, "store": "' + "x" * 4000))
+    assert found.level == "fail" and 'it said \'{"reached": false, "store": "xxx' in found.message
+    assert len(found.message) < 600 and "Run it again" in found.remedy
+    assert "it said nothing." in examine._unreadable(Seen()).message
 
 
 def test_pod_security_is_read_from_the_labels() -> None:
@@ -48,12 +65,6 @@ def test_a_limit_range_that_refuses_every_job_is_told(limit: dict[str, Any], mes
     assert found.level == "fail" and message in found.message
     assert "KubernetesBackendSettings.sidecar" in found.remedy
     assert looks.limit_ranges([{"spec": {"limits": [{"type": "Pod", **limit}]}}], SETTINGS).level == "ok"
-
-
-def test_policies_that_must_be_there_are_missed() -> None:
-    there = [{"metadata": {"name": "trainjob-store"}}]
-    assert "Missing in the namespace: trainjob-deny-all." in looks.policies(there, SETTINGS).message
-    assert looks.policies([*there, {"metadata": {"name": "trainjob-deny-all"}}], SETTINGS).level == "ok"
 
 
 def lease(name: str, seconds: float) -> dict[str, Any]:

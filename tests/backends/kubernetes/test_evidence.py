@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, Observation
-from jupyter_trainjob.backends.kubernetes.evidence import Sight, look, settle
+from jupyter_trainjob.backends.kubernetes.evidence import Sight, is_unexplained, look, settle
 from jupyter_trainjob.backends.kubernetes.objects import CANCELLED
 from jupyter_trainjob.controllers.ending import Ending, ending
 from jupyter_trainjob.resources.trainjob import Phase, Reason, TrainJobSpec
@@ -988,3 +988,35 @@ def test_a_state_that_makes_no_sense_is_no_evidence(state: dict[str, Any]) -> No
     facts = settle(look(job(), pod(main=ended(0), sidecar=RUNNING)), state)
     assert facts["message"] == "The job's runner ended without a report."
     assert "limit" not in facts
+
+
+# An end that nobody has owned up to
+
+INTERRUPTED: dict[str, Any] = {"claims": {"end": {"outcome": "interrupted"}}, "main": {"terminated": True}}
+EVICTED = {"reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."}
+
+
+@pytest.mark.parametrize(
+    ("name", "pod", "state", "waits"),
+    [
+        ("interrupted, its sidecar still runs", pod(main=ended(0), sidecar=RUNNING), INTERRUPTED, True),
+        ("interrupted, its sidecar is over too", pod(main=ended(0), sidecar=ended(0)), INTERRUPTED, True),
+        ("killed before it could say anything", pod(main=ended(137), sidecar=RUNNING), {}, True),
+        ("the kubelet has spoken", pod("Failed", main=ended(0), sidecar=ended(0), **EVICTED), INTERRUPTED, False),
+        ("the pod is gone", pod(main=ended(0), sidecar=ended(0), deleted=True), INTERRUPTED, False),
+        ("somebody deleted it", pod(main=ended(0), sidecar=RUNNING, meta=deletion(T1)), INTERRUPTED, False),
+        ("its own end came first", pod(main=ended(0), sidecar=RUNNING), {**OK, "main": {"terminated": True}}, False),
+        ("its own limit", pod(main=ended(137), sidecar=RUNNING), {"main": {"limit": "TimeLimit"}}, False),
+        ("killed for memory", pod(main=ended(137, "OOMKilled"), sidecar=RUNNING), {}, False),
+        ("it crashed", pod(main=ended(139), sidecar=RUNNING), {}, False),
+        ("it exited by itself", pod(main=ended(3), sidecar=RUNNING), {}, False),
+    ],
+)
+def test_whose_hand_ended_it_is_waited_for(name: str, pod: dict[str, Any], state: dict[str, Any], waits: bool) -> None:
+    sight = look(job(), pod)
+    assert sight.state == "ended" and is_unexplained(sight, state) is waits, name
+
+
+def test_a_cancelled_one_needs_no_word_of_the_cluster() -> None:
+    sight = look(job(annotations={CANCELLED: "enough"}), pod(main=ended(0), sidecar=RUNNING))
+    assert not is_unexplained(sight, INTERRUPTED)

@@ -135,6 +135,42 @@ async def test_a_store_that_stays_away_at_the_end_leaves_the_sidecars_last_words
     assert (found.log.size, found.log.gap, found.log.missing) == (90, (10, 30), 7) and not found.log_complete
 
 
+async def test_a_store_that_was_away_long_ago_has_its_whole_time_at_the_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sidecar may ship for minutes: what counts is how long the store fails, not how long that took."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(module, "SLOWEST_SECONDS", 0.1)
+    put_state(place.store, state="running")
+    place.last = Last(False)
+    assert place.following.harvest(REF, lambda: place.last) is None
+    await asyncio.sleep(3.5)
+    place.store.raises = [StoreError("the store is away")] * 3
+    place.last = Last(True)
+    put_state(place.store)
+    assert (await place.ended()).log_complete and place.store.raises == []
+
+
+async def test_the_end_waits_for_the_clusters_word_on_who_made_it(place: Place) -> None:
+    put_state(place.store)
+    told = threading.Event()
+    place.last = Last(True, "", True, lambda state: state["state"] == "ended" and not told.is_set())
+    with pytest.raises(asyncio.TimeoutError):
+        await place.ended(1.0)
+    told.set()
+    place.following.poke(REF)
+    assert (await place.ended()).log_complete
+
+
+async def test_a_word_that_never_comes_is_waited_for_no_longer_than_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WORD_SECONDS", 0.5)
+    put_state(place.store)
+    place.last = Last(True, "", True, lambda state: True)
+    assert (await place.ended()).log_complete
+
+
 async def test_a_flood_does_not_fill_the_store_while_the_job_runs(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

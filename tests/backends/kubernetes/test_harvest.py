@@ -93,6 +93,25 @@ def test_a_sidecar_that_was_killed_leaves_what_is_in_the_store(store: Filesystem
     assert not found.notebook
 
 
+@pytest.mark.parametrize(
+    ("told", "broken"),
+    [
+        ({"state": "starting", "failed": {"limit": "StorageError", "message": "data.csv is gone"}}, False),
+        ({"state": "starting", "ready": ""}, False),
+        ({"state": "starting"}, True),
+        ({"state": "running", "ready": ""}, True),
+    ],
+)
+def test_outputs_are_missed_only_of_code_that_may_have_run(
+    store: FilesystemStore, told: dict[str, Any], broken: bool
+) -> None:
+    nothing = {"size": 0, "complete": False, "gap": None, "missing": 0}
+    put_state(store, claims={}, log=nothing, notebook=False, files=[], **told)
+    found = gather(store, REF, begun=True)
+    assert [item["type"] for item in found.conditions] == (["OutputsComplete"] if broken else [])
+    assert gather(store, REF, begun=False).conditions == [], "its container never ran"
+
+
 @pytest.mark.parametrize("where", ["state", "record"])
 def test_a_capped_log_of_a_killed_sidecar_misses_what_it_misses(store: FilesystemStore, where: str) -> None:
     for start in (0, 10, 20, 40):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from jupyter_trainjob.backends.base import BackendError
+from jupyter_trainjob.backends.kubernetes import kueue as module
+from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH, Connection
+from jupyter_trainjob.backends.kubernetes.kueue import Kueue
 
 from .test_backend_api import Place, a_job, place  # noqa: F401 - the fixture
 
@@ -50,3 +58,76 @@ async def test_a_job_that_nobody_admits_waits_says_so_and_can_be_cancelled(place
 
     await place.until(over)
     assert (await backend.observe(request.ref)).evidence["cancelled"] == "wrong data"
+
+
+# A cluster whose Kueue is upgraded while we run
+
+TYPES = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def version(name: str, **more: Any) -> dict[str, Any]:
+    anything = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {"name": name, "served": True, "storage": True, "schema": anything, **more}
+
+
+async def until(wanted: Callable[[], Awaitable[Any]], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not await wanted():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+async def test_kueue_may_be_upgraded_while_a_server_runs(api: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = f"kueue-{uuid.uuid4().hex[:8]}.example.org"
+    monkeypatch.setattr(module, "GROUP", group)
+    kinds = {"localqueues": "LocalQueue", "workloads": "Workload"}
+
+    def root(which: str, plural: str) -> str:
+        return f"/apis/{group}/{which}/namespaces/default/{plural}"
+
+    async def make(which: str, plural: str, name: str) -> None:
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": f"job-{name}", "uid": str(uuid.uuid4())}
+        meta = {"name": name, "ownerReferences": [owner]}
+        body = {"apiVersion": f"{group}/{which}", "kind": kinds[plural], "metadata": meta}
+        assert (await api.request("POST", root(which, plural), body=body)).ok
+
+    async def serves(which: str) -> bool:
+        return all([(await api.request("GET", root(which, plural))).ok for plural in kinds])
+
+    for plural, kind in kinds.items():
+        names = {"plural": plural, "singular": kind.lower(), "kind": kind}
+        spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [version("v1beta1")]}
+        made = {"kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"}, "spec": spec}
+        assert (await api.request("POST", TYPES, body={"apiVersion": "apiextensions.k8s.io/v1", **made})).ok
+    await until(lambda: serves("v1beta1"))
+    await make("v1beta1", "localqueues", "jobs")
+    await make("v1beta1", "workloads", "first")
+    kueue = Kueue(api, "default", lambda name: None)
+    try:
+        await kueue.check("jobs", [])
+        kueue.notice()
+        await until(lambda: knows(kueue, "job-first"))
+
+        both = [version("v1beta1", served=False, storage=False), version("v1beta2")]
+        for plural in kinds:
+            patch = {"spec": {"versions": both}}
+            assert (await api.request("PATCH", f"{TYPES}/{plural}.{group}", body=patch, content_type=MERGE_PATCH)).ok
+        await until(lambda: serves("v1beta2"))
+
+        async def is_over() -> bool:
+            return not (await api.request("GET", root("v1beta1", "localqueues"))).ok
+
+        await until(is_over)
+        await kueue.check("jobs", [])
+        with pytest.raises(BackendError, match=r"has no LocalQueue 'absent'\. Make it first"):
+            await kueue.check("absent", [])
+        await make("v1beta2", "workloads", "second")
+        await until(lambda: knows(kueue, "job-second"))
+    finally:
+        await kueue.stop()
+        for plural in kinds:
+            await api.request("DELETE", f"{TYPES}/{plural}.{group}")
+
+
+async def knows(kueue: Kueue, job: str) -> bool:
+    return job in kueue._workloads

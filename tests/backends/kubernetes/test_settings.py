@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_trainjob.backends.kubernetes import choices
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings, SettingsError, Sidecar
 
 IMAGES = {"python": "docker.io/trainjob/python:1"}
@@ -21,7 +22,15 @@ def test_an_image_for_python_is_enough() -> None:
 def test_an_image_is_pinned_where_its_digest_is_known() -> None:
     settings = KubernetesSettings(images=IMAGES, digests={"docker.io/trainjob/python:1": DIGEST})
     assert settings.pinned("docker.io/trainjob/python:1") == f"docker.io/trainjob/python@{DIGEST}"
+    assert settings.pinned("trainjob/python:1") == f"docker.io/trainjob/python@{DIGEST}", "however it is written"
     assert settings.pinned("docker.io/trainjob/r:1") == "docker.io/trainjob/r:1"
+    assert settings.pinned("") == "", "a language without an image"
+    own = f"docker.io/trainjob/python:1@sha256:{'b' * 64}"
+    assert settings.pinned(own) == own
+    short = KubernetesSettings(images={"python": "python"}, digests={"docker.io/library/python:latest": DIGEST})
+    assert short.pinned("python") == f"docker.io/library/python@{DIGEST}"
+    assert choices.image_problem("library/python:latest", "", short) == "", "the operator's own needs no permission"
+    assert choices.image_problem("python:3", "", short)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,10 @@ def test_an_image_is_pinned_where_its_digest_is_known() -> None:
         ({"images": {"python": "Not Good"}}, r"images\['python'\]: 'Not Good' is no name of an image"),
         ({"allowed_images": ("*",)}, r"allowed_images: '\*' is no name of an image"),
         ({"digests": {"python": "12"}}, "64 hexadecimal digits"),
+        (
+            {"digests": {"python": DIGEST, "library/python:latest": "sha256:" + "b" * 64}},
+            r"digests\['library/python:latest'\]: docker.io/library/python:latest is there twice, with different",
+        ),
         ({"pull_policy": "Sometimes"}, "pull_policy 'Sometimes' is none of Always, IfNotPresent, Never"),
         ({"scratch": "tape"}, "scratch 'tape' is none of memory, disk"),
         ({"pull_secrets": ("",)}, "pull_secrets '' is no name"),

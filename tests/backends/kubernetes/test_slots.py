@@ -116,6 +116,7 @@ def test_a_job_that_another_admits_or_mounts_something_does_not() -> None:
         {"scratch": "disk"},
         {"host_users": False},
         {"reserve": "128Mi"},
+        {"warm_priority_class": "idle"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -164,6 +165,16 @@ def test_an_idle_slot_is_nobodys_has_no_deadline_and_is_restricted() -> None:
     main = pod["containers"][0]
     assert main["startupProbe"]["exec"]["command"] == ["test", "-e", "/trainjob/out/warm"]
     assert "orders" not in [mount["name"] for mount in main["volumeMounts"]]
+
+
+def test_it_has_a_priority_of_its_own_where_the_operator_names_one() -> None:
+    request = slots.blank(PROFILE, "abc")
+    for chosen, priority in (({}, "jobs"), ({"warm_priority_class": "idle"}, "idle")):
+        settings = replace(SETTINGS, priority_class="jobs", **chosen)
+        pod = slots.manifest(request, settings, "fits")["spec"]["template"]["spec"]
+        assert pod["priorityClassName"] == priority and violations(pod) == []
+    with pytest.raises(SettingsError, match=r"warm_priority_class 'Very low' is no name of an object in a cluster"):
+        replace(SETTINGS, warm_priority_class="Very low")
 
 
 def test_its_sidecar_is_told_one_place_to_read_from_and_nothing_of_a_job() -> None:

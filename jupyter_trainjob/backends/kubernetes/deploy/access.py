@@ -92,5 +92,7 @@ def _subject(settings: KubernetesSettings, deploy: DeploySettings) -> k.RbacV1Su
 def _rules(deploy: DeploySettings, *, cluster: bool) -> list[k.V1PolicyRule]:
     return [
         k.V1PolicyRule(api_groups=[group], resources=[resource], verbs=verbs)
-        for group, resource, verbs in rights.rules(rights.wanted(kueue=deploy.kueue), cluster=cluster)
+        for group, resource, verbs in rights.rules(
+            rights.wanted(kueue=deploy.kueue, all_pods=deploy.all_pods), cluster=cluster
+        )
     ]

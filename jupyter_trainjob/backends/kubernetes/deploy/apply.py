@@ -1,6 +1,6 @@
 """Bring a cluster to what is wanted: server-side apply, one object after another, telling what became of each.
 
-Nothing is ever removed: what an earlier configuration made and a later one leaves out stays, and ``doctor`` names it.
+Nothing is ever removed: what an earlier configuration made and a later one leaves out stays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PLURALS = {
     "LimitRange": "limitranges",
     "PersistentVolume": "persistentvolumes",
     "PersistentVolumeClaim": "persistentvolumeclaims",
-    "ConfigMap": "configmaps",
+    "Secret": "secrets",
     "Service": "services",
     "Deployment": "deployments",
     "DaemonSet": "daemonsets",
@@ -120,6 +120,43 @@ async def check_namespace(api: Connection, settings: KubernetesSettings, *, make
         + (", or the same KubernetesBackendSettings.installation as it was made with" if found else "")
         + "), or say --adopt if it is meant for jobs."
     )
+
+
+async def check_objects(
+    api: Connection, settings: KubernetesSettings, items: Sequence[Manifest], *, adopt: bool
+) -> None:
+    """Nothing is overwritten that is another installation's, or nobody's of ours. Raises :class:`DeployError`.
+
+    All have fixed names: two installations in one namespace would take turns with one service, one quota, one set of
+    policies. ``adopt``: take what bears no mark of ours; what bears another's is never taken.
+    """
+    mark, theirs, foreign = settings.installation_label, [], []
+    for manifest in items:
+        if manifest["kind"] == "Namespace":
+            continue  # check_namespace
+        try:
+            reply = await api.request("GET", path_of(manifest))
+        except Refused as refused:
+            raise _explained(refused, "get", PLURALS[manifest["kind"]], manifest["metadata"]["name"]) from refused
+        if not reply.ok:
+            continue
+        found = (reply.body["metadata"].get("labels") or {}).get(INSTALLATION)
+        if found is None:
+            foreign.append(named(manifest))
+        elif found != mark:
+            theirs.append(named(manifest))
+    if theirs:
+        raise DeployError(
+            f"In the namespace {settings.namespace!r} these belong to another installation of ours, which would lose "
+            f"them: {', '.join(theirs)}. Give this one a namespace of its own (KubernetesBackendSettings.namespace), "
+            "or call it as that one is called (KubernetesBackendSettings.installation). Where that one is gone, remove "
+            f"what it left: everything there with the label {INSTALLATION} and another value than {mark}."
+        )
+    if foreign and not adopt:
+        raise DeployError(
+            f"These are there already and are not ours: {', '.join(foreign)}. Rename or remove them, leave the part "
+            "that makes them out (KubernetesDeploySettings.leave_out), or say --adopt to take them over."
+        )
 
 
 async def apply(api: Connection, items: Sequence[Manifest], *, force: bool = False) -> AsyncIterator[Applied]:

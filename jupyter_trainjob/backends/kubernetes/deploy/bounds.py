@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from kubernetes.aio import client as k
 
+from ..environments_objects import BUILDING, BUILDS
 from ..settings import KubernetesSettings
 from .marks import (
-    BUILDING,
-    BUILDS,
     DENY_ALL,
     OBJECT,
     OF_BUILDERS,

@@ -25,6 +25,11 @@ class KubernetesDeploySettings(Configurable):
         False,
         help="Whether queues hand jobs over to Kueue: the server then also has the rights to look at its objects.",
     ).tag(config=True)
+    all_pods = Bool(
+        True,
+        help="Whether the server may read the pods of all namespaces, to know what others have of the nodes. Without "
+        "it a job that finds no room on a node waits there instead of in our queue.",
+    ).tag(config=True)
     pod_security_version = Unicode(
         "v1.35",
         help="Version of Pod Security's level restricted that the namespace enforces; older clusters take their own.",
@@ -101,8 +106,10 @@ class KubernetesDeploySettings(Configurable):
         help="Secret with the key 'url': PostgreSQL's URL. Default: none, and an SQLite record on a disk of its own.",
     ).tag(config=True)
 
-    def settings(self) -> DeploySettings:
-        """Raises :class:`..settings.SettingsError`."""
+    def settings(self, *, without_service: bool = False) -> DeploySettings:
+        """``without_service``: leave it out too. Raises :class:`..settings.SettingsError`."""
         given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(DeploySettings)}
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        if without_service:
+            given["leave_out"] = (*given["leave_out"], "service")
         return DeploySettings(**given)

@@ -6,6 +6,7 @@ from kubernetes.aio import client as k
 
 from ..objects import INSTALLATION, MANAGED_BY, MANAGER
 from ..settings import KubernetesSettings
+from .settings import OBJECT as OBJECT
 
 DEPLOYER = "jupyter-trainjob-deploy"
 """The field manager of all that is applied, and who manages it."""
@@ -14,11 +15,7 @@ DEPLOYED = "jupyter-trainjob/deployed"
 COMPONENT = "app.kubernetes.io/component"
 NAME = "app.kubernetes.io/name"
 SERVICE, IMAGES, SERVER = "service", "images", "server"
-BUILDS, BUILDING = "jupyter-trainjob/builds", "environment"
-"""Label of the pods that build environments; those that remove them have another value, and need nobody."""
 
-OBJECT = "trainjob"
-"""What the service, its configuration, the quota and the limits are called."""
 DATA = "trainjob-data"
 PREPULL = "trainjob-images"
 DENY_ALL, TO_STORE, OF_SERVICE, OF_BUILDERS = (

@@ -17,7 +17,7 @@ from .settings import DeploySettings
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted. ``configuration``: the files of the service's ConfigMap; ``shares``: volumes of profiles."""
+    """What is wanted. ``configuration``: the files of the service's Secret; ``shares``: volumes of profiles."""
 
     settings: KubernetesSettings
     deploy: DeploySettings
@@ -26,6 +26,12 @@ class Plan:
     shares: Sequence[AllowedVolume] = ()
     indexes: Sequence[bounds.StorePlace] = ()
     """Where environments come from."""
+    parts: Sequence[str] = ()
+    """Only these are made, left out otherwise or not; empty: all that are not left out."""
+
+    def makes(self, part: str) -> bool:
+        """Whether a part is to be there."""
+        return part in self.parts if self.parts else self.deploy.has(part)
 
 
 def manifests(plan: Plan) -> list[Manifest]:
@@ -41,37 +47,37 @@ def wire(found: BaseModel | Manifest) -> Manifest:
 
 def _objects(plan: Plan) -> Iterator[BaseModel | Manifest]:
     settings, deploy = plan.settings, plan.deploy
-    if deploy.has("namespace"):
+    if plan.makes("namespace"):
         yield access.namespace(settings, deploy)
-    if deploy.has("rights"):
+    if plan.makes("rights"):
         yield access.account(settings, deploy)
         yield access.role(settings, deploy)
         yield access.binding(settings, deploy)
-    if deploy.has("cluster-rights"):
+    if plan.makes("cluster-rights"):
         yield access.cluster_role(settings, deploy)
         yield access.cluster_binding(settings, deploy)
-    if deploy.has("network"):
+    if plan.makes("network"):
         yield bounds.deny_all(settings)
         yield bounds.to_store(settings, deploy, plan.store)
         if deploy.has("service"):
             yield bounds.of_service(settings, deploy)
         if deploy.index_peers or plan.indexes:
             yield bounds.of_builders(settings, deploy, plan.indexes)
-    if deploy.has("limits"):
+    if plan.makes("limits"):
         yield bounds.quota(settings, deploy)
         yield bounds.limit_range(settings, deploy)
-    if deploy.has("volumes"):
+    if plan.makes("volumes"):
         for allowed in plan.shares:
             yield from share(allowed, settings)
         if deploy.environments_storage_class and settings.environments.claim:
             yield service.environments(settings, deploy)
-    if deploy.has("service"):
-        yield service.config_map(settings, plan.configuration)
+    if plan.makes("service"):
+        yield service.secret(settings, plan.configuration)
         if not deploy.database_secret:
             yield service.claim(settings, deploy)
         yield service.address(settings, deploy)
         yield service.deployment(settings, deploy, plan.configuration)
-    if deploy.has("images"):
+    if plan.makes("images"):
         yield prepull.daemon_set(settings, deploy)
 
 

@@ -18,6 +18,8 @@ class Right:
     cluster: bool = False
     only: str = ""
     """Needed only with this: ``kueue``."""
+    lost: str = ""
+    """What is lost without it, where the server does without; empty where it can't."""
 
     def __str__(self) -> str:
         group = f".{self.group}" if self.group else ""
@@ -25,10 +27,10 @@ class Right:
 
 
 def _rights(
-    group: str, resource: str, verbs: dict[str, str], *, cluster: bool = False, only: str = ""
+    group: str, resource: str, verbs: dict[str, str], *, cluster: bool = False, only: str = "", lost: str = ""
 ) -> Iterator[Right]:
     for verb, why in verbs.items():
-        yield Right(group, resource, verb, why, cluster, only)
+        yield Right(group, resource, verb, why, cluster, only, lost)
 
 
 RIGHTS: tuple[Right, ...] = (
@@ -75,12 +77,16 @@ RIGHTS: tuple[Right, ...] = (
         "nodes",
         {"list": "know how much the nodes have", "watch": "see them come, go and fill"},
         cluster=True,
+        lost="only the namespace's quota and the limits of queues bound what is admitted, and a job that finds no room "
+        "waits in the cluster, and ends if that takes too long",
     ),
     *_rights(
         "",
         "pods",
         {"list": "know what others have of the nodes", "watch": "see when that changes"},
         cluster=True,
+        lost="what others have of the nodes is not known, and a job that finds no room on a node waits there instead "
+        "of in our queue, and ends if that takes too long",
     ),
     *_rights(
         "kueue.x-k8s.io",
@@ -103,12 +109,23 @@ RIGHTS: tuple[Right, ...] = (
         only="kueue",
     ),
 )
-"""All of them. ``tests/cluster/test_deploy.py`` runs the backend with these, and shows what breaks without each."""
+"""All of them. ``test_deploy_api`` and ``test_kueue_rights`` show what breaks without each."""
 
 
-def wanted(*, kueue: bool = False) -> list[Right]:
-    """Those that a server needs. ``kueue``: where queues hand their jobs over to it."""
-    return [right for right in RIGHTS if not right.only or (kueue and right.only == "kueue")]
+def wanted(*, kueue: bool = False, all_pods: bool = True) -> list[Right]:
+    """Those that a server needs. ``kueue``: where queues hand their jobs over to it. ``all_pods``: whether it may read
+    the pods of others.
+    """
+    return [
+        right
+        for right in RIGHTS
+        if (not right.only or (kueue and right.only == "kueue")) and (all_pods or not is_of_all_pods(right))
+    ]
+
+
+def is_of_all_pods(right: Right) -> bool:
+    """Whether it reads the pods of all namespaces."""
+    return right.cluster and (right.group, right.resource) == ("", "pods")
 
 
 def rules(rights: Iterable[Right], *, cluster: bool) -> list[tuple[str, str, list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def configuration(
     *,
     store_url: str,
 ) -> dict[str, str]:
-    """The files of the ConfigMap. ``given``: class → trait → value, as the operator set them here.
+    """The files of the service's Secret. ``given``: class → trait → value, as the operator set them here.
 
     What is true of this machine only (folders, a kubeconfig, the record's URL) is replaced by what is true of the pod.
     ``files``: certificates, by :data:`STORE_CA` and :data:`PODS_CA`. ``store_url``: the store's as pods see it.
@@ -60,16 +61,31 @@ def configuration(
         "TrainJobExtension": extension,
         "KubernetesBackendSettings": {**own, "namespace": settings.namespace},
         "ObjectStoreSettings": store,
+        "KubernetesDeploySettings": _for_the_doctor(deploy),
         "FileIdentityProvider": {"token_file": f"{TOKENS}/{TOKEN_FILE}"},
     }
     text = json.dumps({name: section for name, section in sections.items() if section}, indent=2, sort_keys=True)
     return {CONFIGURATION: f"{text}\n", **files}
 
 
-def config_map(settings: KubernetesSettings, data: Mapping[str, str]) -> k.V1ConfigMap:
-    """No secret is in it."""
-    return k.V1ConfigMap(
-        api_version="v1", kind="ConfigMap", metadata=metadata(settings, OBJECT, SERVICE), data=dict(data)
+def _for_the_doctor(deploy: DeploySettings) -> dict[str, Any]:
+    """What of the deployment matters to what the server may do: so that the doctor in its pod knows."""
+    usual = {"kueue": False, "all_pods": True, "leave_out": ()}
+    return {
+        name: list(value) if name == "leave_out" else value
+        for name, default in usual.items()
+        if (value := getattr(deploy, name)) != default
+    }
+
+
+def secret(settings: KubernetesSettings, files: Mapping[str, str]) -> k.V1Secret:
+    """All of the configuration: passwords of package indexes may stand anywhere in it, in addresses above all.
+
+    ``data`` and not ``stringData``: what is no longer wanted of the latter would stay.
+    """
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
+    return k.V1Secret(
+        api_version="v1", kind="Secret", metadata=metadata(settings, OBJECT, SERVICE), type="Opaque", data=data
     )
 
 
@@ -113,7 +129,7 @@ def address(settings: KubernetesSettings, deploy: DeploySettings) -> k.V1Service
 
 
 def deployment(settings: KubernetesSettings, deploy: DeploySettings, data: Mapping[str, str]) -> k.V1Deployment:
-    """One pod with a disk, or several that share a database. ``data``: the ConfigMap's, so that a change is seen."""
+    """One pod with a disk, or several that share a database. ``data``: the configuration: a change is seen."""
     selected = of_component(settings, SERVICE)
     digest = hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
     shared = bool(deploy.database_secret)
@@ -220,7 +236,7 @@ def _volumes(deploy: DeploySettings, *, shared: bool) -> list[k.V1Volume]:
     return [
         data,
         k.V1Volume(name="tmp", empty_dir=k.V1EmptyDirVolumeSource(size_limit="1Gi")),
-        k.V1Volume(name="configuration", config_map=k.V1ConfigMapVolumeSource(name=OBJECT)),
+        _secret("configuration", OBJECT),
         _secret("store", deploy.store_secret),
         _secret("tokens", deploy.token_secret),
     ]

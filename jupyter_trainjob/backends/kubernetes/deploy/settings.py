@@ -10,10 +10,12 @@ from ....resources.names import is_domain
 from ....resources.quantity import parse
 from ..settings import SettingsError
 
+OBJECT = "trainjob"
+"""What the service, its configuration, the quota and the limits are called."""
 PARTS = {
     "namespace": "the namespace, with its Pod Security",
     "rights": "the server's account and its rights in the namespace",
-    "cluster-rights": "its rights to read what is the cluster's: nodes",
+    "cluster-rights": "its rights to read what is the cluster's: nodes, and the pods on them (see all_pods)",
     "limits": "ResourceQuota and LimitRange",
     "network": "NetworkPolicies",
     "volumes": "volumes for the NFS shares of profiles",
@@ -35,6 +37,7 @@ class DeploySettings:
     """Parts that somebody else makes, such as the namespace of a university's cluster."""
     account: str = "trainjob-server"
     kueue: bool = False
+    all_pods: bool = True
     pod_security_version: str = "v1.35"
     quota: Mapping[str, str] = field(
         default_factory=lambda: {"pods": "200", "services.loadbalancers": "0", "services.nodeports": "0"}
@@ -78,6 +81,8 @@ def _problems(settings: DeploySettings) -> Iterator[str]:
         value = getattr(settings, name)
         if (value or name != "database_secret") and not is_domain(value):
             yield f"{name} {value!r} is no name of an object in a cluster"
+        if name != "account" and value == OBJECT:
+            yield f"{name} {value!r} is what the Secret is called that deploy makes; choose another name"
     yield from _quantities(settings)
     if settings.replicas < 1:
         yield f"replicas {settings.replicas} is none; write at least 1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...base import BackendError
@@ -17,9 +17,16 @@ AT_ONCE = 8
 
 
 async def rights(
-    api: Connection, settings: KubernetesSettings, wanted: Sequence[Right], account: str = ""
+    api: Connection,
+    settings: KubernetesSettings,
+    wanted: Sequence[Right],
+    account: str = "",
+    *,
+    spared: Collection[Right] = (),
 ) -> list[Finding]:
-    """``account``: the ServiceAccount that the server has; empty: whoever asks is the server."""
+    """``account``: the ServiceAccount that the server has; empty: whoever asks is the server. ``spared``: those of
+    ``wanted`` that it was left without on purpose: what is lost by that is told.
+    """
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def asked(right: Right) -> bool:
@@ -41,10 +48,15 @@ async def rights(
         ]
     except BackendError as error:
         return [fail("rights", error.message, error.remedy)]
-    missing = [right for right, may in zip(wanted, answers, strict=True) if not may]
+    lacking = [right for right, may in zip(wanted, answers, strict=True) if not may]
+    missing = [right for right in lacking if right not in spared]
+    without = [right for right in lacking if right in spared]
+    told = _lost(who, without)
     if not missing:
-        return [ok("rights", f"{who} may do all {len(wanted)} things that the server does.")]
-    return [
+        have = len(wanted) - len(without)
+        others = " other" if without else ""
+        return [ok("rights", f"{who} may do all {have}{others} things that the server does."), *told]
+    return told + [
         fail(
             "rights",
             f"{who} lacks the right to {right}"
@@ -53,6 +65,22 @@ async def rights(
             "Run `jupyter trainjob deploy`, or have the cluster's operator apply what its --dry-run -o yaml prints.",
         )
         for right in missing
+    ]
+
+
+def _lost(who: str, without: Sequence[Right]) -> list[Finding]:
+    """One remark for each kind of object."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for right in without:
+        verbs.setdefault((right.resource, right.lost), []).append(right.verb)
+    return [
+        warn(
+            "rights",
+            f"{who} may not {' and '.join(may)} {resource} in the whole cluster: {lost}.",
+            "Nothing, if that is meant. Else set KubernetesDeploySettings.all_pods and leave_out otherwise, or have "
+            "the cluster's operator apply what `jupyter trainjob deploy --dry-run -o yaml --only cluster-rights` says.",
+        )
+        for (resource, lost), may in verbs.items()
     ]
 
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ....storage.base import ObjectStore, StoreError
 from ...base import BackendError
-from ...findings import Finding, fail, ok, warn
+from ...findings import Finding, fail, ok, warn, worst
 from ..connect import Connection, Refused
 from ..deploy.apply import DeployError, version
 from ..deploy.bounds import StorePlace
 from ..deploy.marks import IMAGES, OBJECT, PREPULL, SERVICE, of_component
 from ..deploy.plan import secrets_of
-from ..deploy.rights import wanted
+from ..deploy.rights import Right, is_of_all_pods, wanted
 from ..deploy.settings import DeploySettings
-from ..reading import Object
+from ..reading import Object, told_as_json
 from ..reading import time as read_time
 from ..settings import KubernetesSettings
-from . import asks, looks
+from ..volumes import Manifest
+from . import asks, looks, policies
 from .trial import Seen, Trial
 
 SIGNED_SECONDS = 600
@@ -44,6 +44,8 @@ class Patient:
     store_url: str
     patience_seconds: float = 0.0
     """How long what was just deployed may take to come up."""
+    policies: Sequence[Manifest] = ()
+    """The NetworkPolicies that ``deploy`` would write; none where that can't be told."""
 
 
 async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
@@ -66,7 +68,9 @@ async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
         yield looks.pod_security(namespace)
     in_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
     account = patient.deploy.account if patient.deploy.has("rights") and not in_cluster else ""
-    for finding in await asks.rights(api, patient.settings, wanted(kueue=patient.deploy.kueue), account):
+    rights = wanted(kueue=patient.deploy.kueue)
+    spared = [right for right in rights if _is_spared(right, patient.deploy)]
+    for finding in await asks.rights(api, patient.settings, rights, account, spared=spared):
         yield finding
     async for finding in _objects(api, patient):
         yield finding
@@ -74,24 +78,41 @@ async def examine(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
         yield finding
 
 
+def _is_spared(right: Right, deploy: DeploySettings) -> bool:
+    """Whether the configuration does without it."""
+    if not (right.cluster and right.lost):
+        return False
+    return not deploy.has("cluster-rights") or (is_of_all_pods(right) and not deploy.all_pods)
+
+
 async def _objects(api: Connection, patient: Patient) -> AsyncIterator[Finding]:
     settings = patient.settings
     inside = f"/api/v1/namespaces/{settings.namespace}"
-    policies = await _list(api, f"/apis/networking.k8s.io/v1/namespaces/{settings.namespace}/networkpolicies")
     for what, found, judge in (
         ("quota", await _list(api, f"{inside}/resourcequotas"), looks.quotas),
         ("limit range", await _list(api, f"{inside}/limitranges"), lambda items: looks.limit_ranges(items, settings)),
-        ("network policies", policies, lambda items: looks.policies(items, settings)),
     ):
         yield judge(found) if found is not None else _unseen(what)
+    for finding in await _policies(api, patient):
+        yield finding
     async for finding in _clocks(api):
         yield finding
     for name, (key, what) in secrets_of(patient.deploy).items():
-        yield await _secret(api, settings, name, key, what)
+        finding = await _secret(api, settings, name, key, what)
+        if finding.level == "fail":  # no pod of the service starts without it: nothing to wait for
+            patient = replace(patient, patience_seconds=0.0)
+        yield finding
     if patient.deploy.has("service"):
         yield await _up(api, patient, "Deployment", OBJECT, SERVICE, "service")
     if patient.deploy.has("images"):
         yield await _up(api, patient, "DaemonSet", PREPULL, IMAGES, "images on nodes")
+
+
+async def _policies(api: Connection, patient: Patient) -> list[Finding]:
+    found = await _list(api, f"/apis/networking.k8s.io/v1/namespaces/{patient.settings.namespace}/networkpolicies")
+    if found is None:
+        return [_unseen(policies.CHECK)]
+    return policies.judge(found, patient.policies, patient.settings, ours=patient.deploy.has("network"))
 
 
 def _unseen(what: str) -> Finding:
@@ -179,21 +200,31 @@ async def _network(trial: Trial, patient: Patient, place: str) -> AsyncIterator[
         yield _no_pod(seen)
         return
     yield _server_clock(seen, asked)
-    found = json.loads(seen.words)
+    found = told_as_json(seen.words)
+    if "reached" not in found:
+        yield _unreadable(seen)
+        return
     control = not found["reached"] and await trial.open_port()
     if control:
         waited = await trial.wait(address)
-        found["opened"] = not waited.problem and json.loads(waited.words)["opened"]
-    missing = await _list(
-        trial.api, f"/apis/networking.k8s.io/v1/namespaces/{patient.settings.namespace}/networkpolicies"
-    )
-    lacking = missing is not None and looks.policies(missing, patient.settings).level == "fail"
+        found["opened"] = not waited.problem and told_as_json(waited.words).get("opened", False)
+    lacking = worst(await _policies(trial.api, patient)) == "fail"
     named = StorePlace.of(patient.store_url).named
     for finding in looks.closed(found, control=control, store_named=named, missing=lacking):
         yield finding
     if "store" in found:
         yield _store(found["store"], patient)
         yield looks.skew("clock of the pod", f"the node {seen.node}", found["ahead"])
+
+
+def _unreadable(seen: Seen) -> Finding:
+    """Of a pod that ran and left what is no JSON, or was cut: what it did say."""
+    said = f"it said {seen.words[:400]!r}" if seen.words else "it said nothing"
+    return fail(
+        "pods",
+        f"What a pod like those of jobs found out can't be read: {said}.",
+        "Run it again. If it stays so, the image of Python is of another version than this command.",
+    )
 
 
 def _no_pod(seen: Seen) -> Finding:

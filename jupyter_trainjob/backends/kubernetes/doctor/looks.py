@@ -8,7 +8,6 @@ from datetime import datetime
 from ....resources.quantity import byte_count, cpu_millis, parse
 from ...findings import Finding, fail, ok, warn
 from ..deploy.access import LEVEL, POD_SECURITY
-from ..deploy.marks import OF_BUILDERS
 from ..reading import Object, conditions, meta, status
 from ..reading import time as read_time
 from ..settings import KubernetesSettings
@@ -86,25 +85,6 @@ def limit_ranges(found: Sequence[Object], settings: KubernetesSettings) -> Findi
     return ok("limit range", "The namespace's LimitRange lets the containers of jobs be.")
 
 
-def policies(found: Sequence[Object], settings: KubernetesSettings) -> Finding:
-    """Whether those are there that must be."""
-    there = {str(meta(policy).get("name")) for policy in found}
-    missing = [name for name in settings.network_policies if name not in there]
-    if missing:
-        return fail(
-            "network policies",
-            f"Missing in the namespace: {', '.join(missing)}. Jobs may reach what the cluster reaches.",
-            DEPLOY,
-        )
-    if settings.environments.claim and settings.environments.builds != "none" and OF_BUILDERS not in there:
-        return warn(
-            "network policies",
-            f"There is no {OF_BUILDERS}: pods that build environments reach no package index.",
-            f"Say where it is in KubernetesDeploySettings.index_peers. {DEPLOY}",
-        )
-    return ok("network policies", f"There are {', '.join(settings.network_policies) or 'none, as configured'}.")
-
-
 def clocks(leases: Iterable[Object], nodes: Iterable[Object], now: datetime) -> Finding:
     """Whether a kubelet's clock is ahead of the API server's, or behind it. ``now``: by the API server's clock."""
     ready = {str(meta(node).get("name")) for node in nodes if conditions(node).get("Ready", {}).get("status") == "True"}
@@ -142,7 +122,11 @@ def closed(told: Mapping[str, object], *, control: bool, store_named: bool, miss
         yield fail(
             check,
             "Pods of jobs reach each other: "
-            + ("NetworkPolicies are missing." if missing else "the cluster does not enforce NetworkPolicies."),
+            + (
+                "NetworkPolicies are missing, or open too much."
+                if missing
+                else "the cluster does not enforce NetworkPolicies."
+            ),
             DEPLOY if missing else "Use a network plugin that does, such as Calico or Cilium (kind: kindnet does).",
         )
     elif told.get("opened"):

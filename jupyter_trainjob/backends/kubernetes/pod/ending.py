@@ -176,7 +176,8 @@ def termination(path: str, state: dict[str, Any], problem: str) -> None:
     }
     for most in (800, 200, 40):
         if end:
-            short = {**error, "evalue": str(error.get("evalue", ""))[:most], "traceback": ""} if error else None
+            texts = {name: value[:most] if isinstance(value, str) else value for name, value in error.items()}
+            short = {**texts, "traceback": ""} if error else None
             told["claims"] = {"end": {"outcome": end.get("outcome"), "error": short, "results": []}}
         if main:
             told["main"] = {**main, "message": str(main.get("message", ""))[:most]}
@@ -186,5 +187,7 @@ def termination(path: str, state: dict[str, Any], problem: str) -> None:
         text = dump(told)
         if len(text) <= TERMINATION_BYTES:
             break
+    else:  # what is cut can't be read at all: better without what the job claims
+        text = dump({**told, "claims": {}})
     with open(path, "wb") as file:  # the kubelet made it, and it can't be replaced: it is a mount
-        file.write(text[:TERMINATION_BYTES])
+        file.write(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,28 @@ def test_an_error_of_its_own_blames_no_object_and_ends_with_the_time(
     assert "could be read in time" in problem and "Too many open files" in problem
     assert store.calls == 1 and store.exists(f"{PREFIX}notebook.ipynb")
     assert collection.found.skipped == [], "the notebook, which came, was not refused"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"ename": "E" * 20_000, "evalue": "ü" * 20_000, "traceback": "t" * 20_000, "line": 3},
+        {f"more-{number}": "x" * 39 for number in range(500)},
+    ],
+)
+def test_the_last_words_are_whole_json_whatever_the_job_claims(tmp_path: Path, error: dict[str, Any]) -> None:
+    words = tmp_path / "words"
+    state = {
+        "log": {"size": 10, "complete": True, "gap": None, "missing": 0},
+        "filesTotal": 1,
+        "filesBytes": 2,
+        "failed": {"limit": "BackendError", "message": "ü" * 4000},
+        "main": {"exitCode": 0, "message": "ü" * 2000, "lastWords": "l" * 4096},
+        "claims": {"end": {"outcome": "error", "error": error, "results": []}},
+    }
+    ending.termination(str(words), state, "ü" * 5000)
+    said = words.read_bytes()
+    assert len(said) <= ending.TERMINATION_BYTES
+    told = json.loads(said)
+    assert (told["filesTotal"], told["log"]["size"], told["main"]["exitCode"]) == (1, 10, 0)
+    assert told["failed"]["limit"] == "BackendError" and told["problem"].startswith("ü")
