@@ -14,7 +14,7 @@ from ..resources.volumes import astray
 from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
-from . import requirements
+from . import requirements, tree
 from .checks import network_errors
 from .identity import Identity
 from .ports import Backends
@@ -52,6 +52,7 @@ class Catalogue:
         def run(writer: Writer) -> C:
             self._keep_list(identity, new)
             _check_volumes(writer, new)
+            _check_tree(writer, new)
             return writer.create(new)
 
         return await self._store.awrite(run)
@@ -75,6 +76,7 @@ class Catalogue:
             checked = new.metadata.resource_version != ""
             self._keep_list(identity, new)
             _check_volumes(writer, new)
+            _check_tree(writer, new, old)
             fresh = old.model_copy(deep=True)
             fresh.spec = new.spec
             fresh.metadata.labels = new.metadata.labels
@@ -89,7 +91,7 @@ class Catalogue:
         return await self._store.awrite(run)
 
     async def delete(self, identity: Identity, model: type[C], name: str) -> C:
-        """Delete one that no job waits or runs with. :class:`Conflict` where some does."""
+        """Delete one that no job waits or runs with, and that no queue is below. :class:`Conflict` where some is."""
         kind = model.__name__
         self._roles.require(identity, "delete", kind)
 
@@ -163,9 +165,25 @@ def _check_volumes(reader: Reader, new: Resource) -> None:
             raise invalid([FieldError("spec.volumes", problem, None, "Correct one of the two.")], "The Profile")
 
 
+def _check_tree(reader: Reader, new: Resource, old: Resource | None = None) -> None:
+    """What does not fit among the other queues. One that stays as it is there may be changed otherwise."""
+    if not isinstance(new, Queue):
+        return
+    if isinstance(old, Queue) and all(
+        getattr(new.spec, name) == getattr(old.spec, name) for name in ("parent", "limits", "guaranteed")
+    ):
+        return
+    if errors := tree.problems(new, tree.all_queues(reader)):
+        raise invalid(errors, "The Queue")
+
+
 def tightens(new: Queue, old: Queue) -> bool:
     """Whether an admission that the old queue allowed might not be allowed by the new one."""
-    if new.spec.admission != "Open" or (new.spec.backend, new.spec.kueue) != (old.spec.backend, old.spec.kueue):
+    place = ("backend", "kueue", "parent")
+    if new.spec.admission != "Open" or any(getattr(new.spec, name) != getattr(old.spec, name) for name in place):
+        return True
+    budgets = ((new.spec.budget, old.spec.budget), (new.spec.per_user_budget, old.spec.per_user_budget))
+    if any(now is not None and now != was for now, was in budgets):
         return True
     return _lower(new.spec.limits, old.spec.limits) or _lower(new.spec.per_user, old.spec.per_user)
 
@@ -256,4 +274,10 @@ def _refuse_used(writer: Writer, queue: Queue) -> None:
         raise Conflict(
             f"{counted(count, 'job waits or runs', 'jobs wait or run')} in the queue {name!r}; it can't be deleted.",
             remedy="Set its admission to Draining, and delete it when they have ended.",
+        )
+    below = sorted(one.metadata.name for one in tree.all_queues(writer).values() if one.spec.parent == name)
+    if below:
+        raise Conflict(
+            f"Below the queue {name!r} {'is' if len(below) == 1 else 'are'} {', '.join(below)}; it can't be deleted.",
+            remedy="Delete what is below first, or give it another spec.parent.",
         )

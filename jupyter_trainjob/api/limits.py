@@ -54,7 +54,7 @@ class Refusal:
     field: str
     limit: str
     scope: str
-    """profile, queue, user or node."""
+    """profile, queue, user, above (a queue above the job's) or node."""
     name: str
     """Of the profile or the queue."""
     requested: str
@@ -79,12 +79,19 @@ class Refusal:
         }
 
 
-def refusals(spec: TrainJobSpec, profile: Profile, queue: Queue, nodes: Sequence[Node]) -> list[Refusal]:
-    """Every bound that the completed ``spec`` can never meet. No ``nodes``: their size is not known."""
+def refusals(
+    spec: TrainJobSpec, profile: Profile, queue: Queue, nodes: Sequence[Node], above: Sequence[Queue] = ()
+) -> list[Refusal]:
+    """Every bound that the completed ``spec`` can never meet. No ``nodes``: their size is not known. ``above``: the
+    queues above ``queue``.
+    """
     found = _above(spec.resources, profile.spec.maximum, "profile", profile.metadata.name)
     found += _above(spec.resources, _as_resources(queue.spec.limits), "queue", queue.metadata.name)
     found += _above(spec.resources, _as_resources(queue.spec.per_user), "user", queue.metadata.name)
+    for upper in above:
+        found += _above(spec.resources, _as_resources(upper.spec.limits), "above", upper.metadata.name)
     found += _time_limit(spec, profile, queue)
+    found += _budgets(spec, queue, above)
     found += _nodes(spec.resources, nodes, queue.spec.backend)
     found += _inconsistent(spec.resources)
     return list({item.field: item for item in reversed(found)}.values())[::-1]  # one word a field is enough
@@ -105,6 +112,7 @@ def _above(asked: Resources, maximum: Resources, scope: str, name: str) -> list[
         "profile": f"the profile {name!r} allows",
         "queue": f"the queue {name!r} has for all its jobs together",
         "user": f"the queue {name!r} gives one person",
+        "above": f"the queue {name!r}, which this one is below, has for all jobs together",
     }[scope]
     found = []
     for field_name, word in _WORDS.items():
@@ -152,6 +160,37 @@ def _time_limit(spec: TrainJobSpec, profile: Profile, queue: Queue) -> list[Refu
                     remedy=f"Ask for at most {bound} s, or choose another {scope}.",
                 )
             )
+    return found
+
+
+def _budgets(spec: TrainJobSpec, queue: Queue, above: Sequence[Queue]) -> list[Refusal]:
+    """Budgets that a whole window of would not pay for the job: it is admitted with its time limit."""
+    seconds = spec.time_limit_seconds
+    if not seconds:
+        return []
+    cost = spec.resources.cpu_millis * seconds / 3_600_000
+    given = [("queue", one, one.spec.budget) for one in (queue, *above)]
+    given.append(("user", queue, queue.spec.per_user_budget))
+    found = []
+    for scope, one, budget in given:
+        if budget is None or cost <= budget.core_hours:
+            continue
+        name, hours = one.metadata.name, f"{budget.core_hours:g}"
+        whose = f"the queue {name!r} has" if scope == "queue" else f"the queue {name!r} gives one person"
+        most = int(budget.core_hours * 3_600_000 / spec.resources.cpu_millis)
+        found.append(
+            Refusal(
+                field="spec.timeLimitSeconds",
+                limit="budget",
+                scope=scope,
+                name=name,
+                requested=f"{cost:.4g}",
+                maximum=hours,
+                message=f"{counted(spec.resources.cpu or 0, 'CPU')} for {seconds} s may take {cost:.4g} CPU-hours, "
+                f"more than {whose} in each window, {hours}",
+                remedy=f"Ask for at most {most} s, or for fewer CPUs.",
+            )
+        )
     return found
 
 

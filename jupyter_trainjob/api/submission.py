@@ -22,7 +22,7 @@ from ..resources.trainjob import (
 from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
-from . import checks, inputs, kernels, reproduce, requirements, sources
+from . import checks, inputs, kernels, reproduce, requirements, sources, tree
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
@@ -42,6 +42,7 @@ class _Found:
 
     profile: Profile | None = None
     queue: Queue | None = None
+    above: list[Queue] = field(default_factory=list)
     errors: list[FieldError] = field(default_factory=list)
 
 
@@ -169,7 +170,7 @@ class Submission:
         if found.profile is not None and found.queue is not None:
             errors += await self._choice_errors(identity, draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)
-        refused = refusals(draft.spec, profile, queue, seen.nodes)
+        refused = refusals(draft.spec, profile, queue, seen.nodes, found.above)
         errors += [refusal.error() for refusal in refused]
         if errors or found.profile is None or found.queue is None:
             error = invalid(errors, "The TrainJob")
@@ -257,7 +258,9 @@ class Submission:
                 reader, Queue, queue_name, "spec.queue", found.errors, lambda queue: may_use(queue, identity)
             )
         if found.queue is not None:
-            found.errors += self._queue_errors(found.queue, identity, job)
+            if found.queue.spec.parent:
+                found.above = tree.above(found.queue, tree.all_queues(reader))
+            found.errors += self._queue_errors(found.queue, found.above, identity, job)
         found.errors += checks.blob_errors(reader, job)
         found.errors += checks.path_errors(job)
         found.errors += self._gate_errors(reader, identity, job)
@@ -271,14 +274,18 @@ class Submission:
         found.errors += checks.reference_errors(reader, job)
         return found
 
-    def _queue_errors(self, queue: Queue, identity: Identity, job: TrainJob) -> list[FieldError]:
+    def _queue_errors(
+        self, queue: Queue, above: Sequence[Queue], identity: Identity, job: TrainJob
+    ) -> list[FieldError]:
         errors = []
         name = queue.metadata.name
-        if queue.spec.admission == "Draining":
+        drained = next((one.metadata.name for one in (queue, *above) if one.spec.admission == "Draining"), "")
+        if drained:
+            whose = "" if drained == name else f", which {name!r} is below,"
             errors.append(
                 FieldError(
                     "spec.queue",
-                    f"the queue {name!r} is being emptied and takes no new jobs",
+                    f"the queue {drained!r}{whose} is being emptied and takes no new jobs",
                     name,
                     "Choose another queue, or wait until the operator opens it again.",
                 )
