@@ -50,7 +50,7 @@ class State:
         self.queues: dict[str, Branch] = {}
         self.leaves: dict[tuple[str, str], Branch] = {}
         self.jobs: dict[str, QueuedView] = {}
-        self.garbage: set[tuple[float, str]] = set()
+        self.garbage: set[tuple[Shape, float, str]] = set()
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
         """Behind a gate, in a queue that is not there, or in one that something else admits."""
@@ -186,8 +186,8 @@ class State:
         if waiting is None:
             leaf.queues[shape] = [entry]
             enlist(leaf, shape)
-        elif entry in self.garbage:
-            self.garbage.discard(entry)
+        elif (shape, *entry) in self.garbage:
+            self.garbage.discard((shape, *entry))
             return
         else:
             heappush(waiting, entry)
@@ -203,11 +203,11 @@ class State:
         leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
         waiting = leaf.queues[shape]
         if waiting[0][1] != uid:
-            self.garbage.add((self.turn_of(job), uid))
+            self.garbage.add((shape, self.turn_of(job), uid))
             return
         heappop(waiting)
-        while waiting and waiting[0] in self.garbage:
-            self.garbage.discard(heappop(waiting))
+        while waiting and (shape, *waiting[0]) in self.garbage:
+            self.garbage.discard((shape, *heappop(waiting)))
         if not waiting:
             delist(leaf, shape)
         if not starts:

@@ -53,7 +53,7 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
         rank = engine.rank_in_leaf(leaf, shape)
         charge = engine.weights.billing(shape.group.need) * (engine.horizon - engine.clock.growth(engine.now))
         for turn, uid in entries:
-            if (turn, uid) in engine.garbage:
+            if (shape, turn, uid) in engine.garbage:
                 continue
             reasons[uid] = reason
             aged = rank is not None and (turn, uid) == first

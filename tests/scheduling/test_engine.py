@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from jupyter_trainjob.scheduling.decide import decide, run
 from jupyter_trainjob.scheduling.engine import Engine
-from jupyter_trainjob.scheduling.model import ActiveView, Decision, PastView, Snapshot
+from jupyter_trainjob.scheduling.model import (
+    ActiveView,
+    Amount,
+    Ceiling,
+    Decision,
+    NodeView,
+    PastView,
+    QueuedView,
+    QueueView,
+    Snapshot,
+)
 
 from . import cases
 from .naive import naive
@@ -64,7 +74,7 @@ def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.Dat
         decision = run(engine)
         assert decision == decide(snapshot)
         snapshot = follow(snapshot, decision)
-        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "wait", "wait"]))
+        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "wait", "wait"]))
         if what == "end" and snapshot.active:
             uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
             engine.end(uid, end_of(snapshot, uid))
@@ -78,6 +88,30 @@ def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.Dat
             uid = data.draw(st.sampled_from([one.uid for one in snapshot.queued]))
             engine.remove(uid)
             snapshot = replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
+        elif what == "change" and snapshot.queued:
+            job = data.draw(st.sampled_from(snapshot.queued))
+            other = replace(job, priority=data.draw(st.integers(0, 1)), front=data.draw(st.sampled_from([0.0, 7.0])))
+            engine.submit(other)
+            snapshot = replace(snapshot, queued=tuple(other if one is job else one for one in snapshot.queued))
         elif what == "wait":
             snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
             engine.advance(snapshot.time)
+
+
+def test_a_waiting_job_gets_another_priority() -> None:
+    """One that was not the first of its shape, and comes to a shape that others have already."""
+
+    def job(uid: str, priority: int = 0) -> QueuedView:
+        return QueuedView(uid, "ada", "q", Amount(1, 1000), float(ord(uid)), priority)
+
+    queues = {"q": QueueView("q", "k", limits=Ceiling(1))}
+    nodes = (NodeView("k", "n", Amount(0, 4000)),)
+    waiting = (job("b"), job("d"), job("c", 1))
+    engine = Engine(Snapshot(1, queues, nodes, waiting, (), 200.0))
+    engine.submit(job("d", 1))
+    order = []
+    for _ in waiting:
+        (admission,) = run(engine).admissions
+        order.append(admission.uid)
+        engine.end(admission.uid, 200.0)
+    assert order == ["c", "d", "b"]
