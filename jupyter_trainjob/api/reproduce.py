@@ -25,9 +25,12 @@ from .draft import read_draft
 
 
 def draft_again(old: TrainJob) -> TrainJob:
-    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it."""
+    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first."""
     draft = read_draft(
-        {"spec": {**old.to_dict()["spec"], "cancel": None}, "metadata": {"annotations": old.metadata.annotations}},
+        {
+            "spec": {**old.to_dict()["spec"], "cancel": None, "front": None},
+            "metadata": {"annotations": old.metadata.annotations},
+        },
         owner=old.metadata.owner,
         namespace=old.metadata.namespace,
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 from ..resources.errors import NotFound
-from ..resources.trainjob import Attempt, Phase, TrainJob
-from ..scheduling.decide import decide
-from ..scheduling.model import Decision, Snapshot
+from ..resources.trainjob import Attempt, Phase, PodPlace, TrainJob
+from ..scheduling.model import Admission, QueueView
 from ..store import Store, Writer
 from . import report
+from .live import LiveEngine
 from .metrics import ControllerMetrics
-from .snapshot import pending
-from .source import SnapshotSource
+from .snapshot import amount, pending
+from .source import Choice, SnapshotSource
 
 
 class AdmissionController:
@@ -31,23 +32,35 @@ class AdmissionController:
         self._metrics = metrics or ControllerMetrics()
         self._store = store
         self._source = source
+        self._live = LiveEngine()
         self._clock = clock
         self._log = log
 
     async def reconcile(self) -> float | None:
         """One pass. Returns 0 where the record moved on meanwhile and the pass must be made again."""
-        snapshot, _ = await self._source.take()
-        decision = decide(snapshot)
-        if not decision.admissions:
+        now = self._clock()
+        choice = await self._source.decide(self._live, now.timestamp())
+        if not choice.decision.admissions and not choice.decision.preemptions:
             self._metrics.passes.labels("nothing").inc()
             return None
-        admitted = await self._store.awrite(lambda writer: self._commit(writer, snapshot, decision))
-        if admitted is None:
+        try:
+            done = await self._store.awrite(lambda writer: _commit(writer, choice, now))
+        except BaseException:
+            self._live.drop()
+            raise
+        if done is None:
+            self._live.drop()
             self._log.debug("another pass came first; looking again")
             self._metrics.passes.labels("outdated").inc()
             return 0.0
+        if len(done.admitted) < len(choice.decision.admissions):
+            self._live.drop()  # a verb came between: what the engine started did not all start
         self._metrics.passes.labels("admitted").inc()
-        for job in admitted:
+        self._tell(done)
+        return None
+
+    def _tell(self, done: _Done) -> None:
+        for job in done.admitted:
             meta = job.metadata
             handed = job.status.phase is Phase.QUEUED
             if not handed:
@@ -56,34 +69,77 @@ class AdmissionController:
             self._log.info(
                 "%s/%s is %s", meta.namespace, meta.name, word, extra={"job": meta.uid, "queue": job.spec.queue}
             )
+        for job in done.preempted:
+            meta, attempt = job.metadata, job.status.attempts[-1]
+            self._log.info(
+                "%s/%s makes room: %s",
+                meta.namespace,
+                meta.name,
+                attempt.preempted,
+                extra={"job": meta.uid, "queue": job.spec.queue},
+            )
+
+
+class _Done(NamedTuple):
+    admitted: list[TrainJob]
+    preempted: list[TrainJob]
+
+
+def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
+    """Record a decision; None where it is out of date."""
+    if not writer.advance_scheduler_epoch(choice.epoch):
+        return None
+    done = _Done([], [])
+    for admission in choice.decision.admissions:
+        job = _find(writer, admission.uid)
+        if job is not None and _may_start(job):
+            _admit(job, admission, choice.queues[job.spec.queue], now)
+            done.admitted.append(writer.update(job, check=False))
+    for preemption in choice.decision.preemptions:
+        job = _find(writer, preemption.uid)
+        if job is not None and report.preempt(job, preemption.message, now):
+            done.preempted.append(writer.update(job, check=False))
+    return done
+
+
+def _find(writer: Writer, uid: str) -> TrainJob | None:
+    try:
+        return writer.by_uid(TrainJob, uid)
+    except NotFound:
         return None
 
-    def _commit(self, writer: Writer, snapshot: Snapshot, decision: Decision) -> list[TrainJob] | None:
-        if not writer.advance_scheduler_epoch(snapshot.epoch):
-            return None
-        now = self._clock()
-        admitted = []
-        for admission in decision.admissions:
-            try:
-                job = writer.by_uid(TrainJob, admission.uid)
-            except NotFound:
-                continue
-            if not _may_start(job):
-                continue
-            status = job.status
-            queue = snapshot.queues[job.spec.queue]
-            attempt = Attempt(number=len(status.attempts) + 1, backend=queue.backend, node=admission.node)
-            if queue.local_queue:
-                attempt.local_queue = queue.local_queue
-                report.hand_over(job)
-            else:
-                attempt.admitted = now
-                status.phase, status.reason, status.message = Phase.ADMITTED, "", ""
-            status.attempts.append(attempt)
-            status.progress, status.log, status.outputs = None, None, None
-            status.observed_generation = job.metadata.generation
-            admitted.append(writer.update(job, check=False))
-        return admitted
+
+def _admit(job: TrainJob, admission: Admission, queue: QueueView, now: datetime) -> None:
+    status = job.status
+    attempt = Attempt(
+        number=len(status.attempts) + 1,
+        backend=queue.backend,
+        node=admission.node,
+        places=_places(job, admission),
+        overtook=admission.overtook,
+    )
+    if queue.local_queue:
+        attempt.local_queue = queue.local_queue
+        report.hand_over(job)
+    else:
+        attempt.admitted = now
+        status.phase, status.reason, status.message = Phase.ADMITTED, "", ""
+        report.runs_again(job, now)
+    status.attempts.append(attempt)
+    status.progress, status.log, status.outputs = None, None, None
+    status.observed_generation = job.metadata.generation
+
+
+def _places(job: TrainJob, admission: Admission) -> list[PodPlace]:
+    """Which pod set each placed pod is of: those of equal needs are equal."""
+    left = {one.name: one.count for one in job.spec.needs()}
+    needs = {one.name: amount(one.resources) for one in job.spec.needs()}
+    found = []
+    for node, need in admission.places:
+        name = next(name for name, count in left.items() if count and needs[name] == need)
+        left[name] -= 1
+        found.append(PodPlace(pod_set=name, node=node))
+    return found
 
 
 def _may_start(job: TrainJob) -> bool:

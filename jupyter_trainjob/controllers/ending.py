@@ -25,14 +25,18 @@ class Ending:
     error: CodeError | None = None
 
 
-def ending(spec: TrainJobSpec, seen: Observation) -> Ending:
-    """What the end of an attempt means. ``seen.state`` is ``ended`` or ``gone``."""
+def ending(spec: TrainJobSpec, seen: Observation, making_room: str = "") -> Ending:
+    """What the end of an attempt means. ``seen.state`` is ``ended`` or ``gone``. ``making_room``: why it was told to
+    end for others, if it was.
+    """
     evidence = seen.evidence
     claim = _end_claim(seen.claims)
     error = _code_error(claim)
     note = str(evidence.get("message") or "")[:MAX_TEXT]
     if seen.state == "gone" and spec.cancel is not None:
         return Ending(Phase.CANCELLED, Reason.CANCELLED_BY_USER, cancelled(spec, "", spec.cancel.message))
+    if seen.state == "gone" and making_room:
+        return preempted(making_room)
     if seen.state == "gone":
         return Ending(
             Phase.FAILED,
@@ -49,6 +53,8 @@ def ending(spec: TrainJobSpec, seen: Observation) -> Ending:
         note = note or (f"The backend calls it {str(limit)[:100]!r}." if reason is Reason.UNKNOWN else "")
         return Ending(Phase.FAILED, reason, _limit_message(reason, spec, note), error)
     outcome = claim.get("outcome") if claim else None
+    if evidence.get("cancelled") is not None and outcome != "ok" and making_room and spec.cancel is None:
+        return preempted(making_room)
     if evidence.get("cancelled") is not None and outcome != "ok":
         text = str(evidence["cancelled"]).strip()[:500]
         return Ending(Phase.CANCELLED, Reason.CANCELLED_BY_USER, cancelled(spec, "", text), error)
@@ -78,6 +84,11 @@ def ending(spec: TrainJobSpec, seen: Observation) -> Ending:
             f"The process that runs the code ended with {how} before it reported. {note}".strip(),
         )
     return Ending(Phase.FAILED, Reason.UNKNOWN, f"Nothing tells how the job ended. {note}".strip())
+
+
+def preempted(why: str) -> Ending:
+    """It made room for others."""
+    return Ending(Phase.FAILED, Reason.PREEMPTED, f"It made room: {why}.")
 
 
 def cancelled(spec: TrainJobSpec, when: str, text: str) -> str:

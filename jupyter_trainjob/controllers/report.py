@@ -59,6 +59,24 @@ def delete(job: TrainJob, message: str, now: datetime) -> None:
         job.spec.cancel = Cancel(requested_at=now, by="system", message=message)
 
 
+PREEMPTED = "Preempted"
+"""A condition of a job whose room was taken back: True while it ends and waits again, False once it runs again."""
+
+
+def preempt(job: TrainJob, why: str, now: datetime) -> bool:
+    """Say that a live attempt is to make room; False where there is none, or it is said already."""
+    attempt = job.status.live_attempt
+    if attempt is None or attempt.preempted or job.status.phase.final:
+        return False
+    attempt.preempted = why[:500]
+    message = f"It makes room: {why}."
+    job.status.message = message
+    job.status.set_condition(
+        Condition(type=PREEMPTED, status="True", reason="Reclaimed", message=message[:2000], last_transition_time=now)
+    )
+    return True
+
+
 KUEUE_PENDING = "KueuePending"
 """``status.reason`` of a queued job that Kueue has and has not admitted."""
 
@@ -135,6 +153,10 @@ def finish(job: TrainJob, how: Ending, seen: Observation | None, now: datetime) 
         attempt.reason, attempt.message, attempt.error = how.reason, how.message, how.error
         if seen is not None:
             _take(job, seen, now)
+    if _makes_room(job, how):
+        status.phase, status.reason = Phase.QUEUED, PREEMPTED
+        status.message = f"Attempt {len(status.attempts)} made room for others; it queues again, in its old place."
+        return
     if _again(job, how):
         status.phase, status.reason = Phase.QUEUED, "Retrying"
         status.message = f"Attempt {len(status.attempts)} ended with {how.reason.value}; it queues for another."
@@ -155,6 +177,22 @@ def no_backend(job: TrainJob, name: str, known: list[str]) -> bool:
     )
 
 
+def runs_again(job: TrainJob, now: datetime) -> None:
+    """Say of a job that made room before that it has some again."""
+    if any(one.type == PREEMPTED and one.status == "True" for one in job.status.conditions):
+        message = "It made room for others before, and has some again."
+        job.status.set_condition(
+            Condition(type=PREEMPTED, status="False", reason="Admitted", message=message, last_transition_time=now)
+        )
+
+
+def _makes_room(job: TrainJob, how: Ending) -> bool:
+    """Whether the attempt was ended by our own hand for others: that costs no retry."""
+    attempt = job.status.attempt
+    told = attempt is not None and attempt.preempted != ""
+    return told and how.reason is Reason.PREEMPTED and job.spec.cancel is None
+
+
 def _again(job: TrainJob, how: Ending) -> bool:
     retries = job.spec.retries
     if how.phase is not Phase.FAILED or job.spec.cancel is not None or _spent(job) > retries.limit:
@@ -167,8 +205,9 @@ def _spent(job: TrainJob) -> int:
     that goes on for ever.
     """
     attempts = job.status.attempts
-    free = sum(1 for one in attempts if one.start is None and one.reason is Reason.PREEMPTED)
-    return len(attempts) - min(free, MAX_FREE)
+    ours = sum(1 for one in attempts if one.preempted and one.reason is Reason.PREEMPTED)
+    free = sum(1 for one in attempts if not one.preempted and one.start is None and one.reason is Reason.PREEMPTED)
+    return len(attempts) - ours - min(free, MAX_FREE)
 
 
 def _take(job: TrainJob, seen: Observation, now: datetime) -> None:

@@ -16,6 +16,8 @@ from . import needs, report
 FINAL = tuple(phase.value for phase in Phase if phase.final)
 NOT_KEPT = f"!{KEEP_LABEL}"
 BATCH = 200
+USAGE_SECONDS = 2 * 366 * 86400.0
+"""What ended attempts used is kept for twice the longest window of a budget."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class RetentionController:
         if self._rules.max_jobs_per_namespace is not None:
             marked += await self._store.awrite(lambda writer: self._too_many(writer, now))
         await self._store.awrite(lambda writer: writer.prune_changes(self._rules.changes))
+        await self._store.awrite(lambda writer: writer.forget_ended(now.timestamp() - USAGE_SECONDS))
         return marked
 
     def _too_old(self, writer: Writer, before: datetime, now: datetime) -> int:

@@ -1,4 +1,5 @@
-"""The waiting and running jobs, kept in memory as a cache of the record and brought up to date by its feed.
+"""The waiting and running jobs and what ended ones used, kept in memory as a cache of the record and brought up to date
+by its feed.
 
 A snapshot and the ``scheduler_epoch`` it belongs to are read in one transaction: that is what makes admission exact.
 """
@@ -7,13 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..resources.errors import Expired
 from ..resources.queue import Queue
-from ..resources.trainjob import Gate, Phase, TrainJob
-from ..scheduling.model import ActiveView, Amount, NodeView, QueuedView, QueueView, Snapshot
+from ..resources.trainjob import Attempt, Gate, Phase, Resources, TrainJob
+from ..scheduling.model import (
+    ActiveView,
+    Amount,
+    Budget,
+    NodeView,
+    PastView,
+    PodView,
+    Policy,
+    QueuedView,
+    QueueView,
+    Snapshot,
+)
+from ..scheduling.usage import FURTHEST, Ledger, Weights, reference_for
 from ..scheduling.views import queue_view
-from ..store import Filter, Reader
+from ..store import EndedRow, Filter, Reader
 
 LIVE = (Phase.QUEUED.value, Phase.ADMITTED.value, Phase.RUNNING.value)
 PAGE = 1000
@@ -23,12 +37,78 @@ BUILDING = "EnvironmentBuilding"
 
 def need_of(job: TrainJob) -> Amount:
     """What a job holds while it is active."""
-    total = Amount()
-    for pod_set in job.spec.pod_sets():
-        need = pod_set.resources
-        for _ in range(pod_set.count):
-            total += Amount(0, need.cpu_millis, need.memory_bytes, need.gpu or 0)
-    return total + Amount(jobs=1)
+    cpu = memory = gpu = 0
+    for pod_set in job.spec.needs():
+        each = amount(pod_set.resources)
+        cpu, memory, gpu = (
+            cpu + pod_set.count * each.cpu_millis,
+            memory + pod_set.count * each.memory_bytes,
+            gpu + pod_set.count * each.gpu,
+        )
+    return Amount(1, cpu, memory, gpu)
+
+
+def pods_of(job: TrainJob) -> tuple[PodView, ...]:
+    """Its pods, where it has several; else nothing."""
+    needs = job.spec.needs()
+    if len(needs) == 1 and needs[0].count == 1:
+        return ()
+    return tuple(PodView(one.count, amount(one.resources)) for one in needs)
+
+
+def amount(asked: Resources) -> Amount:
+    """CPU, memory and GPUs of one pod; it counts as no job."""
+    return Amount(0, asked.cpu_millis, asked.memory_bytes, asked.gpu or 0)
+
+
+def queued_view(job: TrainJob, since: float) -> QueuedView:
+    """A waiting job. ``since`` in seconds of the epoch."""
+    return QueuedView(
+        job.metadata.uid or "~",
+        job.metadata.owner,
+        job.spec.queue,
+        need_of(job),
+        since,
+        job.spec.priority,
+        job.spec.time_limit_seconds or 3600,
+        gate_text(job.spec.scheduling_gates) or environment_text(job),
+        pods_of(job),
+        job.spec.preemptible,
+        job.spec.front.requested_at.timestamp() if job.spec.front is not None else 0.0,
+    )
+
+
+def began(attempt: Attempt) -> float:
+    """Since when an attempt holds its quota, in seconds of the epoch; 0 where it never did."""
+    since = attempt.start or attempt.admitted
+    return since.timestamp() if since is not None else 0.0
+
+
+def ended_row(job: TrainJob, attempt: Attempt) -> EndedRow | None:
+    """What an attempt that has ended held; None where that was nothing."""
+    since = began(attempt)
+    if attempt.end is None or not since:
+        return None
+    need = need_of(job)
+    return EndedRow(
+        job.metadata.uid,
+        attempt.number,
+        job.spec.queue,
+        job.metadata.owner,
+        attempt.backend,
+        need.cpu_millis,
+        need.memory_bytes,
+        need.gpu,
+        since,
+        max(since, attempt.end.timestamp()),
+        attempt.overtook,
+    )
+
+
+def past_view(row: EndedRow) -> PastView:
+    """The same for the scheduler."""
+    need = Amount(1, row.cpu_millis, row.memory_bytes, row.gpu)
+    return PastView(row.owner, row.queue, row.backend, need, row.since, row.until, row.overtook)
 
 
 def gate_text(gates: list[Gate]) -> str:
@@ -58,44 +138,120 @@ def environment_text(job: TrainJob) -> str:
     return told or "its environment is being built"
 
 
+class Told(NamedTuple):
+    """A change for an engine that is kept: what waits, what holds its quota, what has ended, or (neither) is gone."""
+
+    uid: str
+    waits: QueuedView | None = None
+    holds: ActiveView | None = None
+    ended: PastView | None = None
+
+
+MAX_TOLD = 20_000
+"""So many changes are kept for whoever asks; then they are to look at everything anew."""
+PAST_HALF_LIVES = 20
+"""What ended so long ago counts for nothing."""
+BUDGET_SECONDS = 366 * 86400.0
+"""The longest window of a budget."""
+
+
 @dataclass
 class RecordCache:
     """What of the record matters to scheduling, as of feed version ``version``."""
 
     version: int = -1
     default_backend: str = ""
+    policy: Policy = field(default_factory=Policy)
+    weights: Weights = field(default_factory=Weights)
+    """Of the nodes as they are now: by these usage is charged."""
+    now: float = 0.0
+    """Of the latest :meth:`refresh`, in seconds of the epoch."""
     queues: dict[str, QueueView] = field(default_factory=dict)
     queued: dict[str, QueuedView] = field(default_factory=dict)
     active: dict[str, ActiveView] = field(default_factory=dict)
     waiting_on: dict[str, set[str]] = field(default_factory=dict)
     """uid of a job → uids of those with a dependency gate on it."""
+    ledger: Ledger = field(default_factory=lambda: Ledger(0.0, 1.0))
+    told: list[Told] = field(default_factory=list)
+    lost: bool = True
+    """Whether ``told`` is not all that happened since somebody took it."""
+    _budgets: dict[str, dict[str, Budget | None]] = field(default_factory=dict)
+    _recount: bool = True
 
-    def refresh(self, reader: Reader) -> None:
+    def refresh(self, reader: Reader, now: float) -> None:
         """Bring everything up to ``reader``'s moment; rebuild where the feed no longer reaches back."""
-        if self.version < 0:
-            self._rebuild(reader)
-            return
+        self.now = now
+        if now - self.ledger.reference > FURTHEST * 0.8 * self.policy.half_life_seconds:
+            self._recount = True
         try:
-            while True:
-                page = reader.changes(self.version, limit=PAGE)
-                for change in page.changes:
-                    self._apply(change.resource, change.type == "DELETED")
-                self.version = page.version
-                if len(page.changes) < PAGE:
-                    return
+            if self.version < 0:
+                self._rebuild(reader)
+            else:
+                self._follow(reader)
         except Expired:
             self._rebuild(reader)
+        if self._recount:
+            self._count(reader)
+
+    def take_told(self) -> list[Told] | None:
+        """What changed since this was last asked, in turn; None: look at everything anew."""
+        told, lost = self.told, self.lost
+        self.told, self.lost = [], False
+        return None if lost else told
 
     def snapshot(self, epoch: int, nodes: tuple[NodeView, ...], now: float | None = None) -> Snapshot:
         """An immutable copy for one decision at ``now``, in seconds of the epoch."""
-        return Snapshot(epoch, dict(self.queues), nodes, tuple(self.queued.values()), tuple(self.active.values()), now)
+        return Snapshot(
+            epoch,
+            dict(self.queues),
+            nodes,
+            tuple(self.queued.values()),
+            tuple(self.active.values()),
+            now,
+            self.policy,
+            (),
+            self.ledger.copy(),
+        )
+
+    def _follow(self, reader: Reader) -> None:
+        while True:
+            page = reader.changes(self.version, limit=PAGE)
+            for change in page.changes:
+                self._apply(change.resource, change.type == "DELETED")
+            self.version = page.version
+            if len(page.changes) < PAGE:
+                return
 
     def _rebuild(self, reader: Reader) -> None:
         version = reader.version()
         self.queues, self.queued, self.active, self.waiting_on = {}, {}, {}, {}
         self._pages(lambda token: reader.list(Queue, limit=PAGE, continue_=token))
         self._pages(lambda token: reader.list(TrainJob, Filter(phases=LIVE), limit=PAGE, continue_=token))
-        self.version = version
+        self.version, self.lost, self._recount = version, True, True
+        self.told.clear()
+
+    def _count(self, reader: Reader) -> None:
+        """Sum up anew what ended attempts used."""
+        half_life = self.policy.half_life_seconds
+        self.ledger = Ledger(reference_for(self.now, half_life), half_life)
+        self._budgets.clear()
+        self._recount, self.lost = False, True
+        self.told.clear()
+        for row in reader.ended(self.now - max(BUDGET_SECONDS, PAST_HALF_LIVES * half_life)):
+            self._charge(past_view(row))
+
+    def _charge(self, past: PastView) -> None:
+        if past.queue not in self._budgets:
+            self._budgets[past.queue] = self._budgets_of(past.queue)
+        self.ledger.add(past, self.weights.billing(past.need), self._budgets[past.queue])
+
+    def _budgets_of(self, name: str) -> dict[str, Budget | None]:
+        view = self.queues.get(name)
+        found = {"": view.per_user_budget} if view is not None else {}
+        while view is not None and view.name not in found:
+            found[view.name] = view.budget
+            view = self.queues.get(view.parent)
+        return found
 
     def _pages(self, fetch: Callable[[str], object]) -> None:
         token = ""
@@ -109,54 +265,89 @@ class RecordCache:
 
     def _apply(self, resource: object, deleted: bool) -> None:
         if isinstance(resource, Queue):
-            if deleted:
-                self.queues.pop(resource.metadata.name, None)
-            else:
-                self.queues[resource.metadata.name] = queue_view(resource, self.default_backend)
+            name = resource.metadata.name
+            old = self.queues.pop(name, None)
+            new = None if deleted else queue_view(resource, self.default_backend)
+            if new is not None:
+                self.queues[name] = new
+            if new != old:
+                self.lost, self._recount = True, True
         elif isinstance(resource, TrainJob):
             self._apply_job(resource, deleted)
 
+    def _tell(self, told: Told) -> None:
+        if self.lost:
+            return
+        self.told.append(told)
+        if len(self.told) > MAX_TOLD:
+            self.told.clear()
+            self.lost = True
+
     def _apply_job(self, job: TrainJob, deleted: bool) -> None:
         uid = job.metadata.uid
-        old = self.queued.pop(uid, None)
-        self.active.pop(uid, None)
-        if old is not None:
-            for parent in [parent for parent, uids in self.waiting_on.items() if uid in uids]:
-                self.waiting_on[parent].discard(uid)
-                if not self.waiting_on[parent]:
-                    del self.waiting_on[parent]
-        attempt = job.status.attempt
-        limit = job.spec.time_limit_seconds or 3600
-        if deleted or job.status.phase.final:
-            return
+        waited = self.queued.pop(uid, None)
+        held = self.active.pop(uid, None)
+        if waited is not None:
+            self._wait_no_more(uid)
+        if held is not None and (deleted or job.status.live_attempt is None):
+            self._end(job, held)
         waits = job.status.phase is Phase.QUEUED and job.status.live_attempt is not None
-        if job.status.phase is Phase.QUEUED and not waits:
-            if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
-                return
-            since = job.status.queued or job.metadata.creation_timestamp
-            for gate in job.spec.scheduling_gates:
-                if gate.type == "dependency":
-                    self.waiting_on.setdefault(gate.job, set()).add(uid)
-            self.queued[uid] = QueuedView(
-                uid,
-                job.metadata.owner,
-                job.spec.queue,
-                need_of(job),
-                since.timestamp() if since else 0.0,
-                job.spec.priority,
-                limit,
-                gate_text(job.spec.scheduling_gates) or environment_text(job),
-            )
-        elif attempt is not None and (waits or attempt.admitted is not None):
-            began = attempt.start or attempt.admitted or job.status.queued or job.metadata.creation_timestamp
-            self.active[uid] = ActiveView(
-                uid,
-                job.metadata.owner,
-                job.spec.queue,
-                attempt.backend,
-                attempt.node,
-                need_of(job),
-                began.timestamp() if began else 0.0,
-                limit,
-                waits,
-            )
+        if deleted or job.status.phase.final:
+            if waited is not None:
+                self._tell(Told(uid))
+        elif job.status.phase is Phase.QUEUED and not waits:
+            self._queue(job, waited)
+        else:
+            self._hold(job, waits)
+
+    def _wait_no_more(self, uid: str) -> None:
+        for parent in [parent for parent, uids in self.waiting_on.items() if uid in uids]:
+            self.waiting_on[parent].discard(uid)
+            if not self.waiting_on[parent]:
+                del self.waiting_on[parent]
+
+    def _end(self, job: TrainJob, held: ActiveView) -> None:
+        """The attempt that held its quota has ended: charge it."""
+        row = ended_row(job, job.status.attempts[-1]) if job.status.attempts else None
+        past = past_view(row) if row is not None and not held.waits else None
+        if past is not None:
+            self._charge(past)
+        self._tell(Told(job.metadata.uid, None, None, past))
+
+    def _queue(self, job: TrainJob, waited: QueuedView | None) -> None:
+        uid = job.metadata.uid
+        if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
+            if waited is not None:
+                self._tell(Told(uid))
+            return
+        since = job.status.queued or job.metadata.creation_timestamp
+        for gate in job.spec.scheduling_gates:
+            if gate.type == "dependency":
+                self.waiting_on.setdefault(gate.job, set()).add(uid)
+        view = self.queued[uid] = queued_view(job, since.timestamp() if since else 0.0)
+        if view != waited:
+            self._tell(Told(uid, view))
+
+    def _hold(self, job: TrainJob, waits: bool) -> None:
+        attempt = job.status.attempt
+        if attempt is None or not (waits or attempt.admitted is not None):
+            return
+        queued = job.status.queued or job.metadata.creation_timestamp
+        since = began(attempt) or (queued.timestamp() if queued else 0.0)
+        needs = {one.name: amount(one.resources) for one in job.spec.needs()} if attempt.places else {}
+        view = self.active[job.metadata.uid] = ActiveView(
+            job.metadata.uid,
+            job.metadata.owner,
+            job.spec.queue,
+            attempt.backend,
+            attempt.node,
+            need_of(job),
+            since,
+            job.spec.time_limit_seconds or 3600,
+            waits,
+            tuple((place.node, needs[place.pod_set]) for place in attempt.places if place.pod_set in needs),
+            job.spec.preemptible,
+            attempt.overtook,
+            attempt.preempted != "",
+        )
+        self._tell(Told(job.metadata.uid, None, view))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ..backends.base import AttemptRef, Backend, BackendError, Place
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
+from ..scheduling.decide import run
 from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
-from ..scheduling.model import Amount, NodeView, QueuedView, SharedView, Snapshot
+from ..scheduling.model import Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
+from ..scheduling.usage import Weights
 from ..store import Reader, Store
+from .live import LiveEngine
 from .means import default_backend
-from .snapshot import RecordCache, environment_text, gate_text, need_of
+from .snapshot import RecordCache, queued_view
 
 CAPACITY_SECONDS = 10.0
 OLD_SECONDS = 5.0
@@ -23,13 +27,21 @@ CHEAP_SECONDS = 0.02
 """What takes no longer than this is computed for every version of the record."""
 
 
+class Choice(NamedTuple):
+    """A decision, the epoch of the record that it belongs to, and the queues as it saw them."""
+
+    epoch: int
+    decision: Decision
+    queues: Mapping[str, QueueView]
+
+
 class SnapshotSource:
     """Takes snapshots. One per server; safe to use from many tasks."""
 
-    def __init__(self, store: Store, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, store: Store, backends: Mapping[str, Backend], policy: Policy | None = None) -> None:
         self._store = store
         self._backends = backends
-        self._cache = RecordCache(default_backend=default_backend(backends))
+        self._cache = RecordCache(default_backend=default_backend(backends), policy=policy or Policy())
         self._lock = asyncio.Lock()
         self._nodes: tuple[NodeView, ...] = ()
         self._nodes_until = 0.0
@@ -38,12 +50,26 @@ class SnapshotSource:
         """The record's waiting and running jobs now, with the feed version they are of."""
         async with self._lock:
             nodes = await self._capacity()
+            now = time.time()
 
             def look(reader: Reader) -> tuple[Snapshot, int]:
-                self._cache.refresh(reader)
-                return self._cache.snapshot(reader.scheduler_epoch(), nodes, time.time()), self._cache.version
+                self._cache.refresh(reader, now)
+                return self._cache.snapshot(reader.scheduler_epoch(), nodes, now), self._cache.version
 
             return await self._store.aread(look)
+
+    async def decide(self, live: LiveEngine, now: float) -> Choice:
+        """The decision at ``now`` (seconds of the epoch) for the record as it is, made by an engine that is kept."""
+        async with self._lock:
+            nodes = await self._capacity()
+
+            def look(reader: Reader) -> int:
+                self._cache.refresh(reader, now)
+                return reader.scheduler_epoch()
+
+            epoch = await self._store.aread(look)
+            engine = await asyncio.to_thread(live.current, self._cache, nodes, now)
+        return Choice(epoch, await asyncio.to_thread(run, engine), dict(engine.views))
 
     async def waiting_on(self, uid: str) -> list[str]:
         """Jobs with a dependency gate on ``uid``, as of the last snapshot."""
@@ -84,6 +110,7 @@ class SnapshotSource:
                     shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
                     nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only, node.called, shared))
             self._nodes = tuple(nodes)
+            self._cache.weights = Weights.of(self._nodes)
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes
 
@@ -137,14 +164,15 @@ class Ranking:
         return {uid: explain_elsewhere(queues[uid], place.position, place.message) for uid, place in told.items()}
 
     async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
-        """What is in use in ``queue``, by all owners (None) or by one."""
+        """What is in use in ``queue`` and those below it, by all owners (None) or by one."""
         snapshot, _ = await self._source.take()
         total, waiting = Amount(), 0
+        here = below(queue, snapshot.queues)
         for active in snapshot.active:
-            if active.queue == queue and owner in (None, active.owner):
+            if active.queue in here and owner in (None, active.owner):
                 total += Amount() if active.waits else active.need
                 waiting += active.waits
-        waiting += sum(1 for job in snapshot.queued if job.queue == queue and owner in (None, job.owner))
+        waiting += sum(1 for job in snapshot.queued if job.queue in here and owner in (None, job.owner))
         return QueueUse(
             running_jobs=total.jobs,
             queued_jobs=waiting,
@@ -168,13 +196,18 @@ class Ranking:
 
 def _view(job: TrainJob) -> QueuedView:
     since = job.status.queued
-    return QueuedView(
-        job.metadata.uid or "~",
-        job.metadata.owner,
-        job.spec.queue,
-        need_of(job),
-        since.timestamp() if since else time.time(),
-        job.spec.priority,
-        job.spec.time_limit_seconds or 3600,
-        gate_text(job.spec.scheduling_gates) or environment_text(job),
-    )
+    return queued_view(job, since.timestamp() if since else time.time())
+
+
+def below(name: str, queues: Mapping[str, QueueView]) -> set[str]:
+    """``name`` and the queues below it."""
+    children: dict[str, list[str]] = {}
+    for view in queues.values():
+        children.setdefault(view.parent, []).append(view.name)
+    found, ahead = set(), [name]
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found.add(one)
+            ahead += children.get(one, [])
+    return found

@@ -19,11 +19,11 @@ from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
 from ..storage.base import StoreError
 from ..store import Reader, Writer
 from . import gates, needs, report
-from .ending import Ending, cancelled, ending
+from .ending import Ending, cancelled, ending, preempted
 from .environments import EnvironmentController
 from .means import Means
 from .metrics import ControllerMetrics
-from .snapshot import pending
+from .snapshot import ended_row, pending
 
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
@@ -115,12 +115,17 @@ class TrainJobController:
             return await self._end(job, backend, seen)
         if job.spec.cancel is not None:
             await backend.cancel(ref, job.spec.cancel.message)
+        elif attempt.preempted:
+            await backend.cancel(ref, attempt.preempted)
         return await self._follow(job, seen)
 
     async def _create(self, job: TrainJob, attempt: Attempt, backend: Backend, ref: AttemptRef) -> float | None:
         if job.spec.cancel is not None:
             message = cancelled(job.spec, " before it started", job.spec.cancel.message)
             await self._finish(job, Ending(Phase.CANCELLED, Reason.CANCELLED_BY_USER, message))
+            return None
+        if attempt.preempted:
+            await self._finish(job, preempted(attempt.preempted))
             return None
         missing = await self._environments.ensure(job, backend)
         if missing is not None and missing.state == "failed":
@@ -175,7 +180,9 @@ class TrainJobController:
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
         stored = await asyncio.to_thread(self._stored_bytes, seen.ref)
-        await self._finish(job, ending(job.spec, seen), seen, stored)
+        attempt = job.status.attempt
+        why = attempt.preempted if attempt is not None else ""
+        await self._finish(job, ending(job.spec, seen, why), seen, stored)
         # Only now, that the end is in the record, may what tells of it go.
         await backend.delete(seen.ref)
         return None
@@ -198,16 +205,18 @@ class TrainJobController:
                 fresh.status.attempt.stored_bytes = stored_bytes
             return True
 
-        done = await self._change(job, change)
+        done = await self._change(job, change, _charge)
         if done is not None:
             meta = done.metadata
             self._metrics.ended(done)
+            again = "" if done.status.phase.final else ", and queues again"
             self._log.info(
-                "%s/%s ended: %s (%s)",
+                "%s/%s ended: %s (%s)%s",
                 meta.namespace,
                 meta.name,
                 end.phase.value,
                 end.reason.value,
+                again,
                 extra={"job": meta.uid, "attempt": len(done.status.attempts), "reason": end.reason.value},
             )
 
@@ -227,8 +236,15 @@ class TrainJobController:
         await self._store.awrite(lambda writer: _remove(writer, job.metadata.uid, self._clock()))
         return None
 
-    async def _change(self, job: TrainJob, change: Callable[[TrainJob], bool]) -> TrainJob | None:
-        """Apply ``change`` to the record's own copy in one transaction; None where it found nothing to do."""
+    async def _change(
+        self,
+        job: TrainJob,
+        change: Callable[[TrainJob], bool],
+        beside: Callable[[Writer, TrainJob], None] = lambda writer, job: None,
+    ) -> TrainJob | None:
+        """Apply ``change`` to the record's own copy, and ``beside`` to the record, in one transaction; None where
+        ``change`` found nothing to do.
+        """
 
         def run(writer: Writer) -> TrainJob | None:
             try:
@@ -238,9 +254,18 @@ class TrainJobController:
             if not change(fresh):
                 return None
             fresh.status.observed_generation = fresh.metadata.generation
+            beside(writer, fresh)
             return writer.update(fresh, check=False)
 
         return await self._store.awrite(run)
+
+
+def _charge(writer: Writer, job: TrainJob) -> None:
+    """Keep what the attempt that has ended held, also for when the job is gone."""
+    attempt = job.status.attempt
+    row = ended_row(job, attempt) if attempt is not None else None
+    if row is not None:
+        writer.note_ended(row)
 
 
 def _created(job: TrainJob, attempt: Attempt) -> bool:

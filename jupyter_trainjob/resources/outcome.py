@@ -99,6 +99,15 @@ class CodeError(Model):
     line: int | None = None
 
 
+class PodPlace(Model):
+    """Where a pod of a job with several is."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pod_set: str
+    node: str
+
+
 class Attempt(Model):
     """One go at running the job."""
 
@@ -113,6 +122,11 @@ class Attempt(Model):
     reason: Reason | None = None
     message: str = ""
     node: str = ""
+    places: list[PodPlace] = Field(default_factory=list, description="Of each pod, where the job has several.")
+    overtook: bool = Field(
+        default=False, description="It began before a job of the same owner in the same queue whose turn was earlier."
+    )
+    preempted: str = Field(default="", description="Why its room is taken back; it is told to end.")
     exit_code: int | None = None
     isolation: str = ""
     stored_bytes: int = Field(default=0, description="Log and outputs in the object store, when it ended.")

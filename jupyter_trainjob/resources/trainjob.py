@@ -21,6 +21,7 @@ from .outcome import (
     OutputFile,
     OutputStatus,
     Phase,
+    PodPlace,
     Progress,
     Reason,
     Result,
@@ -176,12 +177,21 @@ class Cancel(Model):
     message: str = ""
 
 
-class PodSet(Model):
-    """So many equal pods. Today a job has one set of one."""
+class Front(Model):
+    """Set by the front verb: who moved the job to the front of its queue."""
 
-    name: str = "main"
-    count: int = 1
-    resources: Resources
+    requested_at: Timestamp
+    by: str
+
+
+class PodSet(Model):
+    """So many equal pods."""
+
+    name: str = Field(default="main", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    count: int = Field(default=1, ge=1, le=10_000)
+    resources: Resources = Field(
+        default_factory=Resources, description="Of each pod. CPU, memory and GPU; what is left out is the job's."
+    )
 
 
 class TrainJobSpec(Model):
@@ -201,6 +211,16 @@ class TrainJobSpec(Model):
     resources: Resources = Field(default_factory=Resources)
     time_limit_seconds: int | None = Field(default=None, description="Wall clock, from the start of the code.")
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
+    preemptible: bool = Field(
+        default=False,
+        description="It may be ended when another queue takes back what it lent; it then queues again, with what it "
+        "kept in its folder checkpoint/.",
+    )
+    pod_sets: list[PodSet] = Field(
+        default_factory=list,
+        max_length=64,
+        description="All pods start together or none does. Empty: one pod with the job's resources.",
+    )
     network: Network = Field(default_factory=Network)
     volumes: list[Volume] = Field(default_factory=list, max_length=32)
     scheduling_gates: list[Gate] = Field(default_factory=list, max_length=64)
@@ -213,6 +233,7 @@ class TrainJobSpec(Model):
         description="Of random numbers: TRAINJOB_SEED in the job, and where each language begins. Chosen, if left out.",
     )
     cancel: Cancel | None = None
+    front: Front | None = None
 
     @field_validator("time_limit_seconds")
     @classmethod
@@ -243,9 +264,18 @@ class TrainJobSpec(Model):
         if self.environment.requirements is not None:
             yield "spec.environment.requirements.digest", self.environment.requirements.digest
 
-    def pod_sets(self) -> list[PodSet]:
-        """The job's needs as count × resources."""
-        return [PodSet(resources=self.resources)]
+    def needs(self) -> list[PodSet]:
+        """The job's needs as count × resources, with nothing of CPU, memory and GPU left out."""
+        if not self.pod_sets:
+            return [PodSet(resources=self.resources)]
+        whole = self.resources
+        found = []
+        for one in self.pod_sets:
+            own = one.resources
+            gpu = own.gpu if own.gpu is not None else whole.gpu
+            each = Resources(cpu=own.cpu or whole.cpu, memory=own.memory or whole.memory, gpu=gpu)
+            found.append(PodSet(name=one.name, count=one.count, resources=each))
+        return found
 
 
 class TrainJobStatus(Status):
@@ -301,6 +331,7 @@ __all__ = [
     "EnvVar",
     "Environment",
     "FolderSource",
+    "Front",
     "Gate",
     "Input",
     "LogStatus",
@@ -311,6 +342,7 @@ __all__ = [
     "OutputStatus",
     "Outputs",
     "Phase",
+    "PodPlace",
     "PodSet",
     "Progress",
     "Reason",

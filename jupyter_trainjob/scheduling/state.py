@@ -146,6 +146,7 @@ class State:
                 branch.spend(cost(past), past.since, self.now)
         if not past.overtook:
             leaf.last = max(leaf.last, past.since)
+        self.touch(leaf)
 
     def _load(self, queued: tuple[QueuedView, ...]) -> None:
         jobs, views, leaves = self.jobs, self.views, self.leaves

@@ -131,6 +131,10 @@ class Ledger:
                 key = (name or past.queue, "" if name else past.owner, budget.window(past.since))
                 self.spent[key] = self.spent.get(key, 0) + cost(past)
 
+    def copy(self) -> Ledger:
+        """One that does not change when this one does."""
+        return Ledger(self.reference, self.half_life_seconds, dict(self.used), dict(self.spent), dict(self.last))
+
     def rebased(self, reference: float) -> Ledger:
         """The same, counted from a later moment; what is smaller than the unit there is gone."""
         steps = (reference - self.reference) / self.half_life_seconds

@@ -5,7 +5,19 @@ from __future__ import annotations
 from .filters import Filter
 from .reader import Reader
 from .store import Store
-from .types import BlobRow, Change, ChangePage, LeaseRow, Page, Stored
+from .types import BlobRow, Change, ChangePage, EndedRow, LeaseRow, Page, Stored
 from .writer import Writer
 
-__all__ = ["BlobRow", "Change", "ChangePage", "Filter", "LeaseRow", "Page", "Reader", "Store", "Stored", "Writer"]
+__all__ = [
+    "BlobRow",
+    "Change",
+    "ChangePage",
+    "EndedRow",
+    "Filter",
+    "LeaseRow",
+    "Page",
+    "Reader",
+    "Store",
+    "Stored",
+    "Writer",
+]

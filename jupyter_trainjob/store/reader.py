@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from ..resources.visible import Visible
 from . import paging
 from .filters import ALL, Filter, Order, is_storable, storable
 from .queries import count_ids, list_documents, visible_condition
-from .tables import blobs, changes, counters, documents, labels, leases, owner_references, resources
+from .tables import blobs, changes, counters, documents, ended, labels, leases, owner_references, resources
 from .times import from_text, to_text
-from .types import BlobRow, Change, ChangePage, LeaseRow, Page, Stored
+from .types import BlobRow, Change, ChangePage, EndedRow, LeaseRow, Page, Stored
 
 
 class Reader:
@@ -224,6 +224,12 @@ class Reader:
         """The sum of the sizes of an owner's blobs."""
         query = select(func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.owner == storable(owner, "owner"))
         return int(self._connection.execute(query).scalar_one())
+
+    def ended(self, since: float) -> Iterator[EndedRow]:
+        """What attempts held that ended after then (seconds of the epoch), in no order."""
+        query = select(ended).where(ended.c.until > since)
+        for row in self._connection.execution_options(yield_per=1000).execute(query):
+            yield EndedRow(*row)
 
     def lease(self, name: str) -> LeaseRow | None:
         """Who holds it (it may have run out); None if nobody ever did or it was released."""

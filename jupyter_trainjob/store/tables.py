@@ -8,9 +8,9 @@ with microseconds, which sort as times do.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every schema revision this version knows, oldest first. The last is the one it works with."""
 
 VERSION_TABLE = "trainjob_schema"
@@ -198,3 +198,23 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("expires", Text, nullable=False),
 )
+
+ended = Table(
+    "trainjob_ended",
+    metadata,
+    Column("uid", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("queue", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("cpu_millis", BigInteger, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("gpu", BigInteger, nullable=False),
+    Column("since", Float(53), nullable=False),
+    Column("until", Float(53), nullable=False),
+    Column("overtook", Boolean, nullable=False),
+    Index("ix_trainjob_ended_until", "until"),
+)
+"""What every attempt that ended held, and for how long, in seconds of the epoch. It outlives the job: who deletes a job
+has still used what it used.
+"""

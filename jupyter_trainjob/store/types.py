@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from ..resources.base import R, Resource
 
@@ -73,6 +73,22 @@ class BlobRow:
     size: int
     created: datetime
     last_used: datetime
+
+
+class EndedRow(NamedTuple):
+    """What an ended attempt held, from ``since`` until ``until`` (seconds of the epoch)."""
+
+    uid: str
+    attempt: int
+    queue: str
+    owner: str
+    backend: str
+    cpu_millis: int
+    memory_bytes: int
+    gpu: int
+    since: float
+    until: float
+    overtook: bool
 
 
 @dataclass(frozen=True)

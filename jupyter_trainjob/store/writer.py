@@ -15,9 +15,9 @@ from ..resources.base import ObjectMeta, R, Resource
 from ..resources.errors import AlreadyExists, BadRequest, Conflict, FieldError, NotFound, TrainJobError, invalid
 from .filters import storable
 from .reader import Reader
-from .tables import blobs, changes, counters, documents, labels, leases, owner_references, resources
+from .tables import blobs, changes, counters, documents, ended, labels, leases, owner_references, resources
 from .times import Clock, to_text
-from .types import ChangeType
+from .types import ChangeType, EndedRow
 
 NAME_TRIES = 8
 KEPT_CHANGE_BYTES = 256 * 1024 * 1024
@@ -141,6 +141,16 @@ class Writer(Reader):
     def drop_blob(self, owner: str, digest: str) -> None:
         """Forget an owner's blob; nothing happens where there is none."""
         self._connection.execute(delete(blobs).where(blobs.c.owner == owner, blobs.c.digest == digest))
+
+    def note_ended(self, row: EndedRow) -> None:
+        """Keep what an attempt held; once, however often it is told."""
+        known = select(ended.c.uid).where(ended.c.uid == row.uid, ended.c.attempt == row.attempt)
+        if self._connection.execute(known).first() is None:
+            self._connection.execute(insert(ended).values(row._asdict()))
+
+    def forget_ended(self, before: float) -> int:
+        """Let go of what ended before then (seconds of the epoch); how many."""
+        return self._connection.execute(delete(ended).where(ended.c.until < before)).rowcount
 
     def acquire_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take or prolong a lease. False while another holder's has not run out."""

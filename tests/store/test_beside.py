@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from jupyter_trainjob.resources.errors import BadRequest
-from jupyter_trainjob.store import BlobRow, LeaseRow, Store
+from jupyter_trainjob.store import BlobRow, EndedRow, LeaseRow, Store
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -76,3 +76,15 @@ def test_text_that_can_not_be_stored_is_refused(store: Store) -> None:
         store.write(lambda w: w.put_blob("ada", "\0", 1))
     with pytest.raises(BadRequest, match="The lease holder"):
         store.write(lambda w: w.acquire_lease("scheduler", "\0", 1))
+
+
+def test_what_ended_attempts_held_is_noted_once_and_outlives_its_job(store: Store) -> None:
+    row = EndedRow("u", 1, "q", "ada", "local", 1500, 2**33, 1, 1000.25, 1060.5, True)
+    for noted in (row, row._replace(until=2000.0), row._replace(attempt=2, until=500.0, overtook=False)):
+        store.write(lambda w, noted=noted: w.note_ended(noted))
+    found = store.read(lambda r: sorted(r.ended(0.0)))
+    assert found == [row, row._replace(attempt=2, until=500.0, overtook=False)]
+    assert isinstance(found[0].overtook, bool)
+    assert store.read(lambda r: list(r.ended(900.0))) == [row]
+    assert store.write(lambda w: w.forget_ended(1000.0)) == 1
+    assert store.read(lambda r: list(r.ended(0.0))) == [row]

@@ -35,12 +35,12 @@ MOUNTS = """\
 30 24 0:28 / /var/lib/x rw - fuse.lxcfs lxcfs rw
 """
 
-SECOND = """
+THIRD = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -55,9 +55,9 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This software as it will be one revision later; the folder of its migrations."""
     folder = tmp_path / "100% migrations"
     shutil.copytree(opening.MIGRATIONS, folder)
-    (folder / "versions" / "0002_second.py").write_text(SECOND)
+    (folder / "versions" / "0003_third.py").write_text(THIRD)
     monkeypatch.setattr(opening, "MIGRATIONS", folder)
-    _know(monkeypatch, ("0001", "0002"))
+    _know(monkeypatch, (*REVISIONS, "0003"))
     return folder
 
 
@@ -118,7 +118,7 @@ def test_an_older_record_is_migrated_behind_a_backup(
     sqlite_url: str, newer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        _know(before, ("0001",))
+        _know(before, REVISIONS)
         with Store.open(sqlite_url) as store:
             store.write(lambda w: w.create(job("one")))
     with Store.open(sqlite_url, lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)) as store:
@@ -127,9 +127,9 @@ def test_an_older_record_is_migrated_behind_a_backup(
             columns = {column["name"] for column in sa.inspect(connection).get_columns("trainjob_blobs")}
         assert {"bytes", "note"} <= columns and "size" not in columns
     [backup] = _backups(sqlite_url)
-    assert backup.name == "record.sqlite.backup-0001-20260102T030405Z"
+    assert backup.name == "record.sqlite.backup-0002-20260102T030405Z"
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
-    _know(monkeypatch, ("0001",))
+    _know(monkeypatch, REVISIONS)
     with Store.open(f"sqlite:///{backup}") as store:
         assert store.read(lambda r: r.get(TrainJob, "ada", "one")).metadata.uid
 
@@ -138,7 +138,7 @@ def test_an_older_record_in_postgresql_is_migrated(
     postgresql_url: str, newer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        _know(before, ("0001",))
+        _know(before, REVISIONS)
         with Store.open(postgresql_url) as store:
             store.write(lambda w: w.create(job("one")))
     with Store.open(postgresql_url) as store:
@@ -147,28 +147,28 @@ def test_an_older_record_in_postgresql_is_migrated(
 
 def test_a_migration_that_fails_changes_nothing(url: str, newer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
-        _know(before, ("0001",))
+        _know(before, REVISIONS)
         Store.open(url).close()
-    script = newer / "versions" / "0002_second.py"
-    script.write_text(SECOND + "    op.execute('SELECT nothing_of_that_name')\n")
+    script = newer / "versions" / "0003_third.py"
+    script.write_text(THIRD + "    op.execute('SELECT nothing_of_that_name')\n")
     with pytest.raises(Unavailable, match="nothing_of_that_name"):
         Store.open(url)
-    _know(monkeypatch, ("0001",))
+    _know(monkeypatch, REVISIONS)
     with Store.open(url) as store:
         store.write(lambda w: w.put_blob("ada", "sha256:aa", 1))
 
 
 def test_no_migration_without_a_backup(sqlite_url: str, newer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
-        _know(before, ("0001",))
+        _know(before, REVISIONS)
         Store.open(sqlite_url).close()
-    blocked = Path(str(sa.make_url(sqlite_url).database) + ".backup-0001-20260101T000000Z.part")
+    blocked = Path(str(sa.make_url(sqlite_url).database) + ".backup-0002-20260101T000000Z.part")
     blocked.mkdir()
     with pytest.raises(Unavailable) as refused:
         Store.open(sqlite_url, lambda: datetime(2026, 1, 1, tzinfo=timezone.utc))
     assert "The backup" in str(refused.value) and "can't be written" in str(refused.value)
     assert str(refused.value).endswith("Make room beside the database; nothing was migrated.")
-    _know(monkeypatch, ("0001",))
+    _know(monkeypatch, REVISIONS)
     Store.open(sqlite_url).close()
 
 
@@ -176,18 +176,18 @@ def test_a_newer_record_is_refused_by_name(url: str, newer: Path, monkeypatch: p
     with monkeypatch.context() as later:
         later.setattr(opening, "__version__", "9.8.7")
         Store.open(url).close()
-    _know(monkeypatch, ("0001",))
+    _know(monkeypatch, REVISIONS)
     with pytest.raises(Unavailable) as refused:
         Store.open(url)
     assert re.sub(r"record \S+ has", "record … has", str(refused.value)) == (
-        "The record … has the schema revision '0002', made by jupyter_trainjob 9.8.7; "
-        f"this is version {__version__}, which knows revisions up to '0001'. "
+        "The record … has the schema revision '0003', made by jupyter_trainjob 9.8.7; "
+        f"this is version {__version__}, which knows revisions up to '0002'. "
         "Install jupyter_trainjob 9.8.7 or newer, or go back to the backup that was made before the migration."
     )
-    _know(monkeypatch, ("0001", "0002"))
+    _know(monkeypatch, (*REVISIONS, "0003"))
     with Store.open(url) as store:
         store.write(lambda writer: writer._connection.execute(sa.text("DELETE FROM trainjob_schema_history")) and None)
-    _know(monkeypatch, ("0001",))
+    _know(monkeypatch, REVISIONS)
     with pytest.raises(Unavailable, match="Install a newer jupyter_trainjob, or go back to the backup"):
         Store.open(url)
 
@@ -195,15 +195,15 @@ def test_a_newer_record_is_refused_by_name(url: str, newer: Path, monkeypatch: p
 def test_a_server_whose_record_was_migrated_under_its_feet_writes_no_more(
     url: str, newer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _know(monkeypatch, ("0001",))
+    _know(monkeypatch, REVISIONS)
     with Store.open(url) as old:
         old.write(lambda w: w.create(job("one")))
-        _know(monkeypatch, ("0001", "0002"))
+        _know(monkeypatch, (*REVISIONS, "0003"))
         Store.open(url).close()
-        _know(monkeypatch, ("0001",))
+        _know(monkeypatch, REVISIONS)
         with pytest.raises(Unavailable) as refused:
             old.write(lambda w: w.create(job("two")))
-        assert "was migrated to the schema revision '0002' while this server" in str(refused.value)
+        assert "was migrated to the schema revision '0003' while this server" in str(refused.value)
         assert str(refused.value).endswith("Restart this server with the version that the others have.")
 
 

@@ -1,0 +1,215 @@
+"""The engine that is kept decides as one made anew from the record, whatever happens to the record; usage outlives
+jobs and servers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from jupyter_trainjob.controllers.admission import AdmissionController
+from jupyter_trainjob.controllers.live import LiveEngine
+from jupyter_trainjob.controllers.snapshot import RecordCache
+from jupyter_trainjob.controllers.source import SnapshotSource
+from jupyter_trainjob.resources.base import ObjectMeta
+from jupyter_trainjob.resources.queue import Budget, Limits, Queue, QueueSpec
+from jupyter_trainjob.resources.trainjob import Attempt, Phase, TrainJob
+from jupyter_trainjob.scheduling.decide import decide, run
+from jupyter_trainjob.scheduling.model import Amount, Decision, NodeView, Snapshot
+from jupyter_trainjob.scheduling.usage import Weights
+from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.store import Store
+
+from .conftest import job_of, limit_queue, make_job, running, until_phase
+from .instant import InstantBackend
+
+Submit = Callable[..., TrainJob]
+START = datetime(2026, 3, 1, 9, tzinfo=timezone.utc)
+NODES = (NodeView("local", "here", Amount(0, 4000, 64 * 2**30)),)
+
+
+class World:
+    """A record with a cache and an engine on it, and a clock that is moved by hand."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.now = START
+        self.cache = RecordCache(default_backend="local", weights=Weights.of(NODES))
+        self.live = LiveEngine()
+
+    def later(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def refresh(self, cache: RecordCache) -> None:
+        self.store.read(lambda reader: cache.refresh(reader, self.now.timestamp()))
+
+    def anew(self) -> Snapshot:
+        """From the record alone, as a server that was just started sees it."""
+        fresh = RecordCache(default_backend="local", weights=Weights.of(NODES))
+        self.refresh(fresh)
+        return fresh.snapshot(0, NODES, self.now.timestamp())
+
+    def decide(self) -> Decision:
+        """By the engine that is kept; its admissions are recorded."""
+        self.refresh(self.cache)
+        decision = run(self.live.current(self.cache, NODES, self.now.timestamp()))
+        assert decision == decide(self.anew())
+        for admission in decision.admissions:
+            self.change(admission.uid, lambda job, one=admission: self._admit(job, one))
+        return decision
+
+    def _admit(self, job: TrainJob, admission: Any) -> None:
+        number = len(job.status.attempts) + 1
+        attempt = Attempt(number=number, backend="local", node=admission.node, admitted=self.now)
+        attempt.overtook = admission.overtook
+        job.status.attempts.append(attempt)
+        job.status.phase = Phase.ADMITTED
+
+    def change(self, uid: str, change: Callable[[TrainJob], None]) -> None:
+        def write(writer: Any) -> None:
+            job = writer.by_uid(TrainJob, uid)
+            change(job)
+            writer.update(job)
+
+        self.store.write(write)
+
+    def submit(self, owner: str, **spec: Any) -> str:
+        job = make_job(owner=owner, **spec)
+        job.status.queued = self.now
+        return self.store.write(lambda writer: writer.create(job)).metadata.uid
+
+    def begin(self, uid: str) -> None:
+        def change(job: TrainJob) -> None:
+            job.status.phase = Phase.RUNNING
+            job.status.attempts[-1].start = self.now
+
+        self.change(uid, change)
+
+    def end(self, uid: str) -> None:
+        from jupyter_trainjob.controllers.snapshot import ended_row
+
+        def write(writer: Any) -> None:
+            job = writer.by_uid(TrainJob, uid)
+            job.status.phase = Phase.SUCCEEDED
+            job.status.attempts[-1].end = self.now
+            row = ended_row(job, job.status.attempts[-1])
+            assert row is not None
+            writer.note_ended(row)
+            writer.update(job)
+
+        self.store.write(write)
+
+    def queue(self, name: str, **spec: Any) -> None:
+        def write(writer: Any) -> None:
+            if any(queue.metadata.name == name for queue in writer.list(Queue).items):
+                old = writer.get(Queue, "", name)
+                old.spec = QueueSpec(**spec)
+                writer.update(old)
+            else:
+                writer.create(Queue(metadata=ObjectMeta(name=name, owner="o"), spec=QueueSpec(**spec)))
+
+        self.store.write(write)
+
+
+def test_what_is_kept_follows_the_record_step_by_step(store: Store) -> None:
+    world = World(store)
+    world.queue("lab", guaranteed=Limits(cpu="2"), budget=Budget(core_hours=0.2, window_seconds=600))
+    world.queue("own", parent="lab", per_user=Limits(running_jobs=2))
+    uids = [world.submit(owner, queue=queue) for queue in ("own", "default") for owner in ("ada", "bob", "ada", "ada")]
+    running_jobs: list[str] = []
+    for step in range(30):
+        world.later(20 + step)
+        running_jobs += [one.uid for one in world.decide().admissions]
+        assert running_jobs or step > 8
+        if step == 3:
+            uids.append(world.submit("eve", queue="own", priority=-1))
+        if step == 4:
+            world.change(uids[-1], lambda job: setattr(job.spec, "priority", 0))
+        if running_jobs and step % 2:
+            world.begin(running_jobs[0])
+            world.later(3)
+            world.decide()
+        if running_jobs and step % 3 == 0:
+            world.end(running_jobs.pop(0))
+    assert world.live.built == 1, "it was never made anew"
+    assert len(world.cache.ledger.used) >= 2
+
+
+def test_another_queue_is_a_reason_to_look_at_everything(store: Store) -> None:
+    world = World(store)
+    world.submit("ada")
+    world.decide()
+    world.queue("other")
+    world.submit("bob", queue="other")
+    assert len(world.decide().admissions) == 1
+    assert world.live.built == 2
+
+
+def test_usage_outlives_the_job_and_the_server(store: Store) -> None:
+    world = World(store)
+    world.queue("default", limits=Limits(running_jobs=1))
+    first = world.submit("ada")
+    world.decide()
+    world.later(600)
+    world.end(first)
+    store.write(lambda writer: writer.remove(writer.by_uid(TrainJob, first)))
+    world.submit("ada")
+    world.later(1)
+    bobs = world.submit("bob")
+    restarted = World(store)
+    restarted.now = world.now
+    (admission,) = restarted.decide().admissions
+    assert admission.uid == bobs, "ada used ten minutes, and deleting the job does not change that"
+
+
+def test_more_changes_than_are_kept_are_looked_at_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_trainjob.controllers.snapshot.MAX_TOLD", 3)
+    world = World(store)
+    world.decide()
+    for _ in range(6):
+        world.submit("ada")
+    assert len(world.decide().admissions) == 4
+    assert world.live.built == 2
+
+
+@pytest.mark.asyncio
+async def test_a_pass_that_came_too_late_leaves_nothing_behind(
+    store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SnapshotSource(store, {"local": InstantBackend()})
+    admission = AdmissionController(store, source, lambda: datetime.now(timezone.utc), logging.getLogger("test"))
+    limit_queue(store, running_jobs=1)
+    uid = submit().metadata.uid
+    decide_then = source.decide
+
+    async def decide_too_late(*args: Any) -> Any:
+        choice = await decide_then(*args)
+        limit_queue(store, running_jobs=0)
+        return choice
+
+    monkeypatch.setattr(source, "decide", decide_too_late)
+    assert await admission.reconcile() == 0.0
+    monkeypatch.undo()
+    assert await admission.reconcile() is None
+    assert job_of(store, uid).status.phase is Phase.QUEUED
+    limit_queue(store, running_jobs=1)
+    await admission.reconcile()
+    assert job_of(store, uid).status.phase is Phase.ADMITTED
+
+
+@pytest.mark.asyncio
+async def test_what_an_attempt_used_is_recorded_with_its_end(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    async with running(store, objects, InstantBackend()):
+        uid = submit(cpu="2").metadata.uid
+        job = await until_phase(store, uid, Phase.SUCCEEDED)
+    attempt = job.status.attempts[0]
+    assert attempt.start and attempt.end
+    (row,) = store.read(lambda reader: list(reader.ended(0.0)))
+    assert (row.uid, row.attempt, row.owner, row.cpu_millis) == (uid, 1, "ada", 2000)
+    assert (row.since, row.until) == (attempt.start.timestamp(), attempt.end.timestamp())
