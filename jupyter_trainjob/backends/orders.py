@@ -29,6 +29,8 @@ from .rules import VARIABLE_SUFFIXES as VARIABLE_SUFFIXES
 from .rules import Paths as PlainPaths
 
 RUNNER_GRACE_SECONDS = 8
+CHECKPOINT = "checkpoint/"
+"""The folder in the job's own that another attempt finds again."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Place:
     notebook: str
     work: str
     out: str
-    inputs: list[dict[str, str]] = field(default_factory=list)
-    """``{"path", "source"}``: where it appears, and where it lies as the job sees it."""
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    """``{"path", "source"}``: where it appears, and where it lies as the job sees it; ``copy``: as the job's own."""
     variables: list[dict[str, Any]] = field(default_factory=list)
     rlimits: dict[str, int | None] = field(default_factory=dict)
     interpreter: str = ""
@@ -80,6 +82,15 @@ def described(request: AttemptRequest, place: Place) -> dict[str, Any]:
         "rlimits": place.rlimits,
         "graceSeconds": RUNNER_GRACE_SECONDS,
     }
+
+
+def keep(request: AttemptRequest) -> list[str]:
+    """The globs of the files that are brought back; what another attempt goes on from is always among them."""
+    spec = request.job.spec
+    kept = list(spec.outputs.keep)
+    if spec.preemptible or spec.retries.limit:
+        kept += [glob for glob in (f"{CHECKPOINT}**",) if glob not in kept and "**" not in kept]
+    return kept
 
 
 def time_limit(request: AttemptRequest) -> int:
@@ -133,6 +144,20 @@ class StoredInputs:
                 remedy="Upload the file and name it as an input.",
                 permanent=True,
             )
+
+    def checkpoint(self) -> Iterator[StoredInput]:
+        """What the latest attempt before this one that left anything in :data:`CHECKPOINT` left there: the job's own,
+        to go on from. Nothing for a first attempt.
+        """
+        uid = self._request.ref.uid
+        for number in range(self._request.ref.attempt - 1, 0, -1):
+            prefix = f"{attempt_prefix(uid, number)}files/"
+            count = 0
+            for count, info in enumerate(self._store.list(prefix + CHECKPOINT), 1):  # noqa: B007 - asked behind
+                path = info.key.removeprefix(prefix)
+                yield StoredInput(path, info.key, f"the file {path!r} of attempt {number}", info.size)
+            if count:
+                return
 
     def stat(self, key: str, what: str, path: str = "") -> StoredInput:
         """The object under ``key``."""

@@ -57,7 +57,7 @@ class Job:
     out: Path
     language: str = "python"
     kernel: str = ""
-    inputs: list[dict[str, str]] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
     variables: list[dict[str, Any]] = field(default_factory=list)
     results: list[str] = field(default_factory=list)

@@ -1,16 +1,20 @@
-"""Inputs appear in the job's folder as links to where they lie, read-only."""
+"""Inputs appear in the job's folder as links to where they lie, read-only; what an earlier attempt left, as copies."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 
 class InputError(Exception):
     """An input can't be put where it was asked for."""
 
 
-def link_inputs(work: Path, inputs: list[dict[str, str]]) -> None:
-    """Make ``work/<path>`` a link to ``source`` for each input. Raises :class:`InputError`."""
+def link_inputs(work: Path, inputs: list[dict[str, Any]]) -> None:
+    """Make ``work/<path>`` a link to ``source`` for each input, or with ``copy`` a file of the job's own. Raises
+    :class:`InputError`.
+    """
     for one in inputs:
         path = PurePosixPath(one["path"])
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in one["path"]:
@@ -23,6 +27,16 @@ def link_inputs(work: Path, inputs: list[dict[str, str]]) -> None:
             place.mkdir(exist_ok=True)
         place = place / path.name
         try:
-            place.symlink_to(one["source"])
+            if one.get("copy"):
+                _copy(Path(one["source"]), place)
+            else:
+                place.symlink_to(one["source"])
         except FileExistsError:
             raise InputError(f"The input {one['path']!r} can't be placed: another input has this path.") from None
+        except OSError as error:
+            raise InputError(f"The input {one['path']!r} can't be placed: {error.strerror}.") from None
+
+
+def _copy(source: Path, place: Path) -> None:
+    with source.open("rb") as file, place.open("xb") as copy:
+        shutil.copyfileobj(file, copy, 1024**2)

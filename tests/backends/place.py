@@ -87,7 +87,12 @@ class Place:
     def folder(self, ref: AttemptRef) -> Folder:
         return Folder(f"{self.options['data_dir']}/run/{ref.name}")
 
-    async def begin(self, code: str, **spec: Any) -> AttemptRef:
+    async def begin(self, code: str, *, again: AttemptRef | None = None, **spec: Any) -> AttemptRef:
+        """``again``: as the attempt after that one, of the same job."""
+        if again is not None:
+            request = a_request(again.uid, code, attempt=again.attempt + 1, **spec)
+            await self.backend.create(request)
+            return request.ref
         self._count += 1
         request = a_request(f"{self._own}-{self._count}", code, **spec)
         await self.backend.create(request)

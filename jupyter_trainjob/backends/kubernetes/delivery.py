@@ -23,6 +23,7 @@ from ..orders import (
     Place,
     StoredInputs,
     described,
+    keep,
     lost,
     one_cell,
     optional_bytes,
@@ -101,7 +102,7 @@ def orders(
         "prefix": attempt_prefix(request.ref.uid, request.ref.attempt),
         "inputs": _inputs(request, store, terms),
         "notebook": _notebook(request, store),
-        "keep": request.job.spec.outputs.keep,
+        "keep": keep(request),
         "results": request.job.spec.outputs.names,
         "job": described_for_pod(request, terms, environment),
         "limits": {
@@ -239,6 +240,10 @@ def _inputs(request: AttemptRequest, store: ObjectStore, terms: Terms) -> list[d
                 paths.claim(found.path)
                 told["path"] = found.path
             made.append(told)
+    for found in stored.checkpoint():
+        sizes[found.key] = found.size
+        paths.claim(found.path)
+        made.append({"get": found.key, "bytes": found.size, "sha256": None, "path": found.path, "copy": True})
     stored.check_room(sum(sizes.values()))
     return made
 

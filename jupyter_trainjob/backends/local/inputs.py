@@ -27,8 +27,8 @@ _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 class Brought:
     """What ``job.json`` and the supervisor's orders say about inputs."""
 
-    files: list[dict[str, str]] = field(default_factory=list)
-    """``{"path", "source"}``: where it appears, and where it lies as the job sees it."""
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """``{"path", "source"}``: where it appears, and where it lies as the job sees it; ``copy``: as the job's own."""
     variables: list[dict[str, Any]] = field(default_factory=list)
     conditions: list[dict[str, str]] = field(default_factory=list)
     entry: str = ""
@@ -76,6 +76,7 @@ class Inputs:
                 slow = True
             else:
                 sizes.update((found.key, found.size) for found in self._stored.of(item))
+        sizes.update((found.key, found.size) for found in self._stored.checkpoint())
         needed = sum(sizes.values())
         self._stored.check_room(needed)
         return slow or needed > SLOW_BYTES
@@ -94,6 +95,9 @@ class Inputs:
             else:
                 for found in self._stored.of(item):
                     self._object(found)
+        for found in self._stored.checkpoint():
+            self._object(found)
+            self._brought.files[-1]["copy"] = True
         if self._fetched:
             self._brought.conditions.append(
                 {"type": "InputsFetched", "status": "True", "reason": "Fetched", "message": "; ".join(self._fetched)}

@@ -17,7 +17,7 @@ from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptS
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRef, AttemptRequest, BackendError
 from ..environments import named
-from ..orders import Place, blob_key, described, lost, one_cell, optional_bytes, time_limit
+from ..orders import Place, blob_key, described, keep, lost, one_cell, optional_bytes, time_limit
 from . import cgroups
 from .compiled import Compiled
 from .environments.box import BuildFailed
@@ -263,7 +263,7 @@ def _orders(
         "drop": {"first": first, "last": last, "locks": settings.uid_locks} if offer.drop else None,
         "cgroup": {"version": group.version, "folders": group.folders} if group else None,
         "limits": {**limits.to_dict(), "tasks": limits.tasks},
-        "keep": request.job.spec.outputs.keep,
+        "keep": keep(request),
         "results": request.job.spec.outputs.names,
         "conditions": _standing(offer),
     }

@@ -54,7 +54,7 @@ class Inputs:
         self._orders, self._in, self._out = orders, places.inside, f"{places.out}/{JOB}"
         self._work, self._list = places.work, f"{places.buffer}/inputs.jsonl"
         self._store, self._deadline, self._going_on = store, deadline, going_on
-        self._files: list[dict[str, str]] = []
+        self._files: list[dict[str, Any]] = []
         self._variables: list[dict[str, Any]] = []
         self._paths = Paths()
         self._brought: dict[str, str] = {}
@@ -113,7 +113,7 @@ class Inputs:
         if known is None:
             known = self._brought[one["get"]] = f"{self._in}/inputs/{len(self._files)}"
             self._fetch(one, known, f"the input {path!r}")
-        self._files.append({"path": path, "source": known})
+        self._files.append({"path": path, "source": known, **({"copy": True} if one.get("copy") else {})})
 
     def _variable(self, one: dict[str, Any]) -> None:
         told = one["variables"]
