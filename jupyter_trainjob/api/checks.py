@@ -10,6 +10,7 @@ from ..resources.errors import FieldError, NotFound
 from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
 from ..resources.profile import Profile
 from ..resources.trainjob import Gate, Network, TrainJob, VariablesInput
+from ..resources.words import counted
 from ..store import Reader
 from .requirements import is_profiles
 
@@ -17,6 +18,8 @@ SUPPORTED_SOURCES = ("cell", "notebook", "script", "folder")
 SUPPORTED_INPUTS = ("upload", "variables", "output", "uri")
 SUPPORTED_GATES = ("hold", "dependency")
 SUPPORTED_NETWORKS = ("none",)
+PODS = "podSets"
+"""What a backend offers that runs jobs of several pods."""
 
 
 def named(
@@ -174,15 +177,19 @@ def unsupported(job: TrainJob) -> list[FieldError]:
 
 
 def chosen(job: TrainJob, profile: Profile) -> dict[str, str]:
-    """What the complete ``job`` chose of what only some backends offer: ``image``, ``volumes`` → its name."""
+    """What the complete ``job`` chose of what only some backends offer: ``image``, ``volumes``, :data:`PODS` → its
+    name.
+    """
     image, volumes = job.spec.environment.image, job.spec.volumes
     found = {"image": image} if image != profile.spec.environment.image else {}
+    count = sum(one.count for one in job.spec.needs())
+    found |= {PODS: counted(count, "pod")} if count > 1 else {}
     return found | ({"volumes": volumes[0].name} if volumes else {})
 
 
 def not_offered(what: str, value: str, queue: str, elsewhere: Collection[str]) -> FieldError:
     """That the backend of ``queue`` has no images, or no volumes. ``elsewhere``: queues whose backends have."""
-    plural = {"image": "images"}.get(what, what)
+    plural = {"image": "images", PODS: "jobs of several pods"}.get(what, what)
     where = (
         f"Queues that have {plural}: {', '.join(sorted(elsewhere))}." if elsewhere else f"No queue here has {plural}."
     )
@@ -190,6 +197,9 @@ def not_offered(what: str, value: str, queue: str, elsewhere: Collection[str]) -
         problem = f"no image can be chosen in the queue {queue!r}: its jobs run on the server's own machine"
         remedy = f"Leave --image out, and send what the job needs with --requirements. {where}"
         return FieldError("spec.environment.image", problem, value[:200], remedy)
+    if what == PODS:
+        problem = f"the job has {value}, and the queue {queue!r} runs each job in one"
+        return FieldError("spec.podSets", problem, value, f"Leave spec.podSets out. {where}")
     problem = f"there are no volumes in the queue {queue!r}: its jobs run on the server's own machine"
     remedy = f"Leave --volume out, and send files with --files or --input. {where}"
     return FieldError("spec.volumes", problem, value[:100], remedy)

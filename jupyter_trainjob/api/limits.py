@@ -15,6 +15,7 @@ from ..resources.quantity import byte_count, cpu_millis, format_bytes, format_cp
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Resources, TrainJobSpec
 from ..resources.words import counted
+from ..scheduling.packing import pack
 from .identity import QUEUE_PREFIX, Identity
 
 _WORDS = {
@@ -29,6 +30,10 @@ _WORDS = {
     "log": "log bytes",
 }
 _MANY = {"CPU": "CPUs", "GPU": "GPUs", "process": "processes", "open file": "open files"}
+
+
+MANY = 1_000_000
+"""More pods than any node takes."""
 
 
 class Node(Protocol):
@@ -85,14 +90,20 @@ def refusals(
     """Every bound that the completed ``spec`` can never meet. No ``nodes``: their size is not known. ``above``: the
     queues above ``queue``.
     """
+    whole = _together(spec)
     found = _above(spec.resources, profile.spec.maximum, "profile", profile.metadata.name)
-    found += _above(spec.resources, _as_resources(queue.spec.limits), "queue", queue.metadata.name)
-    found += _above(spec.resources, _as_resources(queue.spec.per_user), "user", queue.metadata.name)
+    for pods in spec.pod_sets:
+        found += _above(pods.resources, profile.spec.maximum, "profile", profile.metadata.name)
+    found += _above(whole, _as_resources(queue.spec.limits), "queue", queue.metadata.name)
+    found += _above(whole, _as_resources(queue.spec.per_user), "user", queue.metadata.name)
     for upper in above:
-        found += _above(spec.resources, _as_resources(upper.spec.limits), "above", upper.metadata.name)
+        found += _above(whole, _as_resources(upper.spec.limits), "above", upper.metadata.name)
     found += _time_limit(spec, profile, queue)
     found += _budgets(spec, queue, above)
-    found += _nodes(spec.resources, nodes, queue.spec.backend)
+    if spec.pod_sets:
+        found += _gang(spec, nodes, queue.spec.backend)
+    else:
+        found += _nodes(spec.resources, nodes, queue.spec.backend)
     found += _inconsistent(spec.resources)
     return list({item.field: item for item in reversed(found)}.values())[::-1]  # one word a field is enough
 
@@ -168,7 +179,8 @@ def _budgets(spec: TrainJobSpec, queue: Queue, above: Sequence[Queue]) -> list[R
     seconds = spec.time_limit_seconds
     if not seconds:
         return []
-    cost = spec.resources.cpu_millis * seconds / 3_600_000
+    cpu = _together(spec).cpu_millis
+    cost = cpu * seconds / 3_600_000
     given = [("queue", one, one.spec.budget) for one in (queue, *above)]
     given.append(("user", queue, queue.spec.per_user_budget))
     found = []
@@ -177,7 +189,7 @@ def _budgets(spec: TrainJobSpec, queue: Queue, above: Sequence[Queue]) -> list[R
             continue
         name, hours = one.metadata.name, f"{budget.core_hours:g}"
         whose = f"the queue {name!r} has" if scope == "queue" else f"the queue {name!r} gives one person"
-        most = int(budget.core_hours * 3_600_000 / spec.resources.cpu_millis)
+        most = int(budget.core_hours * 3_600_000 / cpu)
         found.append(
             Refusal(
                 field="spec.timeLimitSeconds",
@@ -186,7 +198,7 @@ def _budgets(spec: TrainJobSpec, queue: Queue, above: Sequence[Queue]) -> list[R
                 name=name,
                 requested=f"{cost:.4g}",
                 maximum=hours,
-                message=f"{counted(spec.resources.cpu or 0, 'CPU')} for {seconds} s may take {cost:.4g} CPU-hours, "
+                message=f"{counted(format_cpu(cpu), 'CPU')} for {seconds} s may take {cost:.4g} CPU-hours, "
                 f"more than {whose} in each window, {hours}",
                 remedy=f"Ask for at most {most} s, or for fewer CPUs.",
             )
@@ -227,6 +239,48 @@ def _nodes(asked: Resources, nodes: Sequence[Node], backend: str) -> list[Refusa
             )
         )
     return found
+
+
+def _together(spec: TrainJobSpec) -> Resources:
+    """What all pods need at once."""
+    if not spec.pod_sets:
+        return spec.resources
+    needs = [(one.count, one.resources) for one in spec.needs()]
+    return spec.resources.model_copy(
+        update={
+            "cpu": format_cpu(sum(count * each.cpu_millis for count, each in needs)),
+            "memory": format_bytes(sum(count * each.memory_bytes for count, each in needs)),
+            "gpu": sum(count * (each.gpu or 0) for count, each in needs),
+        }
+    )
+
+
+def _gang(spec: TrainJobSpec, nodes: Sequence[Node], backend: str) -> list[Refusal]:
+    """Pods that would not all fit even if nothing else ran: each needs a node with room for all of it."""
+    kinds = [
+        (one.count, [(1, one.resources.cpu_millis, one.resources.memory_bytes, one.resources.gpu or 0)] * len(nodes))
+        for one in spec.needs()
+    ]
+    bins = [(MANY, node.cpu_millis, node.memory_bytes, node.gpu) for node in nodes]
+    if not nodes or pack(kinds, bins) is not None:
+        return []
+    text = " and ".join(
+        f"{counted(one.count, 'pod')} of {counted(one.resources.cpu or 0, 'CPU')} and {one.resources.memory} memory"
+        for one in spec.needs()
+    )
+    return [
+        Refusal(
+            field="spec.podSets",
+            limit="node",
+            scope="node",
+            name=backend,
+            requested=text,
+            maximum="",
+            message=f"{text} do not fit on the {counted(len(nodes), 'machine')} of {backend!r} one by one, "
+            "even if nothing else runs",
+            remedy="Ask for fewer pods, or for smaller ones.",
+        )
+    ]
 
 
 def _inconsistent(asked: Resources) -> list[Refusal]:

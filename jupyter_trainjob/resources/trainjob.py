@@ -244,6 +244,15 @@ class TrainJobSpec(Model):
             )
         return value
 
+    @field_validator("pod_sets")
+    @classmethod
+    def _pod_sets(cls, value: list[PodSet]) -> list[PodSet]:
+        names = [one.name for one in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two pod sets are called {twice!r}; give each a name of its own")
+        return value
+
     @field_validator("parameters")
     @classmethod
     def _parameters(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from jupyter_trainjob.backends.base import AttemptRef, NodeCapacity
 from jupyter_trainjob.controllers.admission import AdmissionController
 from jupyter_trainjob.controllers.live import LiveEngine
 from jupyter_trainjob.controllers.snapshot import RecordCache
 from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.resources.base import ObjectMeta
 from jupyter_trainjob.resources.queue import Budget, Limits, Queue, QueueSpec
-from jupyter_trainjob.resources.trainjob import Attempt, Phase, TrainJob
+from jupyter_trainjob.resources.trainjob import Attempt, Phase, PodSet, Resources, TrainJob
 from jupyter_trainjob.scheduling.decide import decide, run
 from jupyter_trainjob.scheduling.model import Amount, Decision, NodeView, Snapshot
 from jupyter_trainjob.scheduling.usage import Weights
@@ -213,3 +214,32 @@ async def test_what_an_attempt_used_is_recorded_with_its_end(
     (row,) = store.read(lambda reader: list(reader.ended(0.0)))
     assert (row.uid, row.attempt, row.owner, row.cpu_millis) == (uid, 1, "ada", 2000)
     assert (row.since, row.until) == (attempt.start.timestamp(), attempt.end.timestamp())
+
+
+@pytest.mark.asyncio
+async def test_a_gang_starts_whole_and_its_places_are_recorded(
+    store: Store, objects: FilesystemStore, submit: Submit
+) -> None:
+    class TwoNodes(InstantBackend):
+        async def capacity(self) -> list[NodeCapacity]:
+            return [NodeCapacity(name, 4000, 64 * 2**30) for name in ("one", "two")]
+
+    backend = TwoNodes(auto=False)
+    async with running(store, objects, backend) as manager:
+        first = submit("first", cpu="1").metadata.uid
+        await until_phase(store, first, Phase.RUNNING)
+        gang = [PodSet(name="main", count=2, resources=Resources(cpu="4"))]
+        second = submit("gang", pod_sets=gang)
+        told = await manager.ranking.explain(second)
+        assert told.waiting_for.startswith(
+            "Its 2 pods of 4 CPUs do not fit on the nodes one by one, which have 7 CPUs free together"
+        )
+        assert job_of(store, second.metadata.uid).status.phase is Phase.QUEUED
+        backend.finish(next(iter(backend.known)))
+        job = await until_phase(store, second.metadata.uid, Phase.RUNNING)
+        places = job.status.attempts[0].places
+        assert sorted((place.pod_set, place.node) for place in places) == [("main", "one"), ("main", "two")]
+        third = submit("third", cpu="1")
+        assert (await manager.ranking.explain(third)).position == 1
+        backend.finish(AttemptRef(second.metadata.uid, 1))
+        await until_phase(store, third.metadata.uid, Phase.RUNNING)

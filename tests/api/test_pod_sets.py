@@ -1,0 +1,71 @@
+"""Jobs of several pods: refused where no backend runs them, and where their pods could never all fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.backends.base import NodeCapacity
+from jupyter_trainjob.resources.quantity import byte_count
+
+from .conftest import Caller, OneBackend, cell
+from .test_submission import fields
+
+pytestmark = pytest.mark.asyncio
+
+
+class Gangs(OneBackend):
+    """Runs jobs of several pods, on nodes of so many CPUs."""
+
+    def __init__(self, *cpus: int) -> None:
+        super().__init__()
+        self.nodes = [NodeCapacity(f"n{index}", cpu * 1000, byte_count("16Gi")) for index, cpu in enumerate(cpus)]
+
+    def offers(self, backend: str) -> frozenset[str]:
+        return frozenset({"podSets"})
+
+    async def check_job(self, *what: Any) -> list[Any]:
+        return []
+
+
+def gang(count: int, cpu: str, **spec: Any) -> dict[str, Any]:
+    return cell(podSets=[{"name": "workers", "count": count, "resources": {"cpu": cpu}}], **spec)
+
+
+async def test_no_backend_of_today_runs_them(alice: Caller) -> None:
+    found = await fields(alice, gang(2, "1"))
+    assert found["spec.podSets"] == {
+        "field": "spec.podSets",
+        "message": "the job has 2 pods, and the queue 'default' runs each job in one",
+        "value": "2 pods",
+        "remedy": "Leave spec.podSets out. No queue here has jobs of several pods.",
+    }
+    await alice("POST", "/namespaces/alice/trainjobs", json=gang(1, "1"), expect=201)
+
+
+async def test_pods_that_never_fit_one_by_one(alice: Caller, services: Services, operator: Caller) -> None:
+    services.submission._backends = Gangs(4, 4)
+    await alice("POST", "/namespaces/alice/trainjobs", json=gang(2, "4"), expect=201)
+    for count, cpu in ((1, "8"), (3, "3"), (9, "1")):
+        found = await fields(alice, gang(count, cpu))
+        pods = "1 pod" if count == 1 else f"{count} pods"
+        cpus = "1 CPU" if cpu == "1" else f"{cpu} CPUs"
+        message = found["spec.podSets"]["message"]
+        assert message.startswith(f"{pods} of {cpus} and ")
+        assert message.endswith(" do not fit on the 2 machines of 'local' one by one, even if nothing else runs")
+
+
+async def test_limits_are_of_all_pods_together(alice: Caller, services: Services, operator: Caller) -> None:
+    services.submission._backends = Gangs(64)
+    body = {"metadata": {"name": "few"}, "spec": {"limits": {"cpu": "6"}}}
+    await operator("POST", "/queues", json=body, expect=201)
+    found = await fields(alice, gang(4, "2", queue="few"))
+    assert found["spec.resources.cpu"]["message"].startswith("8 CPUs is more than the queue 'few' has")
+    await alice("POST", "/namespaces/alice/trainjobs", json=gang(3, "2", queue="few"), expect=201)
+
+
+async def test_names_are_their_own(alice: Caller) -> None:
+    body = cell(podSets=[{"name": "a"}, {"name": "a"}])
+    assert "two pod sets are called 'a'" in (await fields(alice, body))["spec.podSets"]["message"]
