@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..resources.base import ObjectMeta, Resource, parse
 from ..resources.errors import Conflict, FieldError, Forbidden, NotFound, TrainJobError, invalid
@@ -14,7 +14,7 @@ from ..resources.volumes import astray
 from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
-from . import requirements, tree
+from . import audit, requirements, tree
 from .checks import network_errors
 from .identity import Identity
 from .ports import Backends
@@ -23,9 +23,23 @@ from .roles import OPERATOR, Roles
 C = TypeVar("C", bound=Resource)
 
 INSTRUCTORS_CHANGE = frozenset(
-    {"description", "limits", "per_user", "queued_per_user", "max_time_limit_seconds", "priorities", "admission"}
+    {
+        "description",
+        "limits",
+        "shares",
+        "per_user",
+        "per_user_budget",
+        "queued_per_user",
+        "max_time_limit_seconds",
+        "priorities",
+        "approval",
+        "admission",
+    }
 )
 """What an instructor of a queue may replace in it; where its jobs run and who may use it are the operator's."""
+
+ADMISSIONS: dict[str, Literal["Open", "Paused", "Draining"]] = {"pause": "Paused", "drain": "Draining", "open": "Open"}
+"""Verb → ``spec.admission``."""
 
 _NOT_FINAL = [phase.value for phase in Phase if not phase.final]
 
@@ -89,6 +103,21 @@ class Catalogue:
             return stored
 
         return await self._store.awrite(run)
+
+    async def turn(self, identity: Identity, name: str, how: str, message: str = "") -> Queue:
+        """``pause`` a queue (nothing starts), ``drain`` it (what waits runs, nothing new is taken), or ``open`` it."""
+        admission = ADMISSIONS[how]
+
+        def run(writer: Writer) -> Queue:
+            queue = writer.get(Queue, "", name)
+            self._roles.require(identity, "update", "Queue", resource=queue)
+            queue.spec.admission = admission
+            writer.advance_scheduler_epoch(None)
+            return writer.update(queue, check=False)
+
+        done = await self._store.awrite(run)
+        audit.note(identity, how, done, message)
+        return done
 
     async def delete(self, identity: Identity, model: type[C], name: str) -> C:
         """Delete one that no job waits or runs with, and that no queue is below. :class:`Conflict` where some is."""

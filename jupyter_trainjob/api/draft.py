@@ -80,6 +80,8 @@ def _foreign(data: Mapping[str, Any], owner: str, namespace: str) -> list[FieldE
         errors.append(
             FieldError("spec.cancel", "a job can't be born cancelled", None, "Leave it out; cancel is a verb.")
         )
+    if isinstance(spec, dict) and spec.get("approved") is not None:
+        errors.append(FieldError("spec.approved", "no job is born approved", None, "Leave it out; approve is a verb."))
     if isinstance(spec, dict) and spec.get("front") is not None:
         errors.append(
             FieldError("spec.front", "no job is born at the front of its queue", None, "Leave it out; front is a verb.")

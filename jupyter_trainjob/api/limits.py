@@ -104,8 +104,12 @@ def refusals(
         found += _gang(spec, nodes, queue.spec.backend)
     else:
         found += _nodes(spec.resources, nodes, queue.spec.backend)
-    found += _inconsistent(spec.resources)
-    return list({item.field: item for item in reversed(found)}.values())[::-1]  # one word a field is enough
+    return found + _inconsistent(spec.resources)
+
+
+def first_of_each(found: Sequence[Refusal]) -> list[Refusal]:
+    """One word a field is enough."""
+    return list({item.field: item for item in reversed(found)}.values())[::-1]
 
 
 def _amount(name: str, value: str | int) -> int:

@@ -94,6 +94,9 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     (f"{JOB}/outputs/{{part}}/{{path}}", "get"): JOB_FILE,
     (f"{JOB}/outputs/{{part}}/{{path}}", "head"): JOB_FILE,
     (f"{JOB}/outputs/archive", "get"): Answer({}, media=TAR, errors=(404,), headers=ARCHIVE_HEADERS | RESOLVED),
+    ("/queues/{name}/{turn}", "post"): Answer(
+        ref("Queue"), body=ref("Message"), body_needed=False, errors=(404, 413, 422)
+    ),
     ("/bundles", "put"): Answer(ref("Bundle"), body={}, body_media=TAR, body_needed=False, errors=(413, 422, 429)),
     ("/bundles/missing", "post"): Answer(ref("Missing"), body=ref("Digests"), errors=(413,)),
     ("/blobs/{digest}", "get"): FILE,
@@ -127,7 +130,8 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
 PATH_PARAMETERS: dict[str, Schema] = {
     "namespace": {**STRING, "description": "A person's own, a course's or a project's."},
     "name": {**STRING, "description": "Of jobs also a uid, or a short name: the latest of that name is meant."},
-    "verb": {**STRING, "enum": ["cancel", "hold", "release"]},
+    "verb": {**STRING, "enum": ["cancel", "hold", "release", "front", "approve", "reject"]},
+    "turn": {**STRING, "enum": ["pause", "drain", "open"]},
     "part": {**STRING, "enum": ["results", "files"]},
     "path": {**STRING, "description": "A result's name, or a file's path; its slashes may stand as they are."},
     "digest": {**STRING, "pattern": "^sha256:[0-9a-f]{64}$"},

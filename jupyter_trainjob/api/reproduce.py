@@ -28,7 +28,7 @@ def draft_again(old: TrainJob) -> TrainJob:
     """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first."""
     draft = read_draft(
         {
-            "spec": {**old.to_dict()["spec"], "cancel": None, "front": None},
+            "spec": {**old.to_dict()["spec"], "cancel": None, "front": None, "approved": None},
             "metadata": {"annotations": old.metadata.annotations},
         },
         owner=old.metadata.owner,
@@ -38,7 +38,7 @@ def draft_again(old: TrainJob) -> TrainJob:
     draft.metadata.generate_name = short if names.is_name(short, names.SHORT_NAME_MAX) else "again"
     kept = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
     draft.metadata.labels = kept
-    draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type != "hold"]
+    draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type == "dependency"]
     recorded = recorded_profile(old)
     if recorded is not None and draft.spec.environment.image == recorded.spec.environment.image:
         draft.spec.environment.image = ""  # it was not asked for: the profile decides once more

@@ -27,6 +27,9 @@ VERBS = (
     "cancel",
     "hold",
     "release",
+    "front",
+    "approve",
+    "reject",
     "retry",
     "log",
     "outputs",
@@ -45,6 +48,7 @@ ROLES = (ANYONE, OWN, VIEWER, MEMBER, INSTRUCTOR, OPERATOR)
 _LOOK = frozenset({OWN, VIEWER, INSTRUCTOR, OPERATOR})
 _STEER = frozenset({OWN, INSTRUCTOR, OPERATOR})
 _OWNER = frozenset({OWN, OPERATOR})
+_INSTRUCTOR = frozenset({INSTRUCTOR, OPERATOR})
 _ANYONE = frozenset(ROLES)
 _OPERATOR = frozenset({OPERATOR})
 
@@ -62,6 +66,9 @@ TABLE: MappingProxyType[str, MappingProxyType[str, frozenset[str]]] = MappingPro
                 "cancel": _STEER,
                 "hold": _STEER,
                 "release": _STEER,
+                "front": _INSTRUCTOR,
+                "approve": _INSTRUCTOR,
+                "reject": _INSTRUCTOR,
                 "retry": _OWNER,
                 "delete": _OWNER,
                 "admin": _OPERATOR,

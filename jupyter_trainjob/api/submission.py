@@ -22,13 +22,13 @@ from ..resources.trainjob import (
 from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
-from . import checks, inputs, kernels, reproduce, requirements, sources, tree
+from . import approvals, checks, inputs, kernels, reproduce, requirements, sources, tree
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
 from .inspection import Inspection
 from .kernels import Choice
-from .limits import Node, may_use, priority_error, refusals
+from .limits import Node, first_of_each, may_use, priority_error, refusals
 from .ports import Backends, Kernel, Ranking
 from .quota import NamespaceQuota
 from .roles import INSTRUCTOR, OPERATOR, Roles
@@ -171,6 +171,11 @@ class Submission:
             errors += await self._choice_errors(identity, draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)
         refused = refusals(draft.spec, profile, queue, seen.nodes, found.above)
+        if queue.spec.approval is not None:
+            asks, refused = approvals.split(refused)
+            if asks:
+                draft.spec.scheduling_gates.append(approvals.gate(asks, queue.spec.approval, self._clock()))
+        refused = first_of_each(refused)
         errors += [refusal.error() for refusal in refused]
         if errors or found.profile is None or found.queue is None:
             error = invalid(errors, "The TrainJob")
@@ -297,6 +302,7 @@ class Submission:
         """Dependencies get the uid of the job they name; those that can't be get an error."""
         errors = []
         for index, gate in enumerate(job.spec.scheduling_gates):
+            gate.by, gate.until = job.metadata.owner if gate.type == "hold" else "", None
             where = f"spec.schedulingGates[{index}].job"
             if gate.type != "dependency":
                 continue

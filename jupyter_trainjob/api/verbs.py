@@ -9,8 +9,9 @@ from typing import Any, Literal
 from ..resources import names
 from ..resources.base import parse
 from ..resources.errors import Conflict, FieldError, NotFound, invalid
-from ..resources.trainjob import Cancel, Gate, Phase, TrainJob
+from ..resources.trainjob import Approved, Cancel, Front, Gate, Phase, TrainJob
 from ..store import Store, Writer
+from . import audit
 from .catalogue import Catalogue
 from .draft import is_reserved, reserved_error
 from .identity import Identity
@@ -19,11 +20,14 @@ from .roles import Roles
 from .submission import Submission, priority_problem
 
 MAX_MESSAGE = 500
+AUDITED = ("front", "approve", "reject")
+"""Verbs of instructors; others are noted where they are done to somebody else's job."""
 Propagation = Literal["cascade", "orphan"]
 
 
 class Verbs:
-    """Cancel, hold, release, retry, delete and patch. Each checks the role, and is one transaction of the record.
+    """Cancel, hold, release, front, approve, reject, retry, delete and patch. Each checks the role, and is one
+    transaction of the record.
 
     All raise :class:`NotFound` or :class:`Forbidden` as :meth:`.Roles.require` does, and :class:`Conflict` where the
     job's state does not allow the verb.
@@ -54,7 +58,7 @@ class Verbs:
             if fresh.spec.cancel is None:
                 fresh.spec.cancel = Cancel(requested_at=self._clock(), by=identity.username, message=note)
 
-        return await self._change(identity, "cancel", job, change)
+        return await self._change(identity, "cancel", job, change, note)
 
     async def hold(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """Keep it from starting until it is released. :class:`Conflict` unless it is queued."""
@@ -64,24 +68,62 @@ class Verbs:
             _only_queued(fresh, "held")
             _not_elsewhere(fresh, "it can't be held")
             if not any(gate.type == "hold" for gate in fresh.spec.scheduling_gates):
-                fresh.spec.scheduling_gates.append(Gate(type="hold", message=note or f"held by {identity.username}"))
+                fresh.spec.scheduling_gates.append(Gate(type="hold", message=note, by=identity.username))
 
-        return await self._change(identity, "hold", job, change)
+        return await self._change(identity, "hold", job, change, note)
 
     async def release(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """Take a hold away. :class:`Conflict` unless it is queued; nothing happens where nothing holds it."""
-        _message(message)
+        note = _message(message)
 
         def change(fresh: TrainJob) -> None:
             _only_queued(fresh, "released")
-            kept = [gate for gate in fresh.spec.scheduling_gates if gate.type != "hold"]
-            if len(kept) == len(fresh.spec.scheduling_gates):
-                return
-            fresh.spec.scheduling_gates = kept
-            if not kept:
-                fresh.status.queued = self._clock()  # time spent behind a gate is not time in the queue
+            self._open(fresh, "hold")
 
-        return await self._change(identity, "release", job, change)
+        return await self._change(identity, "release", job, change, note)
+
+    async def front(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """Let it be the first of its queue; of several the one that was moved last. :class:`Conflict` unless queued."""
+        note = _message(message)
+
+        def change(fresh: TrainJob) -> None:
+            _only_queued(fresh, "moved to the front")
+            _not_elsewhere(fresh, "its place there stays what it was")
+            fresh.spec.front = Front(requested_at=self._clock(), by=identity.username)
+
+        return await self._change(identity, "front", job, change, note)
+
+    async def approve(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """Let it go beyond its owner's limits. :class:`Conflict` where it does not wait for that."""
+        note = _message(message)
+
+        def change(fresh: TrainJob) -> None:
+            _waits_for_approval(fresh, "approved")
+            fresh.spec.approved = Approved(at=self._clock(), by=identity.username, message=note)
+            self._open(fresh, "approval")
+
+        return await self._change(identity, "approve", job, change, note)
+
+    async def reject(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
+        """End it without having run. :class:`Conflict` where it does not wait for an approval."""
+        note = _message(message)
+
+        def change(fresh: TrainJob) -> None:
+            _waits_for_approval(fresh, "rejected")
+            if fresh.spec.cancel is None:
+                text = f"not approved: {note}" if note else "not approved"
+                fresh.spec.cancel = Cancel(requested_at=self._clock(), by=identity.username, message=text)
+
+        return await self._change(identity, "reject", job, change, note)
+
+    def _open(self, job: TrainJob, kind: str) -> None:
+        """Take the gates of a kind away."""
+        kept = [gate for gate in job.spec.scheduling_gates if gate.type != kind]
+        if len(kept) == len(job.spec.scheduling_gates):
+            return
+        job.spec.scheduling_gates = kept
+        if not kept:
+            job.status.queued = self._clock()  # time spent behind a gate is not time in the queue
 
     async def retry(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """A new job with the same spec, labelled with the old one's name. :class:`Conflict` before that one's end."""
@@ -176,9 +218,9 @@ class Verbs:
         return await self._store.awrite(run)
 
     async def _change(
-        self, identity: Identity, verb: str, job: TrainJob, change: Callable[[TrainJob], None]
+        self, identity: Identity, verb: str, job: TrainJob, change: Callable[[TrainJob], None], note: str = ""
     ) -> TrainJob:
-        """Apply ``change`` to the record's own copy, in one transaction."""
+        """Apply ``change`` to the record's own copy, in one transaction. ``note``: why, for the audit log."""
         self._roles.require(identity, verb, "TrainJob", resource=job)
 
         def run(writer: Writer) -> TrainJob:
@@ -186,7 +228,10 @@ class Verbs:
             change(fresh)
             return writer.update(fresh, check=False)
 
-        return await self._store.awrite(run)
+        done = await self._store.awrite(run)
+        if verb in AUDITED or identity.username != done.metadata.owner:
+            audit.note(identity, verb, done, note)
+        return done
 
 
 def _message(text: Any) -> str:
@@ -198,6 +243,15 @@ def _message(text: Any) -> str:
         problem = f"it has {len(text)} characters, the limit is {MAX_MESSAGE}"
         raise invalid([FieldError("message", problem, text[:80], "Write a shorter one.")], "The request")
     return text
+
+
+def _waits_for_approval(job: TrainJob, done: str) -> None:
+    _only_queued(job, done)
+    if not any(gate.type == "approval" for gate in job.spec.scheduling_gates):
+        raise Conflict(
+            f"The job {job.metadata.name!r} does not wait for an approval; it can't be {done}.",
+            remedy="Look at what it waits for with why.",
+        )
 
 
 def _ended(job: TrainJob, done: str) -> Conflict:

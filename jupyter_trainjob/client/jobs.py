@@ -57,6 +57,21 @@ def release(session: Session, job: JobView, message: str = "") -> Steps[Json]:
     return (yield from ops.act(session, job.namespace, job.uid, "release", message))
 
 
+def front(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """Let it be the first of its queue; for instructors of it and operators."""
+    return (yield from ops.act(session, job.namespace, job.uid, "front", message))
+
+
+def approve(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """Let it go beyond its owner's limits; for instructors of its queue and operators."""
+    return (yield from ops.act(session, job.namespace, job.uid, "approve", message))
+
+
+def reject(session: Session, job: JobView, message: str = "") -> Steps[Json]:
+    """End it without having run, where it waits for an approval; for instructors of its queue and operators."""
+    return (yield from ops.act(session, job.namespace, job.uid, "reject", message))
+
+
 def retry(session: Session, job: JobView, message: str = "") -> Steps[Json]:
     """Submit the same once more, as a new job."""
     return (yield from ops.act(session, job.namespace, job.uid, "retry", message))

@@ -148,6 +148,12 @@ def delete_thing(session: Session, plural: str, name: str) -> Steps[Json]:
     return (yield from session.json(Request("DELETE", path(plural, name))))
 
 
+def turn_queue(session: Session, name: str, how: str, message: str = "") -> Steps[Json]:
+    """``pause`` a queue (nothing starts), ``drain`` it (nothing new is taken) or ``open`` it; the queue afterwards."""
+    body = {"message": message} if message else {}
+    return (yield from session.json(Request("POST", path("queues", name, how), json=body)))
+
+
 def create_job(session: Session, resource: Mapping[str, Any], dry_run: bool = False) -> Steps[Json]:
     """POST a TrainJob as it is; with ``dry_run`` the answer is the job as it would be."""
     space = yield from session.namespace((resource.get("metadata") or {}).get("namespace"))
@@ -172,7 +178,9 @@ def patch_job(session: Session, namespace: str, name: str, patch: Mapping[str, A
 
 
 def act(session: Session, namespace: str, name: str, verb: str, message: str = "") -> Steps[Json]:
-    """``cancel``, ``hold``, ``release`` or ``retry``: the job afterwards (retry: the new one)."""
+    """``cancel``, ``hold``, ``release``, ``front``, ``approve``, ``reject``, ``retry``: the job afterwards (the last:
+    the new one).
+    """
     body = {"message": message} if message else {}
     return (yield from session.json(Request("POST", job_path(namespace, name, verb), json=body)))
 

@@ -10,6 +10,17 @@ from ..store import Reader, Writer
 from . import report
 
 
+def expire(job: TrainJob, now: datetime) -> bool:
+    """End a job that nobody approved in time; False where there is nothing to end."""
+    asked = [gate for gate in job.spec.scheduling_gates if gate.type == "approval"]
+    late = any(gate.until is not None and gate.until <= now for gate in asked)
+    if job.status.phase is not Phase.QUEUED or not late:
+        return False
+    message = "Nobody approved it in time. Ask for less, or ask an instructor of the queue and send it again."
+    report.end(job, Phase.FAILED, Reason.NOT_APPROVED, message, now)
+    return True
+
+
 def settle(writer: Writer, uid: str, now: datetime) -> None:
     """Take away the dependency gates of job ``uid`` that are fulfilled; end it where one can't be any more."""
     try:

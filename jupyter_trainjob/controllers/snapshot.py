@@ -14,6 +14,7 @@ from ..resources.errors import Expired
 from ..resources.queue import Queue
 from ..resources.trainjob import Attempt, Gate, Phase, Resources, TrainJob
 from ..scheduling.model import (
+    UNLIMITED,
     ActiveView,
     Amount,
     Budget,
@@ -63,19 +64,31 @@ def amount(asked: Resources) -> Amount:
 
 def queued_view(job: TrainJob, since: float) -> QueuedView:
     """A waiting job. ``since`` in seconds of the epoch."""
+    gates = job.spec.scheduling_gates
     return QueuedView(
         job.metadata.uid or "~",
-        job.metadata.owner,
+        leaf_owner(job),
         job.spec.queue,
         need_of(job),
         since,
         job.spec.priority,
         job.spec.time_limit_seconds or 3600,
-        gate_text(job.spec.scheduling_gates) or environment_text(job),
+        gate_text(gates) or environment_text(job),
         pods_of(job),
         job.spec.preemptible,
         job.spec.front.requested_at.timestamp() if job.spec.front is not None else 0.0,
+        gates[0].type if gates else "environment",
     )
+
+
+def leaf_owner(job: TrainJob) -> str:
+    """Under which name the scheduler knows the owner of a job: an approved one is none of the owner's others."""
+    return job.metadata.owner + (UNLIMITED if job.spec.approved is not None else "")
+
+
+def is_of(name: str, owner: str) -> bool:
+    """Whether a scheduler's name of an owner is that of ``owner``."""
+    return name.removesuffix(UNLIMITED) == owner
 
 
 def began(attempt: Attempt) -> float:
@@ -94,7 +107,7 @@ def ended_row(job: TrainJob, attempt: Attempt) -> EndedRow | None:
         job.metadata.uid,
         attempt.number,
         job.spec.queue,
-        job.metadata.owner,
+        leaf_owner(job),
         attempt.backend,
         need.cpu_millis,
         need.memory_bytes,
@@ -116,10 +129,12 @@ def gate_text(gates: list[Gate]) -> str:
     if not gates:
         return ""
     gate = gates[0]
+    if gate.type == "hold":
+        return (f"{gate.by} put it on hold" if gate.by else "it is on hold") + (
+            f": {gate.message}" if gate.message else ""
+        )
     if gate.message:
         return gate.message
-    if gate.type == "hold":
-        return "it is on hold; release it to let it queue"
     if gate.type == "dependency":
         return f"it waits until job {gate.job} has {gate.condition}"
     return f"it waits for {gate.type}"
@@ -243,7 +258,10 @@ class RecordCache:
     def _charge(self, past: PastView) -> None:
         if past.queue not in self._budgets:
             self._budgets[past.queue] = self._budgets_of(past.queue)
-        self.ledger.add(past, self.weights.billing(past.need), self._budgets[past.queue])
+        budgets = self._budgets[past.queue]
+        if past.owner.endswith(UNLIMITED):
+            budgets = {name: budget for name, budget in budgets.items() if name}
+        self.ledger.add(past, self.weights.billing(past.need), budgets)
 
     def _budgets_of(self, name: str) -> dict[str, Budget | None]:
         view = self.queues.get(name)
@@ -337,7 +355,7 @@ class RecordCache:
         needs = {one.name: amount(one.resources) for one in job.spec.needs()} if attempt.places else {}
         view = self.active[job.metadata.uid] = ActiveView(
             job.metadata.uid,
-            job.metadata.owner,
+            leaf_owner(job),
             job.spec.queue,
             attempt.backend,
             attempt.node,

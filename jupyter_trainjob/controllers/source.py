@@ -18,7 +18,7 @@ from ..scheduling.usage import Weights
 from ..store import Reader, Store
 from .live import LiveEngine
 from .means import default_backend
-from .snapshot import RecordCache, queued_view
+from .snapshot import RecordCache, is_of, queued_view
 
 CAPACITY_SECONDS = 10.0
 OLD_SECONDS = 5.0
@@ -169,10 +169,10 @@ class Ranking:
         total, waiting = Amount(), 0
         here = below(queue, snapshot.queues)
         for active in snapshot.active:
-            if active.queue in here and owner in (None, active.owner):
+            if active.queue in here and (owner is None or is_of(active.owner, owner)):
                 total += Amount() if active.waits else active.need
                 waiting += active.waits
-        waiting += sum(1 for job in snapshot.queued if job.queue in here and owner in (None, job.owner))
+        waiting += sum(1 for job in snapshot.queued if job.queue in here and (owner is None or is_of(job.owner, owner)))
         return QueueUse(
             running_jobs=total.jobs,
             queued_jobs=waiting,

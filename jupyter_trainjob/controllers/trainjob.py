@@ -73,6 +73,13 @@ class TrainJobController:
         if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
             await self._change(job, self._cancel_before_start)
             return None
+        waits = next((gate.until for gate in job.spec.scheduling_gates if gate.type == "approval"), None)
+        if waits is not None:
+            left = (waits - self._clock()).total_seconds()
+            if left > 0:
+                return left
+            await self._change(job, lambda fresh: gates.expire(fresh, self._clock()))
+            return None
         if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
             await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
         if pending(job):

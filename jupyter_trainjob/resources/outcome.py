@@ -47,6 +47,7 @@ class Reason(str, Enum):
     NODE_LOST = "NodeLost"
     PREEMPTED = "Preempted"
     DEPENDENCY_FAILED = "DependencyFailed"
+    NOT_APPROVED = "NotApproved"
     STORAGE_ERROR = "StorageError"
     BACKEND_ERROR = "BackendError"
     HOST_RESTARTED = "HostRestarted"

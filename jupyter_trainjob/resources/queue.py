@@ -48,6 +48,14 @@ class PriorityRange(Model):
     maximum: int = 0
 
 
+class Approval(Model):
+    """A job beyond what its owner may have waits for an instructor's word, in place of being refused."""
+
+    within_seconds: int = Field(
+        default=3 * 86400, ge=60, le=90 * 86400, description="So long it waits; then it ends without having run."
+    )
+
+
 class PriorityClass(Model):
     """A WorkloadPriorityClass of the cluster, for jobs of a priority and above."""
 
@@ -132,6 +140,11 @@ class QueueSpec(Model):
     budget: Budget | None = Field(default=None, description="Of all jobs of the queue and those below it together.")
     per_user: Limits = Field(default_factory=Limits, description="Of one owner's jobs in the queue together.")
     per_user_budget: Budget | None = Field(default=None, description="Of one owner's jobs in the queue together.")
+    approval: Approval | None = Field(
+        default=None,
+        description="A job beyond perUser, perUserBudget or maxTimeLimitSeconds waits until an instructor approves it. "
+        "Without this it is refused.",
+    )
     queued_per_user: int | None = Field(default=1000, ge=0, description="Jobs of one owner that may wait.")
     max_time_limit_seconds: int | None = Field(default=None, ge=1)
     priorities: PriorityRange = Field(default_factory=PriorityRange)

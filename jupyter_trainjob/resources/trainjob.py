@@ -124,6 +124,8 @@ class Gate(Model):
     job: str = Field(default="", description="dependency: uid of the job that must end first")
     condition: Literal["succeeded", "finished", "failed"] = "succeeded"
     message: str = Field(default="", max_length=500)
+    by: str = Field(default="", description="hold: who put it on hold")
+    until: Timestamp | None = Field(default=None, description="approval: by when somebody has to say yes")
 
     def fulfilled_by(self, phase: Phase) -> bool | None:
         """Whether a job in ``phase`` is what a dependency waits for; None while that may still come."""
@@ -184,6 +186,14 @@ class Front(Model):
     by: str
 
 
+class Approved(Model):
+    """Set by the approve verb: who let the job go beyond its owner's limits."""
+
+    at: Timestamp
+    by: str
+    message: str = ""
+
+
 class PodSet(Model):
     """So many equal pods."""
 
@@ -234,6 +244,7 @@ class TrainJobSpec(Model):
     )
     cancel: Cancel | None = None
     front: Front | None = None
+    approved: Approved | None = None
 
     @field_validator("time_limit_seconds")
     @classmethod

@@ -24,13 +24,21 @@ REMEDIES: Mapping[Scope, str] = {
     "queue": "Wait until jobs of this queue end, or ask its instructor for a higher limit.",
     "node": "Ask for less (cancel the job and send it again), or wait until running jobs end.",
     "order": "Wait: the jobs ahead come first.",
-    "gate": "Release the job if it is held; else it queues when what it waits for has happened.",
+    "gate": "",
     "paused": "Ask the queue's instructor or an operator when it opens again, or use another queue.",
     "missing": "Wait until it is back, or send the job again to another queue; if it stays so, tell the operator.",
     "budget": "Wait until the budget's next window, or ask the queue's instructor for more.",
     "kueue": "Wait: the cluster's queue decides. If it stays so, cancel the job, or ask the operator.",
 }
 """Scope of a blocker → what the job's owner can do."""
+
+
+GATE_REMEDIES: Mapping[str, str] = {
+    "hold": "Release it: %trainjob release NAME (in Python job.release()).",
+    "dependency": "Nothing to do: it queues when that job has ended so.",
+    "approval": "Ask an instructor of the queue; or ask for less, in a new job.",
+}
+"""Kind of a gate → the same."""
 
 
 def show(limit: str, value: int) -> str:
@@ -71,6 +79,8 @@ class Amount(NamedTuple):
 
 
 NOTHING = Amount()
+UNLIMITED = "\x1fapproved"
+"""Behind an owner's name: this user's jobs that the limits of each user are not for. They are a leaf of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +211,8 @@ class QueuedView:
     preemptible: bool = False
     front: float = 0.0
     """When an instructor moved it to the front, in seconds of the epoch; 0: nobody did."""
+    gate_kind: str = "gate"
+    """``hold``, ``dependency``, ``approval``, ``environment`` …, where there is a gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +299,7 @@ class Blocker:
             "used": used,
             "maximum": maximum,
             "message": self.message,
-            "remedy": REMEDIES[self.scope],
+            "remedy": GATE_REMEDIES.get(self.limit, "") if self.scope == "gate" else REMEDIES[self.scope],
         }
 
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from .model import ActiveView, Ceiling, PastView, QueuedView, Snapshot
+from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
 from .nodes import Machine, Places, Shape
 from .tree import IN_FRONT, Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
@@ -109,9 +109,10 @@ class State:
         leaf = self.leaves.get((queue, owner))
         if leaf is None:
             view, parent = self.views[queue], self.queues[queue]
-            leaf = Branch(
-                queue, owner, parent, view.shares.get(owner, 1), view.per_user, Ceiling(), view.per_user_budget
-            )
+            free = owner.endswith(UNLIMITED)
+            limits, budget = (Ceiling(), None) if free else (view.per_user, view.per_user_budget)
+            weight = view.shares.get(owner.removesuffix(UNLIMITED), 1)
+            leaf = Branch(queue, owner, parent, weight, limits, Ceiling(), budget)
             self.leaves[queue, owner] = leaf
             self._add(leaf, parent, f"user:{owner}")
         return leaf

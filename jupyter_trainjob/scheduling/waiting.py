@@ -69,7 +69,7 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
 
 def _aside(engine: Engine, job: QueuedView) -> Blocker:
     if job.gate:
-        return Blocker("gate", "gate", job.queue, message=job.gate)
+        return Blocker(job.gate_kind, "gate", job.queue, message=job.gate)
     view = engine.views.get(job.queue)
     if view is None:
         return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")

@@ -1,4 +1,4 @@
-"""Verbs that change jobs: cancel, hold, release, retry, rerun, delete."""
+"""Verbs that change jobs, and the turn of queues."""
 
 from __future__ import annotations
 
@@ -36,6 +36,45 @@ def release(context: Context, arguments: argparse.Namespace) -> None:
     """Take the hold away."""
     for job in _each(context, arguments):
         context.say(f"{job.release(arguments.message).name}: released")
+
+
+def front(context: Context, arguments: argparse.Namespace) -> None:
+    """The first of their queue; the one that is named first goes first."""
+    for job in reversed(_each(context, arguments)):
+        context.say(f"{job.front(arguments.message).name}: moved to the front of the queue {job.spec.get('queue')}")
+
+
+def approve(context: Context, arguments: argparse.Namespace) -> None:
+    """Beyond their owners' limits."""
+    for job in _each(context, arguments):
+        context.say(f"{job.approve(arguments.message).name}: approved")
+
+
+def reject(context: Context, arguments: argparse.Namespace) -> None:
+    """They end."""
+    for job in _each(context, arguments):
+        context.say(f"{job.reject(arguments.message).name}: rejected")
+
+
+def pause(context: Context, arguments: argparse.Namespace) -> None:
+    """Nothing starts."""
+    _turn(context, arguments, "pause", "nothing starts in it, and all that runs goes on; open it with: open")
+
+
+def drain(context: Context, arguments: argparse.Namespace) -> None:
+    """Nothing new."""
+    _turn(context, arguments, "drain", "it takes no new jobs, and those that wait will run; open it with: open")
+
+
+def open_queue(context: Context, arguments: argparse.Namespace) -> None:
+    """As ever."""
+    _turn(context, arguments, "open", "it takes jobs and starts them")
+
+
+def _turn(context: Context, arguments: argparse.Namespace, how: str, now: str) -> None:
+    queue = context.client().turn_queue(arguments.queue, how, arguments.message)
+    name = queue["metadata"]["name"]
+    context.say(f"The queue {name}: {now}{'' if how == 'open' else f' {name}'}.")
 
 
 def retry(context: Context, arguments: argparse.Namespace) -> Show:

@@ -23,7 +23,8 @@ _ALL_NAMESPACES = argument(
     action="store_true",
     help="Of all namespaces that you may see, with namespace and owner.",
 )
-_MESSAGE = argument("-m", "--message", metavar="TEXT", default="", help="Why; kept with the job.")
+_QUEUE = argument("queue", metavar="QUEUE", help="The queue.")
+_MESSAGE = argument("-m", "--message", metavar="TEXT", default="", help="Why; it is kept.")
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,14 @@ VERBS: dict[str, Verb] = {
         ),
         _verb("hold", "Keep jobs from starting.", "acting:hold", _NAMES, _MESSAGE),
         _verb("release", "Take the hold away.", "acting:release", _NAMES, _MESSAGE),
+        _verb("front", "Let jobs be the first of their queue (instructors).", "acting:front", _NAMES, _MESSAGE),
+        _verb("approve", "Let jobs go beyond their owners' limits (instructors).", "acting:approve", _NAMES, _MESSAGE),
+        _verb("reject", "End jobs that wait for an approval (instructors).", "acting:reject", _NAMES, _MESSAGE),
+        Verb("pause", "Let nothing start in a queue (instructors).", "acting:pause", (_QUEUE, _MESSAGE)),
+        Verb(
+            "drain", "Take nothing new in a queue; what waits runs (instructors).", "acting:drain", (_QUEUE, _MESSAGE)
+        ),
+        Verb("open", "Undo pause and drain (instructors).", "acting:open_queue", (_QUEUE, _MESSAGE)),
         _verb("retry", "Submit the same once more, as a new job.", "acting:retry", _NAME, OUTPUT),
         _verb(
             "rerun",

@@ -18,8 +18,9 @@ from jupyter_trainjob.api.roles import ROLES, TABLE, VERBS, Roles, table_markdow
 from jupyter_trainjob.resources.base import parse
 from jupyter_trainjob.resources.errors import Forbidden, NotFound
 from jupyter_trainjob.resources.queue import Queue
-from jupyter_trainjob.resources.trainjob import OutputFile, OutputStatus, Phase, Result, TrainJob
+from jupyter_trainjob.resources.trainjob import Gate, OutputFile, OutputStatus, Phase, Result, TrainJob
 from jupyter_trainjob.resources.visible import Visible
+from jupyter_trainjob.store import Writer
 
 from .conftest import PEOPLE, Caller, Run, Server, cell
 from .document import Document
@@ -37,6 +38,9 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("post", "/namespaces/{namespace}/trainjobs/{name}/cancel"): ("cancel", "TrainJob"),
     ("post", "/namespaces/{namespace}/trainjobs/{name}/hold"): ("hold", "TrainJob"),
     ("post", "/namespaces/{namespace}/trainjobs/{name}/release"): ("release", "TrainJob"),
+    ("post", "/namespaces/{namespace}/trainjobs/{name}/front"): ("front", "TrainJob"),
+    ("post", "/namespaces/{namespace}/trainjobs/{name}/approve"): ("approve", "TrainJob"),
+    ("post", "/namespaces/{namespace}/trainjobs/{name}/reject"): ("reject", "TrainJob"),
     ("post", "/namespaces/{namespace}/trainjobs/{name}/retry"): ("retry", "TrainJob"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}/why"): ("why", "TrainJob"),
     ("post", "/namespaces/{namespace}/trainjobs/{name}/rerun"): ("retry", "TrainJob"),
@@ -58,6 +62,9 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("get", "/queues/{name}"): ("get", "Queue"),
     ("put", "/queues/{name}"): ("update", "Queue"),
     ("delete", "/queues/{name}"): ("delete", "Queue"),
+    ("post", "/queues/{name}/pause"): ("update", "Queue"),
+    ("post", "/queues/{name}/drain"): ("update", "Queue"),
+    ("post", "/queues/{name}/open"): ("update", "Queue"),
     ("get", "/profiles"): ("list", "Profile"),
     ("post", "/profiles"): ("create", "Profile"),
     ("get", "/profiles/{name}"): ("get", "Profile"),
@@ -77,6 +84,7 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("get", "/readyz"): ("", "public"),
     ("get", "/metrics"): ("get", "Metrics"),
 }
+JOB_VERBS = ("cancel", "hold", "release", "front", "approve", "reject")
 STREAM = ("get", "/changes/stream")  # a websocket; see the tests of the feed
 DATA = b"an upload"
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
@@ -89,10 +97,11 @@ def documented() -> set[tuple[str, str]]:
     for route, item in yaml.safe_load(text)["paths"].items():
         for method in item:
             if method in ("get", "head", "post", "put", "patch", "delete"):
-                for verb in ("cancel", "hold", "release") if "{verb}" in route else ("",):
-                    for part in ("results/score", "files/a.txt") if "{part}" in route else ("",):
-                        name = route.replace("{verb}", verb).replace("{part}/{path}", part)
-                        found.add((method, name))
+                for verb in JOB_VERBS if "{verb}" in route else ("",):
+                    for turn in ("pause", "drain", "open") if "{turn}" in route else ("",):
+                        for part in ("results/score", "files/a.txt") if "{part}" in route else ("",):
+                            name = route.replace("{verb}", verb).replace("{turn}", turn)
+                            found.add((method, name.replace("{part}/{path}", part)))
     return found
 
 
@@ -116,6 +125,8 @@ async def make_job(people: dict[str, Caller], run: Run, server: Server, owner: s
     """A job of ``owner`` in the course, in a phase that allows ``verb``, with outputs where they are asked for."""
     body = cell(queue="gpu" if verb == "why" else "default")
     job: dict[str, Any] = (await people[owner]("POST", "/namespaces/ml101/trainjobs", json=body, expect=201)).json()
+    if verb in ("approve", "reject"):
+        server.services.store.write(lambda writer: await_approval(writer, job["metadata"]["uid"]))
     if verb in ("retry", "outputs", "log"):
         prefix = f"jobs/{job['metadata']['uid']}/1"
         for key in ("notebook.ipynb", "results/score", "files/a.txt"):
@@ -125,6 +136,12 @@ async def make_job(people: dict[str, Caller], run: Run, server: Server, owner: s
         outputs = OutputStatus(notebook=True, results=results, files=files, files_total=1, bytes_total=2)
         await run(job, Phase.SUCCEEDED, outputs)
     return job
+
+
+def await_approval(writer: Writer, uid: str) -> None:
+    fresh = writer.by_uid(TrainJob, uid)
+    fresh.spec.scheduling_gates.append(Gate(type="approval", message="it waits for an approval"))
+    writer.update(fresh)
 
 
 def body_of(method: str, route: str, kind: str) -> dict[str, Any]:
@@ -138,7 +155,7 @@ def body_of(method: str, route: str, kind: str) -> dict[str, Any]:
         return {"json": cell() | ({"metadata": {"namespace": "ml101"}} if route == "/inspect" else {})}
     if method == "patch":
         return {"json": {"metadata": {"labels": {"seen": "yes"}}}}
-    if kind in ("Queue", "Profile") and method == "post":
+    if kind in ("Queue", "Profile") and method == "post" and "{name}" not in route:
         return {"json": {"metadata": {"name": "fresh"}, "spec": {}}}
     if kind in ("Queue", "Profile") and method == "put":
         return {"json": {"spec": {"description": "changed"}}}

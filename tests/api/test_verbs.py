@@ -47,7 +47,7 @@ async def test_hold_and_release(alice: Caller, submit: Submit, run: Run) -> None
     job = await submit(alice)
     held = (await alice("POST", at(job, "hold"), json={}, expect=200)).json()
     assert held["spec"]["schedulingGates"][0] == {
-        "type": "hold", "job": "", "condition": "succeeded", "message": "held by alice",
+        "type": "hold", "job": "", "condition": "succeeded", "message": "", "by": "alice",
     }  # fmt: skip
     assert len((await alice("POST", at(job, "hold"), expect=200)).json()["spec"]["schedulingGates"]) == 1
     free = (await alice("POST", at(job, "release"), expect=200)).json()

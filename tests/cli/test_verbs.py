@@ -102,6 +102,11 @@ def test_why_says_each_thing_once(trainjob: Trainjob, client: Client) -> None:
     assert "Z" not in said and "T1" not in said and "1 jobs" not in said
     assert "1 job" in trainjob("queues").out and "1 jobs" not in trainjob("queues").out
     assert "It does not wait." in trainjob("why", running.name).out
+    held = client.submit_cell("1", name="held", hold=True)
+    told = trainjob("why", held.name).out.splitlines()
+    assert told[0] == f"{held.name}: Queued"
+    assert re.fullmatch(r"  \S+ put it on hold\.", told[1])
+    assert told[2:] == ["  Release it: %trainjob release NAME (in Python job.release())."]
     client.cancel_all()
 
 

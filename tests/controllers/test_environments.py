@@ -160,7 +160,7 @@ async def test_a_job_that_is_held_waits_for_its_environment_no_more(
         await until(lambda: not job_of(store, uid).status.conditions)
         held = job_of(store, uid)
         assert (held.status.phase, held.status.reason, held.status.message) == (Phase.QUEUED, "", "")
-        assert (await manager.ranking.explain(held)).waiting_for == "It is on hold; release it to let it queue."
+        assert (await manager.ranking.explain(held)).waiting_for == "It is on hold."
         held.spec.scheduling_gates = []
         store.write(lambda writer: writer.update(held, check=False))
         await until(lambda: job_of(store, uid).status.reason == "EnvironmentBuilding")

@@ -13,6 +13,7 @@ from jupyter_trainjob.scheduling.decide import decide, order
 from jupyter_trainjob.scheduling.estimate import latest_starts
 from jupyter_trainjob.scheduling.explain import duration, explain_all, explain_one
 from jupyter_trainjob.scheduling.model import (
+    GATE_REMEDIES,
     REMEDIES,
     ActiveView,
     Amount,
@@ -308,4 +309,5 @@ def test_what_waits_elsewhere_ends_at_no_time() -> None:
 
 def test_every_scope_has_a_remedy() -> None:
     assert set(REMEDIES) == set(get_args(Scope))
-    assert all(text.endswith(".") for text in REMEDIES.values())
+    assert all(text.endswith(".") for scope, text in REMEDIES.items() if scope != "gate")
+    assert all(text.endswith(".") for text in GATE_REMEDIES.values())

@@ -43,6 +43,17 @@ class ClusterListHandler(KindHandler):
         self.created(await self.services.views.one(self.identity, made), made.metadata.name)
 
 
+class TurnHandler(KindHandler):
+    """pause, drain and open: the queue as it is afterwards."""
+
+    @authorized("write")
+    async def post(self, name: str, turn: str) -> None:
+        """Do it. The body may hold a message."""
+        catalogue = self.services.verbs.catalogue
+        changed = await catalogue.turn(self.identity, name, turn, self.read_message())
+        self.write_json(await self.services.views.one(self.identity, changed))
+
+
 class ClusterHandler(KindHandler):
     """One object of a cluster-wide kind."""
 

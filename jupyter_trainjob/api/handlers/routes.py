@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...resources.base import Resource
+from ...resources.queue import Queue
 from ...resources.registry import KINDS
 from ...resources.trainjob import TrainJob
 from .. import PREFIX
@@ -18,7 +19,8 @@ JOB = "/namespaces/{namespace}/trainjobs/{name}"
 PATTERNS = {
     "{namespace}": r"(?P<namespace>[^/]+)",
     "{name}": r"(?P<name>[^/]+)",
-    "{verb}": r"(?P<verb>cancel|hold|release)",
+    "{verb}": r"(?P<verb>cancel|hold|release|front|approve|reject)",
+    "{turn}": r"(?P<turn>pause|drain|open)",
     "{part}": r"(?P<part>results|files)",
     "{path}": r"(?P<path>.+)",
     "{digest}": r"(?P<digest>[^/]+)",
@@ -35,6 +37,9 @@ def cluster_routes(model: type[Resource]) -> list[Route]:
         (f"/{model.PLURAL}", resources.ClusterListHandler, {"model": model}),
         (f"/{model.PLURAL}/{{name}}", resources.ClusterHandler, {"model": model}),
     ]
+
+
+QUEUE = "/queues/{name}"
 
 
 ROUTES: list[Route] = [
@@ -57,6 +62,7 @@ ROUTES: list[Route] = [
     (f"{JOB}/outputs/notebook", outputs.OutputHandler, {"model": TrainJob}),
     (f"{JOB}/outputs/{{part}}/{{path}}", outputs.OutputHandler, {"model": TrainJob}),
     *[route for model in KINDS.values() if not model.NAMESPACED for route in cluster_routes(model)],
+    (f"{QUEUE}/{{turn}}", resources.TurnHandler, {"model": Queue}),
     ("/bundles", blobs.BundleHandler, {}),
     ("/bundles/missing", blobs.MissingHandler, {}),
     ("/blobs/{digest}", blobs.BlobHandler, {}),
