@@ -132,6 +132,21 @@ ANSWERS: dict[str, Schema] = {
         expression={**STRING, "description": "The default as it is written."},
         help={**STRING, "description": "The comment beside it, or above it."},
     ),
+    "Batch": {
+        "description": "Either template and points, or items.",
+        **record(
+            {
+                "template": ref("TrainJob"),
+                "points": array(record({"parameters": ANY_OBJECT})),
+                "maxParallel": {"type": "integer", "minimum": 1, "description": "So many of the points at once."},
+                "items": array(ref("TrainJob")),
+            }
+        ),
+    },
+    "Made": record(
+        sweep={**STRING, "description": "Its name, where the jobs are points of one."},
+        items=array(record(name=STRING, uid=STRING)),
+    ),
     "Explanation": record(
         position=or_null({"type": "integer", "minimum": 1}),
         waitingFor=STRING,

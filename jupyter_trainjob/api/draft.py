@@ -82,6 +82,9 @@ def _foreign(data: Mapping[str, Any], owner: str, namespace: str) -> list[FieldE
         )
     if isinstance(spec, dict) and spec.get("approved") is not None:
         errors.append(FieldError("spec.approved", "no job is born approved", None, "Leave it out; approve is a verb."))
+    if isinstance(spec, dict) and spec.get("sweep") is not None:
+        remedy = "Leave it out; POST …/trainjobs/batch with points makes one."
+        errors.append(FieldError("spec.sweep", "no job is a point of a sweep by itself", None, remedy))
     if isinstance(spec, dict) and spec.get("front") is not None:
         errors.append(
             FieldError("spec.front", "no job is born at the front of its queue", None, "Leave it out; front is a verb.")

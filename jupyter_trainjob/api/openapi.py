@@ -76,6 +76,9 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     ("/namespaces/{namespace}/trainjobs", "post"): Answer(
         ref("TrainJob"), (200, 201), body=ref("TrainJob"), errors=(404, 409, 413, 422, 429)
     ),
+    ("/namespaces/{namespace}/batches", "post"): Answer(
+        ref("Made"), (201,), body=ref("Batch"), errors=(404, 409, 413, 422, 429)
+    ),
     (JOB, "get"): _job(errors=(404,)),
     (JOB, "patch"): _job(body=ref("JobPatch"), errors=(404, 409, 413, 422)),
     (JOB, "delete"): _job(200, 202, errors=(404, 409)),

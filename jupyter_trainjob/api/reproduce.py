@@ -23,12 +23,15 @@ from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader, Writer
 from .draft import read_draft
 
+_NOT_AGAIN = ("cancel", "front", "approved", "sweep")
+"""Parts of a spec that verbs and the server set."""
+
 
 def draft_again(old: TrainJob) -> TrainJob:
     """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first."""
     draft = read_draft(
         {
-            "spec": {**old.to_dict()["spec"], "cancel": None, "front": None, "approved": None},
+            "spec": {**old.to_dict()["spec"], **dict.fromkeys(_NOT_AGAIN)},
             "metadata": {"annotations": old.metadata.annotations},
         },
         owner=old.metadata.owner,
@@ -36,6 +39,7 @@ def draft_again(old: TrainJob) -> TrainJob:
     )
     short = old.metadata.labels.get(names.NAME_LABEL, "")
     draft.metadata.generate_name = short if names.is_name(short, names.SHORT_NAME_MAX) else "again"
+    draft.spec.sweep = old.spec.sweep
     kept = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
     draft.metadata.labels = kept
     draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type == "dependency"]

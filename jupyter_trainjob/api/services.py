@@ -23,6 +23,7 @@ from .verbs import Verbs
 
 if TYPE_CHECKING:
     from .about import About
+    from .batches import Batches
     from .blobs import Blobs
     from .bundles import Bundles
     from .feed import Feed
@@ -103,6 +104,13 @@ class Services:
             self.pool.submit(file.close)
         except RuntimeError:
             file.close()
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Many jobs at once."""
+        from .batches import Batches
+
+        return Batches(store=self.store, roles=self.roles, submission=self.submission)
 
     @cached_property
     def views(self) -> Views:

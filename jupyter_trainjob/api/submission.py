@@ -136,8 +136,10 @@ class Submission:
             "problems": [error.to_dict() for error in seen.errors],
         }
 
-    async def _examine(self, identity: Identity, draft: TrainJob, recorded: Profile | None = None) -> _Examined:
-        found = await self._store.aread(lambda reader: self._look(reader, identity, draft, recorded))
+    async def _examine(
+        self, identity: Identity, draft: TrainJob, recorded: Profile | None = None, beside: Collection[str] = ()
+    ) -> _Examined:
+        found = await self._store.aread(lambda reader: self._look(reader, identity, draft, recorded, beside))
         found.errors += await inputs.look(self._objects, draft)
         asked_for = draft.spec.environment.requirements
         listed = await requirements.look(self._objects, draft.metadata.owner, asked_for)
@@ -160,7 +162,20 @@ class Submission:
     async def _queue(
         self, identity: Identity, draft: TrainJob, dry_run: bool, profile: Profile | None = None
     ) -> TrainJob:
-        seen = await self._examine(identity, draft, profile)
+        await self.prepare(identity, draft, profile)
+        await self._store.aread(lambda reader: self.check_room(reader, identity, draft))  # here it may take long
+        if dry_run:
+            return await self._explained(draft)
+        return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+
+    async def prepare(
+        self, identity: Identity, draft: TrainJob, profile: Profile | None = None, beside: Collection[str] = ()
+    ) -> None:
+        """Complete a draft, so that it can be created; :class:`Invalid` with all that is wrong with it.
+
+        ``beside``: full names of jobs that are sent with it, on which it may depend.
+        """
+        seen = await self._examine(identity, draft, profile, beside)
         found, findings, errors = seen.found, seen.findings, seen.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()
         draft.spec = complete(draft.spec, profile, queue, seen.kernel)
@@ -182,10 +197,6 @@ class Submission:
             error.data = {"refusals": [refusal.to_dict() for refusal in refused]} if refused else {}
             raise error
         self._stamp(draft, found.profile, findings)
-        await self._store.aread(lambda reader: self._check_room(reader, identity, draft))  # here it may take long
-        if dry_run:
-            return await self._explained(draft)
-        return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
 
     async def _requirements_errors(
         self, draft: TrainJob, profile: Profile, queue: Queue, listed: requirements.Listed
@@ -219,12 +230,25 @@ class Submission:
         ]
 
     def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
-        self._check_room(writer, identity, draft)
-        return _create(writer, draft, self._objects)
+        self.check_room(writer, identity, draft)
+        self.check_kept(writer, draft)
+        return writer.create(draft)
 
-    def _check_room(self, reader: Reader, identity: Identity, draft: TrainJob) -> None:
+    def check_room(self, reader: Reader, identity: Identity, draft: TrainJob, count: int = 1) -> None:
+        """:class:`TooMany` where ``count`` such jobs are more than may be kept or may wait."""
         self.quota.check(reader, identity, draft.metadata.namespace)
-        _check_room(reader, draft)
+        _check_room(reader, draft, count)
+
+    def check_kept(self, writer: Writer, draft: TrainJob) -> None:
+        """In the transaction that creates it: :class:`Invalid` where what it names has gone meanwhile."""
+        lost = checks.blob_errors(writer, draft) + inputs.gone_outputs(writer, draft)
+        lost = lost or requirements.keep(self._objects, draft.metadata.owner, draft.spec.environment.requirements)
+        if lost:
+            raise invalid(lost, "The TrainJob")
+        for _, digest in draft.spec.uploads():
+            blob = writer.blob(draft.metadata.owner, digest)
+            if blob is not None:  # counts as used from today on
+                writer.put_blob(blob.owner, blob.digest, blob.size)
 
     def _stamp(self, job: TrainJob, profile: Profile, findings: sources.Findings) -> None:
         job.metadata.finalizers = [names.OBJECTS_FINALIZER]
@@ -248,7 +272,9 @@ class Submission:
 
     # What the record says
 
-    def _look(self, reader: Reader, identity: Identity, job: TrainJob, recorded: Profile | None) -> _Found:
+    def _look(
+        self, reader: Reader, identity: Identity, job: TrainJob, recorded: Profile | None, beside: Collection[str]
+    ) -> _Found:
         found = _Found()
         profile_name = job.spec.profile or self._default_profile
         if recorded is not None:
@@ -268,7 +294,7 @@ class Submission:
             found.errors += self._queue_errors(found.queue, found.above, identity, job)
         found.errors += checks.blob_errors(reader, job)
         found.errors += checks.path_errors(job)
-        found.errors += self._gate_errors(reader, identity, job)
+        found.errors += self._gate_errors(reader, identity, job, beside)
         found.errors += inputs.uri_errors(job, self._input_uris)
         found.errors += inputs.settle_outputs(
             reader,
@@ -298,13 +324,15 @@ class Submission:
         problem = _priority(self._roles, identity, job, queue)
         return errors + ([problem] if problem else [])
 
-    def _gate_errors(self, reader: Reader, identity: Identity, job: TrainJob) -> list[FieldError]:
+    def _gate_errors(
+        self, reader: Reader, identity: Identity, job: TrainJob, beside: Collection[str]
+    ) -> list[FieldError]:
         """Dependencies get the uid of the job they name; those that can't be get an error."""
         errors = []
         for index, gate in enumerate(job.spec.scheduling_gates):
             gate.by, gate.until = job.metadata.owner if gate.type == "hold" else "", None
             where = f"spec.schedulingGates[{index}].job"
-            if gate.type != "dependency":
+            if gate.type != "dependency" or gate.job in beside:
                 continue
             if gate.job and gate.job == job.metadata.name:
                 errors.append(FieldError(where, "a job can't wait for itself", gate.job, "Name another job."))
@@ -350,32 +378,20 @@ def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> 
     return priority_error(job.spec, queue, steers=not held.isdisjoint({INSTRUCTOR, OPERATOR}))
 
 
-def _create(writer: Writer, job: TrainJob, objects: ObjectStore) -> TrainJob:
-    """In one transaction with the checks that another's job could make untrue."""
-    lost = checks.blob_errors(writer, job) + inputs.gone_outputs(writer, job)
-    lost = lost or requirements.keep(objects, job.metadata.owner, job.spec.environment.requirements)
-    if lost:
-        raise invalid(lost, "The TrainJob")
-    for _, digest in job.spec.uploads():
-        blob = writer.blob(job.metadata.owner, digest)
-        if blob is not None:  # counts as used from today on
-            writer.put_blob(blob.owner, blob.digest, blob.size)
-    return writer.create(job)
-
-
-def _check_room(reader: Reader, job: TrainJob) -> None:
-    """:class:`TooMany` when the owner already has as many jobs waiting as the queue allows."""
+def _check_room(reader: Reader, job: TrainJob, count: int = 1) -> None:
+    """:class:`TooMany` when the owner would have more jobs waiting than the queue allows."""
     queue_name = job.spec.queue
     queue = reader.get(Queue, "", queue_name)
     bound = queue.spec.queued_per_user
     if bound is None:
         return
     waiting = reader.count(TrainJob, Filter(owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED]))
-    if waiting >= bound:
+    if waiting + count > bound:
+        more = f", and these are {count}" if count > 1 else ""
         raise TooMany(
             f"{job.metadata.owner} has {counted(waiting, 'job')} waiting in the queue {queue_name!r}; "
-            f"it allows {bound}.",
-            remedy="Wait until some of them started, or cancel some.",
+            f"it allows {bound}{more}.",
+            remedy="Wait until some of them started, or cancel some." if count <= bound else "Send fewer at a time.",
             retry_after_seconds=RETRY_AFTER_SECONDS,
             data={
                 "refusals": [
@@ -383,7 +399,7 @@ def _check_room(reader: Reader, job: TrainJob) -> None:
                         "limit": "queuedPerUser",
                         "scope": "user",
                         "name": queue_name,
-                        "requested": "1",
+                        "requested": str(count),
                         "used": str(waiting),
                         "maximum": str(bound),
                     }

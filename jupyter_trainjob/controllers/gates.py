@@ -21,6 +21,17 @@ def expire(job: TrainJob, now: datetime) -> bool:
     return True
 
 
+def let_retry(job: TrainJob, now: datetime) -> bool:
+    """Let a job queue for its next attempt, now that it has waited; False where it is not time."""
+    kept = [gate for gate in job.spec.scheduling_gates if gate.type != "retry" or (gate.until and gate.until > now)]
+    if len(kept) == len(job.spec.scheduling_gates):
+        return False
+    job.spec.scheduling_gates = kept
+    if not kept:
+        job.status.queued = now
+    return True
+
+
 def settle(writer: Writer, uid: str, now: datetime) -> None:
     """Take away the dependency gates of job ``uid`` that are fulfilled; end it where one can't be any more."""
     try:
@@ -77,4 +88,13 @@ def judge(gate: Gate, reader: Reader) -> tuple[bool, str]:
     if fulfilled is not False:
         return bool(fulfilled), ""
     name = parent.metadata.name
-    return False, f"It waits until {name} has {gate.condition}, but that job has ended as {phase.value}."
+    return False, f"It waits until {name} has {gate.condition}, but that job has ended as {_how(parent)}."
+
+
+def _how(parent: TrainJob) -> str:
+    """``Failed (CodeError): ValueError: x is no number``"""
+    status = parent.status
+    plain = ("", Reason.COMPLETED.value, Reason.CANCELLED_BY_USER.value)
+    reason = f" ({status.reason})" if status.reason not in plain else ""
+    first = status.message.strip().splitlines()[0].rstrip(".")[:300] if status.message.strip() else ""
+    return f"{status.phase.value}{reason}" + (f": {first}" if first else "")

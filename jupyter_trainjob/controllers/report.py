@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from ..resources.base import Condition
 from ..resources.trainjob import (
     INFRASTRUCTURE_REASONS,
     Cancel,
+    Gate,
     LogStatus,
     OutputFile,
     OutputStatus,
@@ -25,6 +26,8 @@ from ..resources.trainjob import (
 from .ending import Ending
 
 MAX_LISTED = 1000
+RETRY_SECONDS = 5.0
+RETRY_MAX_SECONDS = 600.0
 MAX_FREE = 50
 """So many attempts whose place was taken before their code began cost none of a job's retries."""
 ENVIRONMENT_READY = "EnvironmentReady"
@@ -158,9 +161,12 @@ def finish(job: TrainJob, how: Ending, seen: Observation | None, now: datetime) 
         status.message = f"Attempt {len(status.attempts)} made room for others; it queues again, in its old place."
         return
     if _again(job, how):
+        pause = backoff(_spent(job))
         status.phase, status.reason = Phase.QUEUED, "Retrying"
-        status.message = f"Attempt {len(status.attempts)} ended with {how.reason.value}; it queues for another."
+        told = f"attempt {len(status.attempts)} ended with {how.reason.value}; it queues for another in {pause:.0f} s"
+        status.message = f"{told[:1].upper()}{told[1:]}."
         status.queued = now
+        job.spec.scheduling_gates.append(Gate(type="retry", message=told, until=now + timedelta(seconds=pause)))
         return
     end(job, how.phase, how.reason, how.message, (seen.ended if seen else None) or now)
 
@@ -175,6 +181,11 @@ def no_backend(job: TrainJob, name: str, known: list[str]) -> bool:
             message=f"The job is on backend {name!r}, and this server has only {', '.join(known) or 'none'}.",
         )
     )
+
+
+def backoff(spent: int) -> float:
+    """Seconds before another attempt, after so many that count: what is broken is given time to mend."""
+    return min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2.0 ** min(spent - 1, 20))
 
 
 def runs_again(job: TrainJob, now: datetime) -> None:

@@ -18,7 +18,7 @@ from ..resources.queue import Queue
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
 from ..storage.base import StoreError
 from ..store import Reader, Writer
-from . import gates, needs, report
+from . import gates, needs, report, sweeps
 from .ending import Ending, cancelled, ending, preempted
 from .environments import EnvironmentController
 from .means import Means
@@ -34,6 +34,10 @@ CREATE_SECONDS = 60.0
 NEEDED_SECONDS = 15.0
 """How long the removal of outputs waits that another job is still to read."""
 
+SWEEP_SECONDS = 20.0
+"""The points of a sweep that wait have it looked at so often; each end of another has it at once."""
+MAX_SETTLED = 10_000
+
 CREATED = "Created"
 
 
@@ -47,6 +51,7 @@ class TrainJobController:
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._settled: dict[str, float] = {}
 
     async def reconcile(self, uid: str) -> float | None:
         """One step for one job. Returns after how many seconds to come back, None to wait for a change."""
@@ -80,6 +85,15 @@ class TrainJobController:
                 return left
             await self._change(job, lambda fresh: gates.expire(fresh, self._clock()))
             return None
+        again = next((gate.until for gate in job.spec.scheduling_gates if gate.type == "retry"), None)
+        if again is not None:
+            left = (again - self._clock()).total_seconds()
+            if left > 0:
+                return left
+            await self._change(job, lambda fresh: gates.let_retry(fresh, self._clock()))
+            return None
+        if sweeps.waits(job):
+            await self._settle_sweep(job)
         if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
             await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
         if pending(job):
@@ -227,10 +241,27 @@ class TrainJobController:
                 extra={"job": meta.uid, "attempt": len(done.status.attempts), "reason": end.reason.value},
             )
 
+    async def _settle_sweep(self, job: TrainJob, again: bool = False) -> None:
+        """Look at all points of the job's sweep; not for each that waits, where that was just done."""
+        sweep = job.spec.sweep
+        if sweep is None:
+            return
+        now = time.monotonic()
+        if not again and now - self._settled.get(sweep.name, -SWEEP_SECONDS) < SWEEP_SECONDS:
+            return
+        self._settled[sweep.name] = now
+        await self._store.awrite(lambda writer: sweeps.settle(writer, job, self._clock()))
+        if len(self._settled) > MAX_SETTLED:
+            self._settled.clear()
+
     # Final
 
     async def _finished(self, job: TrainJob) -> float | None:
-        """Clean up behind a job that was deleted: its backend's remains, its objects, its dependants, itself."""
+        """Let the next point of its sweep go on. Clean up behind a job that was deleted: its backend's remains, its
+        objects, its dependants, itself.
+        """
+        if job.spec.sweep is not None and job.spec.sweep.max_parallel is not None:
+            await self._settle_sweep(job, again=True)
         if job.metadata.deletion_timestamp is None:
             return None
         if await self._store.aread(lambda reader: needs.is_needed(reader, job.metadata.uid)):

@@ -120,12 +120,14 @@ class Resources(Model):
 class Gate(Model):
     """Something that keeps the job from queueing until it is taken away or fulfilled."""
 
-    type: Literal["hold", "dependency", "approval", "dataset"]
+    type: Literal["hold", "dependency", "approval", "dataset", "sweep", "retry"]
     job: str = Field(default="", description="dependency: uid of the job that must end first")
     condition: Literal["succeeded", "finished", "failed"] = "succeeded"
     message: str = Field(default="", max_length=500)
     by: str = Field(default="", description="hold: who put it on hold")
-    until: Timestamp | None = Field(default=None, description="approval: by when somebody has to say yes")
+    until: Timestamp | None = Field(
+        default=None, description="approval: by when somebody has to say yes; retry: when it queues again"
+    )
 
     def fulfilled_by(self, phase: Phase) -> bool | None:
         """Whether a job in ``phase`` is what a dependency waits for; None while that may still come."""
@@ -194,6 +196,16 @@ class Approved(Model):
     message: str = ""
 
 
+class Sweep(Model):
+    """The job is one of many that were sent together. Set by the server."""
+
+    name: str
+    index: int
+    size: int
+    point: list[str] = Field(default_factory=list, description="The parameters that differ between them.")
+    max_parallel: int | None = None
+
+
 class PodSet(Model):
     """So many equal pods."""
 
@@ -202,6 +214,15 @@ class PodSet(Model):
     resources: Resources = Field(
         default_factory=Resources, description="Of each pod. CPU, memory and GPU; what is left out is the job's."
     )
+
+
+def check_parameters(value: dict[str, Any]) -> None:
+    """``ValueError`` for a name or a value that no job can have."""
+    for name in value:
+        identifier(name)
+    for name, item in value.items():
+        parameters.check(name, item)
+    parameters.check_size(value)
 
 
 class TrainJobSpec(Model):
@@ -245,6 +266,7 @@ class TrainJobSpec(Model):
     cancel: Cancel | None = None
     front: Front | None = None
     approved: Approved | None = None
+    sweep: Sweep | None = None
 
     @field_validator("time_limit_seconds")
     @classmethod
@@ -267,11 +289,7 @@ class TrainJobSpec(Model):
     @field_validator("parameters")
     @classmethod
     def _parameters(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            identifier(name)
-        for name, item in value.items():
-            parameters.check(name, item)
-        parameters.check_size(value)
+        check_parameters(value)
         return value
 
     def uploads(self) -> Iterator[tuple[str, str]]:
@@ -372,6 +390,7 @@ __all__ = [
     "Retries",
     "ScriptSource",
     "Source",
+    "Sweep",
     "TrainJob",
     "TrainJobSpec",
     "TrainJobStatus",
@@ -380,5 +399,6 @@ __all__ = [
     "Usage",
     "VariablesInput",
     "Volume",
+    "check_parameters",
     "relative_path",
 ]

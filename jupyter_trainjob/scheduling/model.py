@@ -36,6 +36,8 @@ REMEDIES: Mapping[Scope, str] = {
 GATE_REMEDIES: Mapping[str, str] = {
     "hold": "Release it: %trainjob release NAME (in Python job.release()).",
     "dependency": "Nothing to do: it queues when that job has ended so.",
+    "sweep": "Nothing to do: it queues when one of the others ends.",
+    "retry": "Nothing to do; or cancel it.",
     "approval": "Ask an instructor of the queue; or ask for less, in a new job.",
 }
 """Kind of a gate → the same."""

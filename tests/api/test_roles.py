@@ -32,6 +32,7 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("post", "/inspect"): ("create", "namespace"),
     ("get", "/namespaces/{namespace}/trainjobs"): ("list", "namespace"),
     ("post", "/namespaces/{namespace}/trainjobs"): ("create", "namespace"),
+    ("post", "/namespaces/{namespace}/batches"): ("create", "namespace"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}"): ("get", "TrainJob"),
     ("delete", "/namespaces/{namespace}/trainjobs/{name}"): ("delete", "TrainJob"),
     ("patch", "/namespaces/{namespace}/trainjobs/{name}"): ("update", "TrainJob"),
@@ -151,6 +152,8 @@ def body_of(method: str, route: str, kind: str) -> dict[str, Any]:
         return {"json": {"digests": []}}
     if method == "put" and kind == "Blob":
         return {"content": DATA}
+    if route.endswith("/batches"):
+        return {"json": {"items": [cell()]}}
     if method == "post" and kind == "namespace":
         return {"json": cell() | ({"metadata": {"namespace": "ml101"}} if route == "/inspect" else {})}
     if method == "patch":

@@ -27,6 +27,12 @@ def db_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'record.sqlite'}"
 
 
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for seconds here until a job is tried again."""
+    monkeypatch.setattr("jupyter_trainjob.controllers.report.RETRY_SECONDS", 0.05)
+
+
 @pytest.fixture
 def store(db_url: str) -> Iterator[Store]:
     opened = Store.open(db_url)

@@ -58,6 +58,18 @@ class JobsHandler(JobHandlerBase):
         self.write_json(self.services.views.stored(self.identity, job))
 
 
+class BatchesHandler(TrainJobHandler):
+    """Many jobs at once."""
+
+    @authorized("write")
+    async def post(self, namespace: str) -> None:
+        """All of them, or none: the points of a sweep, or jobs that may depend on each other."""
+        jobs = await self.services.batches.submit(self.identity, namespace, self.read_json())
+        sweep = jobs[0].spec.sweep
+        items = [{"name": job.metadata.name, "uid": job.metadata.uid} for job in jobs]
+        self.write_json({"sweep": sweep.name if sweep is not None else "", "items": items}, status=201)
+
+
 class InspectHandler(TrainJobHandler):
     """What a job would be, before it is sent."""
 

@@ -47,6 +47,7 @@ ROUTES: list[Route] = [
     ("/trainjobs", jobs.AllJobsHandler, {"model": TrainJob}),
     ("/inspect", jobs.InspectHandler, {}),
     ("/namespaces/{namespace}/trainjobs", jobs.JobsHandler, {"model": TrainJob}),
+    ("/namespaces/{namespace}/batches", jobs.BatchesHandler, {}),
     (JOB, jobs.JobHandler, {"model": TrainJob}),
     (f"{JOB}/{{verb}}", jobs.VerbHandler, {"model": TrainJob}),
     (f"{JOB}/retry", jobs.RetryHandler, {"model": TrainJob}),
