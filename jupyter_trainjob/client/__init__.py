@@ -30,6 +30,7 @@ from .errors import (
     WaitTimeout,
 )
 from .spec import JobOptions
+from .sweeps import Sweep
 from .sync import Client, Job
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "ResultError",
     "ServerError",
     "ServerNotFound",
+    "Sweep",
     "TooLarge",
     "TooMany",
     "TrainJobError",

@@ -14,6 +14,7 @@ from . import typed
 from .errors import InputError
 
 API_VERSION = "jupyter-trainjob/v1"
+SWEEP_LABEL = "jupyter-trainjob/sweep"
 NAME_LABEL = "jupyter-trainjob/name"
 FINAL_PHASES = ("Succeeded", "Failed", "Cancelled")
 
@@ -70,6 +71,16 @@ class JobOptions(TypedDict, total=False):
     """Volumes of the profile: ``"data"`` (read-only), ``"home:rw"``, ``"data:/mnt/sets"``, ``"home:/mnt/me:rw"``."""
     retries: int
     """How often to try again when the machinery, not the code, failed."""
+    retry_code_errors: bool
+    """Also where the code raised an error."""
+    preemptible: bool
+    """It may be ended for others, and queue again; what it kept in its folder checkpoint/ is there then."""
+    points: Sequence[Mapping[str, Any]]
+    """The parameters of each job of a sweep; see :meth:`.Client.sweep_cell`."""
+    max_parallel: int
+    """Of a sweep: so many points at once."""
+    repeat: int
+    """Of a sweep: each point so often, each time with a seed of its own."""
     notify: bool
     hold: bool
     """Do not queue until it is released."""
@@ -220,7 +231,8 @@ def job(
         "priority": options.get("priority"),
         "volumes": [volume(text) for text in _texts(options.get("volumes"))],
         "schedulingGates": [dict(gate) for gate in gates],
-        "retries": {"limit": options["retries"]} if options.get("retries") else None,
+        "retries": _retries(options),
+        "preemptible": options.get("preemptible") or None,
         "notify": options.get("notify") or None,
     }
     metadata = {
@@ -228,6 +240,12 @@ def job(
         "labels": {key: str(text) for key, text in (options.get("labels") or {}).items()},
     }
     return {"apiVersion": API_VERSION, "kind": "TrainJob", "metadata": _filled(metadata), "spec": _filled(spec)}
+
+
+def _retries(options: JobOptions) -> dict[str, Any] | None:
+    if not options.get("retries"):
+        return None
+    return {"limit": options["retries"], **({"onCodeError": True} if options.get("retry_code_errors") else {})}
 
 
 def _filled(data: Mapping[str, Any]) -> dict[str, Any]:

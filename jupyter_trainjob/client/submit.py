@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import folders, inputs, ops, references, spec, uploads, variables
-from .effects import Steps, offload
+from . import folders, inputs, ops, references, spec, typed, uploads, variables
+from .effects import Request, Steps, offload
 from .errors import InputError
 from .session import Session
 from .spec import JobOptions
@@ -91,10 +91,27 @@ def _submit(session: Session, source: dict[str, Any], options: JobOptions, defau
     if requirements:
         resource["spec"].setdefault("environment", {})["requirements"] = requirements
     dry_run = bool(options.get("dry_run"))
+    if options.get("points") and not dry_run:
+        return (yield from _send_points(session, space, resource, options))
+    if options.get("points"):
+        resource["spec"].setdefault("parameters", {}).update(_encoded(options["points"][0]))
     made = yield from ops.create_job(session, resource, dry_run)
     if options.get("block") and not dry_run:
         return (yield from ops.wait(session, space, made["metadata"]["uid"]))
     return made
+
+
+def _encoded(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: typed.encode(item, name) for name, item in parameters.items()}
+
+
+def _send_points(session: Session, space: str, template: dict[str, Any], options: JobOptions) -> Steps[dict[str, Any]]:
+    body: dict[str, Any] = {"template": template, "points": []}
+    body["points"] = [{"parameters": _encoded(point)} for point in options["points"]]
+    if options.get("max_parallel") is not None:
+        body["maxParallel"] = options["max_parallel"]
+    made = yield from session.json(Request("POST", ops.path("namespaces", space, "batches"), json=body))
+    return {**made, "namespace": space}
 
 
 def _requirements(session: Session, options: JobOptions) -> Steps[dict[str, str]]:

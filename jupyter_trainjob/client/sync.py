@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from . import jobs as on_job
-from . import ops, submit
+from . import ops, submit, sweeps
 from .base import ClientBase, like
 from .effects import Steps
 from .logs import LogText
 from .ops import Json
 from .session import Session
+from .sweeps import Sweep
 from .transport import SyncTransport
 from .view import JobView
 
@@ -43,6 +44,14 @@ def _sync_jobs(op: Callable[Concatenate[Session, P], Steps[list[Json]]]) -> Call
     @like(op, 1)
     def verb(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> list[Job]:
         return [Job(self, item) for item in self.transport.run(op(self.session, *args, **kwargs))]
+
+    return verb
+
+
+def _sync_sweep(op: Callable[Concatenate[Session, P], Steps[Json]]) -> Callable[Concatenate[Client, P], Sweep]:
+    @like(op, 1)
+    def verb(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Sweep:
+        return Sweep(self, self.transport.run(op(self.session, *args, **kwargs)))
 
     return verb
 
@@ -86,6 +95,11 @@ class Client(ClientBase):
     submit_notebook_bytes = _sync_job(submit.submit_notebook_bytes)
     submit_script = _sync_job(submit.submit_script)
     submit_folder = _sync_job(submit.submit_folder)
+    sweep = _sync_sweep(sweeps.find)
+    sweep_cell = _sync_sweep(sweeps.sweep_cell)
+    sweep_notebook = _sync_sweep(sweeps.sweep_notebook)
+    sweep_script = _sync_sweep(sweeps.sweep_script)
+    sweep_folder = _sync_sweep(sweeps.sweep_folder)
     create = _sync_job(ops.create_job)
     cancel_all = _sync_jobs(on_job.cancel_all)
     things = _sync(ops.list_things)

@@ -19,9 +19,10 @@ from . import state
 from .block import block
 from .errors import clean_errors
 from .live import LiveJob, live
+from .livesweep import LiveSweep, live_sweep
 
 
-def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) -> LiveJob | None:
+def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) -> LiveJob | LiveSweep | None:
     """Submit ``code`` with the options in ``line``; the job, or None after ``--block`` and ``--dry-run``."""
     with clean_errors():
         arguments = parse(parser, line)
@@ -39,6 +40,8 @@ def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) 
         cell_id = _cell_id(shell)
         if cell_id:
             options["cell_id"] = cell_id
+        if options.get("points") and not arguments.dry_run:
+            return _sweep(code, options, arguments.block)
         job = state.client().submit_cell(code, **options)
         if arguments.dry_run:
             _tell_dry_run(job)
@@ -48,6 +51,17 @@ def run_cell(shell: Any, parser: argparse.ArgumentParser, line: str, code: str) 
             block(shell, job, spec.split_names(arguments.out))
             return None
         return live(job)
+
+
+def _sweep(code: str, options: JobOptions, block: bool) -> LiveSweep | None:
+    points = options.pop("points")
+    found = live_sweep(state.client().sweep_cell(code, points, **options))
+    if not block:
+        return found
+    found.follow()
+    if not found.succeeded:
+        sys.stderr.write(f"{found.describe()}\n")
+    return None
 
 
 _HELP = Parser(

@@ -109,6 +109,21 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         help="Wait until these succeed; JOB:finished or JOB:failed waits for another end.",
     ),
     argument("--retries", metavar="N", type=whole_number, help="Try again when the machinery, not the code, failed."),
+    argument("--retry-errors", action="store_true", help="With --retries: also where the code raised an error."),
+    argument(
+        "--preemptible",
+        action="store_true",
+        help="It may be ended for others, and queues again; what it wrote into checkpoint/ is there then.",
+    ),
+    argument(
+        "--sweep",
+        metavar="NAME=VALUES",
+        action="append",
+        default=[],
+        help="One job for each value: lr=0.1,0.01; again for every combination with others.",
+    ),
+    argument("--repeat", metavar="N", type=whole_number, help="The same so many times, each with a seed of its own."),
+    argument("--max-parallel", metavar="N", type=whole_number, help="With --sweep or --repeat: so many at once."),
     argument(
         "--kernel",
         metavar="KERNEL",
@@ -160,6 +175,7 @@ _PLAIN = (
     "kernel",
     "requirements",
     "image",
+    "preemptible",
     "hold",
     "notify",
     "dry_run",
@@ -171,6 +187,37 @@ def parameters(texts: Iterable[str]) -> dict[str, Any]:
     from ..client import spec
 
     return {key: spec.value(value) for key, value in (spec.pair(text, "--param") for text in texts)}
+
+
+def points(texts: Iterable[str], repeat: int) -> list[dict[str, Any]]:
+    """``["lr=0.1,0.01", "depth=2"]`` → every combination."""
+    from ..client import spec
+    from ..client.sweeps import points_of
+
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        name, values = spec.pair(text, "--sweep")
+        grid[name] = [spec.value(one) for one in _split(values)]
+    return points_of(grid, repeat)
+
+
+def _split(text: str) -> list[str]:
+    """At the commas that are in no brackets and no quotes: ``[1, 2],[3]`` is two lists."""
+    found, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[{(":
+            depth += 1
+        elif letter in "]})":
+            depth -= 1
+        elif letter == "," and not depth:
+            found.append("")
+            continue
+        found[-1] += letter
+    return [one.strip() for one in found]
 
 
 def job_options(arguments: argparse.Namespace) -> JobOptions:
@@ -195,6 +242,16 @@ def job_options(arguments: argparse.Namespace) -> JobOptions:
     for option, target in {"input": "inputs", "uri": "uris", "volume": "volumes"}.items():
         if getattr(arguments, option):
             given[target] = list(getattr(arguments, option))
+    if arguments.retry_errors:
+        given["retry_code_errors"] = True
+    if arguments.sweep or arguments.repeat is not None:
+        given["points"] = points(arguments.sweep, arguments.repeat if arguments.repeat is not None else 1)
+        if arguments.max_parallel is not None:
+            given["max_parallel"] = arguments.max_parallel
+    elif arguments.max_parallel is not None:
+        from ..client import InputError
+
+        raise InputError("--max-parallel is for --sweep and --repeat.", remedy="Add one of them, or leave it out.")
     if "time_limit" in given:
         given["time_limit"] = spec.seconds(given["time_limit"])
     options: JobOptions = given  # type: ignore[assignment]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..client import Client, InputError, Job, JobOptions, folders, view
+from ..client import Client, InputError, Job, JobOptions, Sweep, folders, view
 from .context import Context, Show, names_of_parents
 from .looking import EXIT_FAILED
 from .options import job_options
@@ -20,7 +20,10 @@ LISTED = 1000
 def submit(context: Context, arguments: argparse.Namespace) -> Show | int:
     """Send it away; with ``--block`` show its log and come back when it ended."""
     client = context.client()
-    job = _send(context, client, arguments, job_options(arguments))
+    options = job_options(arguments)
+    if options.get("points") and not arguments.dry_run:
+        return _sweep(context, _send_all(client, arguments, options), arguments)
+    job = _send(context, client, arguments, options)
     if not arguments.dry_run:
         context.submitted(job)
         if arguments.block:
@@ -43,6 +46,48 @@ def _send(context: Context, client: Client, arguments: argparse.Namespace, optio
     if path.suffix == ".ipynb":
         return client.submit_notebook(path, **options)
     return client.submit_script(path, **options)
+
+
+def _send_all(client: Client, arguments: argparse.Namespace, options: JobOptions) -> Sweep:
+    path, points = Path(arguments.path), options.pop("points")
+    if arguments.path == "-":
+        raise InputError("A notebook from standard input can't be swept.", remedy="Save it, and name the file.")
+    if path.is_dir():
+        return client.sweep_folder(path, arguments.entry, points, **options)
+    if path.suffix == ".ipynb":
+        return client.sweep_notebook(path, points, **options)
+    return client.sweep_script(path, points, **options)
+
+
+def _sweep(context: Context, sweep: Sweep, arguments: argparse.Namespace) -> int:
+    context.say(f"{sweep.name}: {view.count_text(len(sweep), 'job')}; the table: sweep {sweep.name}")
+    if not arguments.block:
+        return 0
+    sweep.wait()
+    context.tell(sweep.describe())
+    return 0 if sweep.succeeded else EXIT_FAILED
+
+
+def sweep(context: Context, arguments: argparse.Namespace) -> Show | None:
+    """The table: parameters, states, metrics."""
+    found = context.client().sweep(arguments.name, arguments.namespace)
+    if arguments.wait:
+        found.wait()
+    rows = found.rows()
+    if arguments.output in ("json", "yaml"):
+        return Show("Any", rows, arguments.output)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)]
+    cells = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    for line in cells:
+        context.say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    context.tell(found.describe())
+    return None
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else plain(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
 def _send_folder(

@@ -190,6 +190,14 @@ VERBS: dict[str, Verb] = {
             _NAME,
             OUTPUT,
         ),
+        _verb(
+            "sweep",
+            "The points of a sweep: parameters, states, metrics.",
+            "submitting:sweep",
+            argument("name", metavar="SWEEP", help="Its name, or the short one of its jobs (the latest)."),
+            argument("--wait", action="store_true", help="Until all have ended."),
+            OUTPUT,
+        ),
         _verb("why", "Why a job waits, and what to do about it.", "looking:why", _NAME, OUTPUT),
         _verb("last", "The job that was submitted last.", "looking:last", OUTPUT),
         _verb(
