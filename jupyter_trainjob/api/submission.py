@@ -11,6 +11,7 @@ from typing import Any
 
 from ..resources import names
 from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
+from ..resources.failpoints import reach
 from ..resources.profile import Profile
 from ..resources.queue import Queue
 from ..resources.trainjob import (
@@ -232,7 +233,9 @@ class Submission:
     def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
         self.check_room(writer, identity, draft)
         self.check_kept(writer, draft)
-        return writer.create(draft)
+        made = writer.create(draft)
+        reach("submission.written")
+        return made
 
     def check_room(self, reader: Reader, identity: Identity, draft: TrainJob, count: int = 1) -> None:
         """:class:`TooMany` where ``count`` such jobs are more than may be kept or may wait."""

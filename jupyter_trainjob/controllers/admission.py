@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..resources.errors import NotFound
+from ..resources.failpoints import reach
 from ..resources.trainjob import Attempt, Phase, PodPlace, TrainJob
 from ..scheduling.model import Admission, QueueView
 from ..store import Store, Writer
@@ -43,11 +44,13 @@ class AdmissionController:
         if not choice.decision.admissions and not choice.decision.preemptions:
             self._metrics.passes.labels("nothing").inc()
             return None
+        reach("admission.decided")
         try:
             done = await self._store.awrite(lambda writer: _commit(writer, choice, now))
         except BaseException:
             self._live.drop()
             raise
+        reach("admission.committed")
         if done is None:
             self._live.drop()
             self._log.debug("another pass came first; looking again")
@@ -99,6 +102,7 @@ def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
         job = _find(writer, preemption.uid)
         if job is not None and report.preempt(job, preemption.message, now):
             done.preempted.append(writer.update(job, check=False))
+    reach("admission.written")
     return done
 
 

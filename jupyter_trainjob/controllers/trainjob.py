@@ -12,6 +12,7 @@ from datetime import datetime
 from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, Observation
 from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
+from ..resources.failpoints import reach
 from ..resources.names import OBJECTS_FINALIZER, attempt_prefix, blob_prefix
 from ..resources.profile import Profile
 from ..resources.queue import Queue
@@ -96,6 +97,7 @@ class TrainJobController:
             await self._settle_sweep(job)
         if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
             await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
+            reach("gates.settled")
         if pending(job):
             return await self._environments.wait(job)
         return None
@@ -119,6 +121,7 @@ class TrainJobController:
             await self._change(job, lambda fresh: report.no_backend(fresh, attempt.backend, sorted(self._backends)))
             return 30.0
         ref = AttemptRef(job.metadata.uid, attempt.number)
+        reach("attempt.found")
         pause = self._not_before.get(ref.uid, 0.0) - time.monotonic()
         if pause > 0 and job.spec.cancel is None:
             return pause  # somebody asked to be left alone for so long, whatever else is told of the job
@@ -167,9 +170,11 @@ class TrainJobController:
                 await self._finish(job, Ending(Phase.FAILED, Reason.BACKEND_ERROR, str(error)))
                 return None
             return await self._create_later(job, backend, error)
+        reach("attempt.created")
         self._tries.pop(ref.uid, None)
         self._not_before.pop(ref.uid, None)
         await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock()))
+        reach("attempt.marked")
         return 0.0
 
     async def _create_later(self, job: TrainJob, backend: Backend, error: BackendError) -> float:
@@ -195,17 +200,21 @@ class TrainJobController:
             return due - now
         self._written[uid] = now
         done = await self._change(job, lambda fresh: report.follow(fresh, seen, self._clock()))
+        reach("attempt.followed")
         if done is not None and job.status.phase is Phase.QUEUED and done.status.phase is not Phase.QUEUED:
             self._metrics.admitted(done, self._clock())
         return LOOK_SECONDS
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
         stored = await asyncio.to_thread(self._stored_bytes, seen.ref)
+        reach("attempt.ended")
         attempt = job.status.attempt
         why = attempt.preempted if attempt is not None else ""
         await self._finish(job, ending(job.spec, seen, why), seen, stored)
+        reach("attempt.finished")
         # Only now, that the end is in the record, may what tells of it go.
         await backend.delete(seen.ref)
+        reach("attempt.removed")
         return None
 
     def _stored_bytes(self, ref: AttemptRef) -> int:
@@ -251,6 +260,7 @@ class TrainJobController:
             return
         self._settled[sweep.name] = now
         await self._store.awrite(lambda writer: sweeps.settle(writer, job, self._clock()))
+        reach("sweep.settled")
         if len(self._settled) > MAX_SETTLED:
             self._settled.clear()
 
@@ -271,6 +281,7 @@ class TrainJobController:
             if backend is not None:
                 await backend.delete(AttemptRef(job.metadata.uid, attempt.number))
         await asyncio.to_thread(self._objects.delete_prefix, f"jobs/{job.metadata.uid}/")
+        reach("job.cleared")
         await self._store.awrite(lambda writer: _remove(writer, job.metadata.uid, self._clock()))
         return None
 
