@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +32,8 @@ from .writer import Writer
 T = TypeVar("T")
 
 WRITE_TRIES = 4
+GROUP = 64
+"""So many writes that wait at the same time share a transaction, and with it the flush to disk."""
 RETRY_SECONDS = 15.0
 _SCHEMA = table(VERSION_TABLE, column("version_num"))
 # SQLite has no FOR UPDATE, and SQLAlchemy leaves it out there.
@@ -52,6 +56,7 @@ class Store:
         self._engines = engines
         self._clock = clock
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="trainjob-writer")
+        self._pending: deque[tuple[Callable[[Writer], Any], Future[Any]]] = deque()
         self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="trainjob-reader")
         self._watcher = Watcher(lambda: open_source(engines))
         self._in_write = threading.local()
@@ -169,7 +174,75 @@ class Store:
         self._check_open()
         if getattr(self._in_write, "active", False):
             raise RuntimeError("a write inside a write would wait for itself; use the Writer that was handed to you")
-        return self._submit(self._writing, lambda: self._run_write(fn))
+        done: Future[T] = Future()
+        waiting = (fn, done)
+        self._pending.append(waiting)
+        try:
+            self._submit(self._writing, self._write_pending)
+        except BaseException:
+            with suppress(ValueError):  # another's turn took it along
+                self._pending.remove(waiting)
+                raise
+        return done
+
+    def _write_pending(self) -> None:
+        """What waits to be written now, in one transaction where that goes well: what costs most is the flush.
+
+        Where anything of it fails, each is written by itself.
+        """
+        group: list[tuple[Callable[[Writer], Any], Future[Any]]] = []
+        while self._pending and len(group) < GROUP:
+            fn, done = self._pending.popleft()
+            if done.set_running_or_notify_cancel():
+                group.append((fn, done))
+        if len(group) > 1:
+            try:
+                found = self._write_together([fn for fn, _ in group])
+            except BaseException as error:  # nobody knows whether it was written
+                for _, done in group:
+                    done.set_exception(error)
+                return
+            if found is not None:
+                for (_, done), result in zip(group, found, strict=True):
+                    done.set_result(result)
+                return
+        for fn, done in group:
+            try:
+                result = self._run_write(fn)
+            except BaseException as error:  # whoever waits for it is told
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+    def _write_together(self, fns: Sequence[Callable[[Writer], Any]]) -> list[Any] | None:
+        """Their results; None where nothing was written and each is to be tried by itself."""
+        self._in_write.active = True
+        committing = False
+        try:
+            with self._engines.write.connect() as connection:
+                transaction = connection.begin()
+                try:
+                    self._be_the_only_writer(connection)
+                    found, writer = [], Writer(connection, self._clock)
+                    for fn in fns:
+                        found.append(fn(writer))
+                    self._announce(connection, writer)
+                    committing = True
+                    transaction.commit()
+                except BaseException:
+                    transaction.rollback()
+                    raise
+        except DBAPIError as error:
+            if committing and classify(error) == "disconnected":
+                raise unknown_outcome(error, self._engines.where) from error
+            return None
+        except Exception:  # of one of them, which is told when it fails alone
+            return None
+        finally:
+            self._in_write.active = False
+        if writer.written is not None:
+            self._watcher.moved(writer.written)
+        return found
 
     def _submit(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> Future[T]:
         try:

@@ -14,6 +14,7 @@ NAMES = (
     "list_jobs",
     "transfer",
     "usage_error",
+    "admission_rate",
     "schedule_pass",
     "fair_share",
     "simulate",
