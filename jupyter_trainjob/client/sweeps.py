@@ -15,7 +15,7 @@ from .errors import InputError, NotFound, WaitTimeout
 from .jobs import metric_series
 from .ops import Json
 from .session import Session
-from .spec import FINAL_PHASES, SWEEP_LABEL, JobOptions
+from .spec import FINAL_PHASES, NAME_LABEL, SWEEP_LABEL, JobOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,8 +100,8 @@ def find(session: Session, name: str, namespace: str | None = None) -> Steps[Jso
     space = yield from session.namespace(namespace)
     found = yield from ops.list_jobs(session, namespace=space, labels=f"{SWEEP_LABEL}={name}", limit=1)
     if not found:
-        jobs = yield from ops.list_jobs(session, namespace=space, labels=SWEEP_LABEL, text=name, limit=1)
-        found = jobs
+        short = f"{SWEEP_LABEL},{NAME_LABEL}={name}"
+        found = yield from ops.list_jobs(session, namespace=space, labels=short, limit=1)
     if not found:
         raise NotFound(
             f"There is no sweep {name!r} in the namespace {space!r}.",
