@@ -16,6 +16,12 @@ from .session import Session
 from .view import JobView
 
 
+def address(session: Session, job: JobView) -> Steps[str]:
+    """What a command names it by: its name, and ``-n NAMESPACE`` where it is not in one's own."""
+    own = yield from session.namespace(None)
+    return job.name if job.namespace == own else f"{job.name} -n {job.namespace}"
+
+
 def refresh(session: Session, job: JobView) -> Steps[Json]:
     """Read it again."""
     return (yield from ops.get_job(session, job.uid, job.namespace))
