@@ -8,7 +8,9 @@ from typing import Any
 
 from ..client import Job, NotFound, WaitTimeout, spec, view
 from .context import Context, Show, names_of_parents
+from .several import Several
 
+EXIT_ERROR = 1
 EXIT_FAILED = 3
 EXIT_TIMEOUT = 124
 
@@ -81,16 +83,21 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     """Until all have ended."""
     timeout = None if arguments.timeout is None else spec.seconds(arguments.timeout)
     end = None if timeout is None else time.monotonic() + timeout
-    worst = 0
-    for name in arguments.names:
-        job = context.find(name, arguments.namespace)
+    several, jobs = Several(arguments.names), []
+    for name in several.names:
+        with several.one(name):
+            jobs.append(context.find(name, arguments.namespace))
+    for line in several.lines():  # now, and not when the others have ended
+        context.tell(line)
+    worst = EXIT_ERROR if several.failed else 0
+    for job in jobs:
         try:
             job.wait(None if end is None else max(0.0, end - time.monotonic()))
         except WaitTimeout as error:
             context.tell(str(error))
             return EXIT_TIMEOUT
         context.say(f"{job.name}: {job.describe()}")
-        worst = worst if job.succeeded else EXIT_FAILED
+        worst = worst if worst or job.succeeded else EXIT_FAILED
     return worst
 
 

@@ -1,0 +1,39 @@
+"""Verbs that take several names do what they can: one that fails keeps none of the others from being done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..client import ConnectionLost, ServerNotFound, TrainJobError, Unauthorized
+
+
+class Several:
+    """The names, and what went wrong with which."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(dict.fromkeys(names))
+        self.failed: dict[str, TrainJobError] = {}
+
+    @contextmanager
+    def one(self, name: str) -> Iterator[None]:
+        """Keep an error for later; not one that all the others would meet as well."""
+        try:
+            yield
+        except (ServerNotFound, ConnectionLost, Unauthorized):
+            raise
+        except TrainJobError as error:
+            if len(self.names) == 1:
+                raise
+            self.failed[name] = error
+
+    def lines(self) -> list[str]:
+        """Each failure in its own words, with the name that was typed where they don't have it."""
+        told = {name: str(error) for name, error in self.failed.items()}
+        return [text if name in text else f"{name}: {text}" for name, text in told.items()]
+
+    def finish(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self.failed:
+            count = f"This failed for {len(self.failed)} of {len(self.names)} jobs."
+            raise TrainJobError("\n".join([*self.lines(), count]))
