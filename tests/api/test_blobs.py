@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import logging
 import os
 import resource
 from collections.abc import AsyncIterator
@@ -38,6 +39,20 @@ async def test_an_upload_is_kept_once_and_given_back(alice: Caller) -> None:
     assert (await alice("GET", path, expect=200)).content == data
     assert (await alice("GET", path, headers={"Range": "bytes=5-9"}, expect=206)).content == data[5:10]
     assert (await alice("GET", "/me")).json()["storedBytes"] == len(data)
+
+
+async def test_asking_for_an_upload_that_is_not_there_is_nothing_to_warn_of(
+    alice: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"/blobs/{digest_of(b'not sent yet')}"
+    with caplog.at_level(logging.DEBUG):
+        for method in ("HEAD", "GET"):
+            await alice(method, path, expect=404)
+
+    def levels(method: str) -> list[str]:
+        return [record.levelname for record in caplog.records if f"404 {method} {PREFIX}{path} " in record.message]
+
+    assert (levels("HEAD"), levels("GET")) == (["DEBUG"], ["WARNING"])
 
 
 async def test_an_empty_upload_and_one_without_a_length(alice: Caller) -> None:
