@@ -110,6 +110,13 @@ def lines_above(cell: NotebookNode) -> int:
     return first - 1 if isinstance(first, int) and 1 <= first <= MAX_FIRST_LINE else 0
 
 
+def file_name(cell: NotebookNode) -> str:
+    """The file that the cell is all of; empty where it is a cell of a notebook."""
+    told = cell.metadata.get("trainjob")
+    name = told.get("file") if isinstance(told, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def runnable(cell: NotebookNode) -> bool:
     """Whether the cell has code to run."""
     return bool(cell.cell_type == "code" and cell.source.strip())

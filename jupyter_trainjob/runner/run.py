@@ -163,6 +163,8 @@ class Run:
         self._progress["cells"] = len(wanted)
         for done, (index, cell) in enumerate(wanted):
             self._report(cellsDone=done, cellId=cell.id)
+            if self.python and (name := documents.file_name(cell)):
+                await session.agent.call("name_file", name)
             reply = await session.run_cell(cell, index)
             if self._stop.is_set():
                 raise Stopped

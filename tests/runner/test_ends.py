@@ -29,6 +29,41 @@ def test_the_error_names_cell_and_line_and_is_plain_text(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("code", "where"),
+    [
+        ("def f():\n    return 1 / rate\n\nf()", "File lib/train.py, line 2, in f()"),
+        ("x = 1\ny = = 2", "File lib/train.py, line 2\n"),
+        ("\n\n1 / rate", "File lib/train.py, line 3\n"),
+    ],
+)
+def test_a_script_has_no_cells_its_errors_name_the_file(tmp_path, code, where):
+    made = notebook(code)
+    made.cells[0].metadata["trainjob"] = {"file": "lib/train.py"}
+    ended = run(tmp_path, made, parameters={"rate": 0})
+    said = ended.end["error"]["traceback"]
+    assert where in said and "In[" not in said and "In [" not in said
+    assert ended.end["error"]["line"] == int(re.search(r"line (\d+)", where)[1])
+
+
+def test_a_script_is_named_also_where_python_itself_tells_of_it_and_only_there(tmp_path):
+    made = notebook(
+        "import inspect, traceback, warnings\n"
+        "def f():\n    return 1 / 0\n"
+        "try: f()\nexcept ZeroDivisionError: traceback.print_exc()\n"
+        "warnings.warn('old')\n"
+        "print(inspect.getsource(f))\n"
+        "get_ipython().run_cell('1 / 0').error_in_exec"
+    )
+    made.cells[0].metadata["trainjob"] = {"file": "train.py"}
+    ended = run(tmp_path, made, results=["f"])
+    said = re.sub(r"\x1b\[[0-9;]*m", "", ended.log.decode())
+    assert 'File "train.py", line 3, in f\n    return 1 / 0\n' in said
+    assert "train.py:6: UserWarning: old\n" in said
+    assert "def f():\n    return 1 / 0\n\n" in said
+    assert re.search(r"Cell In ?\[\d\], line 1\n", said), "what it runs as a cell of its own is one"
+
+
+@pytest.mark.parametrize(
     ("code", "ename", "line"),
     [
         ("x = 1\ny = = 2", "SyntaxError", 2),
