@@ -768,11 +768,11 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         pod(main=ended(0), sidecar=RUNNING),
         {
             "claims": {"end": {"outcome": "interrupted"}, "started": T1},
-            "main": {"limit": "TimeLimit", "message": "The job ran longer than its 300 s (timeLimitSeconds)."},
+            "main": {"limit": "TimeLimit", "message": "The job ran longer than its 300 s."},
         },
         Phase.FAILED,
         Reason.TIME_LIMIT,
-        "The job ran longer than its 300 s (timeLimitSeconds). Ask for more with --time-limit.",
+        "The job ran longer than its 300 s. Ask for more with --time-limit.",
     ),
     (
         "its folder in memory was full",
@@ -825,7 +825,7 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         },
         Phase.FAILED,
         Reason.DISK_LIMIT,
-        "/dev/shm was full: the job has 64 MiB of it (resources.shm).",
+        "/dev/shm was full: the job has 64 MiB of it. Ask for more with --shm, or write less there.",
     ),
     (
         "the node's disk was full",

@@ -16,7 +16,7 @@ import time
 from ....resources.folder import MAX_BYTES, MAX_ENTRY_BYTES, FolderError, walk_folder
 from ....storage.base import KeyMissing, StoreError
 from ...onecell import script
-from ...rules import MAX_INPUT_FILES, VARIABLE_SUFFIXES, Collision, Paths
+from ...rules import MAX_INPUT_FILES, VARIABLE_SUFFIXES, Collision, Paths, size
 from .files import JOB, dump, replace
 
 TYPE_CHECKING = False
@@ -182,8 +182,8 @@ class Inputs:
         self._bytes += count
         if self._limit is not None and self._bytes > self._limit:
             raise InputsError(
-                f"The inputs have more than the {self._limit} bytes of disk that the job has for them "
-                "(resources.disk). Ask for more disk, or send less."
+                f"The inputs have more than the {size(self._limit)} of disk that the job has for them. "
+                "Ask for more with --disk, or send less."
             )
 
     # Over the network

@@ -106,7 +106,10 @@ def test_inputs_have_no_more_room_than_the_job_has_disk(pod: Pod) -> None:
     inputs = [{"path": f"{n}.txt", **pod.put(f"blobs/{n}", b"x" * 600)} for n in range(2)]
     pod.orders(inputs=inputs, limits={"inputBytes": 1000})
     pod.start()
-    assert "more than the 1000 bytes of disk" in failed(pod)["message"]
+    assert failed(pod)["message"] == (
+        "The inputs have more than the 1000 bytes of disk that the job has for them. Ask for more with --disk, or send "
+        "less."
+    )
 
 
 def test_a_bomb_is_let_go_off_no_further_than_the_disk(pod: Pod) -> None:
