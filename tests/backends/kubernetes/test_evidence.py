@@ -225,6 +225,23 @@ HOLDUPS = [
         "Unschedulable",
     ),
     (
+        "the namespace is new, and has no service account yet",
+        None,
+        [
+            event(
+                "FailedCreate",
+                'Error creating: pods "x-" is forbidden: error looking up service account class/default: '
+                'serviceaccount "default" not found',
+                uid="job-uid",
+            )
+        ],
+        "FailedCreate",
+        "The cluster can't make the job's pod now: error looking up service account class/default: serviceaccount "
+        '"default" not found.',
+        "",
+        "BackendError",
+    ),
+    (
         "the pod is not admitted",
         None,
         [
