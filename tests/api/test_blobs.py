@@ -10,12 +10,14 @@ import os
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from jupyter_trainjob.api.services import ApiConfig, Services
+from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
 from .conftest import PREFIX, Caller, Server
@@ -39,6 +41,22 @@ async def test_an_upload_is_kept_once_and_given_back(alice: Caller) -> None:
     assert (await alice("GET", path, expect=200)).content == data
     assert (await alice("GET", path, headers={"Range": "bytes=5-9"}, expect=206)).content == data[5:10]
     assert (await alice("GET", "/me")).json()["storedBytes"] == len(data)
+
+
+async def test_an_upload_is_stored_once(
+    alice: Caller, objects: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second look whether it is still there must not write it again: 2 GB took twice their time."""
+    data, stored, put_file = os.urandom(100_000), [], objects.put_file
+
+    def counted(key: str, *arguments: Any, **options: Any) -> ObjectInfo:
+        stored.append(key)
+        return put_file(key, *arguments, **options)
+
+    monkeypatch.setattr(objects, "put_file", counted)
+    await alice("PUT", f"/blobs/{digest_of(data)}", content=data, expect=201)
+    assert len(stored) == 1
+    assert objects.get(stored[0]) == data
 
 
 async def test_asking_for_an_upload_that_is_not_there_is_nothing_to_warn_of(
