@@ -83,22 +83,27 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     """Until all have ended."""
     timeout = None if arguments.timeout is None else spec.seconds(arguments.timeout)
     end = None if timeout is None else time.monotonic() + timeout
-    several, jobs = Several(arguments.names), []
+    several, jobs = Several(arguments.names), {}
     for name in several.names:
         with several.one(name):
-            jobs.append(context.find(name, arguments.namespace))
+            jobs[name] = context.find(name, arguments.namespace)
     for line in several.lines():  # now, and not when the others have ended
         context.tell(line)
-    worst = EXIT_ERROR if several.failed else 0
-    for job in jobs:
-        try:
-            job.wait(None if end is None else max(0.0, end - time.monotonic()))
-        except WaitTimeout as error:
-            context.tell(str(error))
-            return EXIT_TIMEOUT
-        context.say(f"{job.name}: {job.describe()}")
-        worst = worst if worst or job.succeeded else EXIT_FAILED
-    return worst
+    worst = 0
+    for name, job in jobs.items():
+        with several.one(name):
+            try:
+                job.wait(None if end is None else max(0.0, end - time.monotonic()))
+            except WaitTimeout as error:
+                context.tell(str(error))
+                return EXIT_TIMEOUT
+            context.say(f"{job.name}: {job.describe()}")
+            worst = worst if worst or job.succeeded else EXIT_FAILED
+        if name in several.failed:
+            context.tell(several.line(name))
+    if context.place == "magic":  # it has no exit status: what failed must stop a notebook that is run whole
+        several.finish()
+    return EXIT_ERROR if several.failed else worst
 
 
 def why(context: Context, arguments: argparse.Namespace) -> Show | None:

@@ -29,8 +29,12 @@ class Several:
 
     def lines(self) -> list[str]:
         """Each failure in its own words, with the name that was typed where they don't have it."""
-        told = {name: str(error) for name, error in self.failed.items()}
-        return [text if name in text else f"{name}: {text}" for name, text in told.items()]
+        return [self.line(name) for name in self.failed]
+
+    def line(self, name: str) -> str:
+        """The failure of one, that way."""
+        text = str(self.failed[name])
+        return text if name in text else f"{name}: {text}"
 
     def finish(self) -> None:
         """Raise what went wrong, if anything did."""

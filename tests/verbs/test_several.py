@@ -1,0 +1,68 @@
+"""Verbs on several jobs, against a server that does what a sound one seldom does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jupyter_trainjob.client import Client, TrainJobError
+from jupyter_trainjob.verbs import looking
+from jupyter_trainjob.verbs.context import Context
+
+from ..client.broken import Broken, broken
+
+
+@pytest.fixture
+def server() -> Iterator[Broken]:
+    with broken() as made:
+        yield made
+
+
+class Place:
+    """A place to type in; what was printed there."""
+
+    def __init__(self, server: Broken, place: str) -> None:
+        self.said: list[str] = []
+        self.told: list[str] = []
+        client = Client(server.url, "t")
+        self.context = Context(place, lambda: client, self.said.append, self.told.append)
+
+
+def job(server: Broken, name: str, phase: str) -> str:
+    """A job that can be asked for; its path."""
+    meta = {"uid": f"uid-{name}", "name": name, "namespace": "bob", "owner": "bob"}
+    resource: dict[str, Any] = {"kind": "TrainJob", "metadata": meta, "spec": {}, "status": {"phase": phase}}
+    for path in (name, f"uid-{name}"):
+        server.answers["GET", f"/namespaces/bob/trainjobs/{path}"] = lambda handler: handler.send(resource)
+    return f"/namespaces/bob/trainjobs/uid-{name}"
+
+
+def waiting(*names: str) -> argparse.Namespace:
+    return argparse.Namespace(names=list(names), namespace=None, timeout=None)
+
+
+def test_the_wait_for_several_goes_on_behind_one_that_is_deleted(server: Broken) -> None:
+    job(server, "gone-1", "Running")
+    job(server, "good-1", "Succeeded")
+    page = {"items": [], "metadata": {"resourceVersion": "1"}}
+    server.answers["GET", "/namespaces/bob/trainjobs"] = lambda handler: handler.send(page)
+    change = {"type": "DELETED", "object": {"metadata": {"uid": "uid-gone-1"}}}
+    server.answers["GET", "/changes"] = lambda handler: handler.send({"changes": [change], "version": "2"})
+    place = Place(server, "cli")
+    assert looking.wait(place.context, waiting("gone-1", "good-1")) == 1
+    assert place.said == ["good-1: Succeeded\n"]
+    assert [line.partition(".")[0] for line in place.told] == ["The job gone-1 was deleted meanwhile"]
+
+
+def test_a_wait_for_a_wrong_name_stops_a_notebook_when_the_others_have_ended(server: Broken) -> None:
+    job(server, "good-1", "Succeeded")
+    page = {"items": [], "metadata": {"resourceVersion": "1"}}
+    server.answers["GET", "/namespaces/bob/trainjobs"] = lambda handler: handler.send(page)
+    place = Place(server, "magic")
+    with pytest.raises(TrainJobError, match=r"(?s)wrong.*This failed for 1 of 2 jobs\.$"):
+        looking.wait(place.context, waiting("wrong", "good-1"))
+    assert place.said == ["good-1: Succeeded\n"]
+    assert looking.wait(Place(server, "cli").context, waiting("wrong", "good-1")) == 1, "the command has a status"
