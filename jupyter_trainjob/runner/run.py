@@ -163,8 +163,9 @@ class Run:
         self._progress["cells"] = len(wanted)
         for done, (index, cell) in enumerate(wanted):
             self._report(cellsDone=done, cellId=cell.id)
-            if self.python and (name := documents.file_name(cell)):
-                await session.agent.call("name_file", name)
+            if self.python and session.agent.taken_over and (name := documents.file_name(cell)):
+                with suppress(RuntimeError, OSError, ValueError):  # a name in a traceback is not worth the job
+                    await session.agent.call("name_file", name)
             reply = await session.run_cell(cell, index)
             if self._stop.is_set():
                 raise Stopped

@@ -139,6 +139,23 @@ def test_a_kernel_is_named_in_any_case(places: list[Path], tmp_path: Path) -> No
     assert run(tmp_path, notebook("print(1)"), kernel="MINE").log == b"1\n"
 
 
+def put_other_python(place: Path, name: str, **more: Any) -> None:
+    """A kernel of Python that its command does not show to be an ipykernel: it is used as it is."""
+    script = put(place, name, {}) / "kernel.py"
+    script.write_text("from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()\n")
+    spec = {"argv": ["python", str(script), "-f", "{connection_file}"], "language": "python", **more}
+    (script.parent / "kernel.json").write_text(json.dumps(spec))
+
+
+def test_a_script_runs_in_a_python_kernel_that_is_not_taken_over(places: list[Path], tmp_path: Path) -> None:
+    put_other_python(places[0], "other")
+    made = notebook("print('ran')")
+    made.cells[0].metadata["trainjob"] = {"file": "train.py"}
+    ended = run(tmp_path, made, kernel="other", results=["x"])
+    assert (ended.outcome, ended.log) == ("ok", b"ran\n")
+    assert "come back from" in ended.end["results"][0]["error"], "it was not taken over"
+
+
 @pytest.mark.parametrize("argv", [[], [3]])
 def test_a_kernel_without_a_command_is_refused_with_a_remedy(
     places: list[Path], tmp_path: Path, argv: list[Any]
