@@ -295,7 +295,7 @@ class Run:
         if self.exit_status is None:
             how = f"did not answer within {START_SECONDS:.0f} seconds"
         elif os.WIFSIGNALED(self.exit_status):
-            how = f"was killed by {signal.Signals(os.WTERMSIG(self.exit_status)).name}"
+            how = f"was killed by {signal_name(os.WTERMSIG(self.exit_status))}"
         else:
             how = f"exited with status {os.WEXITSTATUS(self.exit_status)}"
         if started:
@@ -306,6 +306,13 @@ class Run:
         return plain_error(
             "KernelDied", f"The kernel {how} before the code began." + (f" It said: {said}" * bool(said))
         )
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL``; of the real-time signals most have a number only: ``signal 40``."""
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def plain_error(ename: str, evalue: str, traceback: str = "") -> dict[str, Any]:

@@ -82,6 +82,7 @@ def test_carriage_returns_and_colours_pass(tmp_path):
         ("import os; os._exit(7)", "exited with status 7"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
         ("import ctypes; ctypes.string_at(0)", "was killed by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 40)", "was killed by signal 40"),
     ],
 )
 def test_a_kernel_that_dies_leaves_all_it_had_printed(tmp_path, code, how):
