@@ -8,14 +8,17 @@ import hashlib
 import logging
 import os
 import resource
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from jupyter_trainjob.api.blobs import BUFFER_BYTES
+from jupyter_trainjob.api.identity import Identity
 from jupyter_trainjob.api.services import ApiConfig, Services
 from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
@@ -251,3 +254,43 @@ async def test_a_large_upload_takes_little_memory(alice: Caller, server: Server)
     response = await alice.http.put(f"/blobs/sha256:{digest.hexdigest()}", content=chunks(), headers=headers)
     assert response.status_code == 201
     assert process.memory_info().rss - before < 50 * 2**20
+
+
+class SlowDisk:
+    """A file whose writes wait until they may go on, and that notes in what order it was used."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.go, self.writing, self.seen = file, threading.Event(), threading.Event(), list[str]()
+
+    def write(self, data: memoryview) -> int:
+        self.writing.set()
+        assert self.go.wait(30)
+        self.seen.append("written")
+        return self.file.write(data)
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def close(self) -> None:
+        self.seen.append("closed")
+        self.file.close()
+
+
+@pytest.mark.parametrize("kind", ["blobs", "bundles"])
+async def test_a_file_is_not_closed_while_a_thread_writes_into_it(services: Services, kind: str) -> None:
+    """Its client goes away in the middle: the descriptor's number may be another upload's the moment it is closed."""
+    room, who = getattr(services, kind), Identity("alice")
+    begun = room.begin(who, digest_of(b"x"), None) if kind == "blobs" else room.begin(who, None)
+    upload = await begun
+    disk = upload.file = SlowDisk(upload.file)
+    for _ in range(2):  # the second waits for the first to be written
+        adding = asyncio.ensure_future(room.add(upload, bytes(BUFFER_BYTES)))
+        await asyncio.to_thread(disk.writing.wait, 30)
+    await asyncio.sleep(0.05)
+    room.abandon(upload)
+    await asyncio.sleep(0.05)
+    disk.go.set()
+    await adding
+    while "closed" not in disk.seen:
+        await asyncio.sleep(0.01)
+    assert disk.seen[-1] == "closed" and disk.seen.count("closed") == 1 and "written" in disk.seen

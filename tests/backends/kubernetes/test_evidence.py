@@ -237,7 +237,7 @@ HOLDUPS = [
         ],
         "FailedCreate",
         "The cluster can't make the job's pod now: error looking up service account class/default: serviceaccount "
-        '"default" not found.',
+        '"default" not found. If that stays, an operator must make that account.',
         "",
         "BackendError",
     ),
