@@ -57,6 +57,8 @@ class _Watch:
     display_id: str
     context: contextvars.Context
     log: bool
+    attempt: int = 0
+    """Whose log ``offset`` and ``tail`` are of: offsets count within one."""
     offset: int = 0
     tail: bytes = b""
     shown: tuple[Any, ...] = ()
@@ -187,10 +189,14 @@ class Follower:
         watch.tell(JobView(job.resource))
 
     def _read(self, client: Client, watch: _Watch, view: JobView) -> None:
+        attempt = int(view.attempt.get("number") or 0)
+        if attempt != watch.attempt:
+            watch.attempt, watch.offset, watch.tail = attempt, 0, b""
         size = int((view.status.get("log") or {}).get("size") or 0)
         start = max(watch.offset, size - _TAIL_BYTES)
         try:
-            chunk = client.transport.run(logs.read(client.session, view.namespace, view.uid, start, limit=65536))
+            asked = logs.read(client.session, view.namespace, view.uid, start, limit=65536, attempt=attempt or None)
+            chunk = client.transport.run(asked)
         except NotFound:
             return
         watch.tail = (watch.tail + chunk.data if start == watch.offset else chunk.data)[-_TAIL_BYTES:]

@@ -100,3 +100,21 @@ def test_an_accident_with_one_card_leaves_the_others_followed(server: Broken) ->
     cards.until("c", lambda text: "Succeeded" in text)
     server.answers["GET", "/namespaces/bob/trainjobs/b"] = refusal(404, "NotFound")
     cards.until("b", lambda text: "It was deleted." in text)
+
+
+def test_a_card_shows_the_log_of_the_attempt_that_runs(server: Broken) -> None:
+    cards = Cards(server)
+    logged = {"1": b"the first attempt says much\n", "2": b"again\n"}
+    status, path = cards.show("a", attempts=[{"number": 1}], log={"size": len(logged["1"])})
+
+    def serve(handler: Handler) -> None:
+        query = dict(pair.split("=") for pair in handler.path.partition("?")[2].split("&"))
+        log = logged[query.get("attempt") or str(len(status["attempts"]))]
+        handler.send(log[int(query["offset"]) :], X_Log_Offset=query["offset"], X_Log_Size=str(len(log)))
+
+    server.answers["GET", f"{path}/log"] = serve
+    cards.until("a", lambda text: "says much" in text)
+    status.update(attempts=[{"number": 1}, {"number": 2}], log={"size": len(logged["2"])})
+    assert "says much" not in cards.until("a", lambda text: "again" in text)
+    status["phase"] = "Succeeded"
+    cards.until("a", lambda text: "Succeeded" in text)
