@@ -11,6 +11,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
+from traceback import print_exc
 from typing import Any
 
 from . import notebook as documents
@@ -81,6 +82,13 @@ class Run:
             outcome = "kernelDied"
         except Stopped:
             outcome = "interrupted"
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as problem:  # a full /tmp, for example, which the code may bring about
+            print_exc()
+            outcome, error = "error", plain_error(type(problem).__name__, str(problem))
         if self.session is not None:
             await self._leave(gently=outcome in ("ok", "error"))
             self._save()
@@ -204,9 +212,9 @@ class Run:
             if not session.agent.taken_over:
                 self.results[position] = result_error(name, "variables come back from Python, R and Toree's Scala only")
                 continue
-            folder.mkdir(exist_ok=True)
             self.results[position] = result_error(name, f"the kernel died while it pickled {name!r}")
             try:
+                folder.mkdir(exist_ok=True)
                 self.results[position] = await session.agent.call("give", name, str(folder / name))
             except (RuntimeError, OSError, ValueError) as error:
                 self.results[position] = result_error(name, f"{name!r} could not be brought back: {error}")

@@ -13,6 +13,7 @@ import pytest
 from jupyter_trainjob.runner.inkernel import honest
 
 from .harness import launch, notebook, run, start
+from .kernels import needs_r
 
 
 def test_the_error_names_cell_and_line_and_is_plain_text(tmp_path):
@@ -262,6 +263,24 @@ def test_what_was_set_before_the_code_failed_comes_back(tmp_path):
     told = {one["name"]: one["error"] for one in ended.end["results"]}
     assert told == {"a": "", "b": "the code did not set a variable 'b'"}
     assert (tmp_path / "out" / "results" / "a").exists()
+
+
+def test_results_that_have_no_place_are_told_and_fail_nothing(tmp_path):
+    ended = run(tmp_path, notebook("x = 1\nopen('../out/results', 'w').close()"), results=["x"])
+    assert ended.outcome == "ok"
+    assert re.match(r"'x' could not be brought back: \[Errno \d+\] File exists: ", ended.end["results"][0]["error"])
+
+
+@needs_r
+def test_the_end_is_told_also_where_the_code_takes_from_the_runner_what_it_needs(tmp_path):
+    # The folder where each cell's source is written for R, as with a /tmp that is full.
+    code = "place <- file.path(dirname(Sys.getenv('IPYTHONDIR')), 'cell')\nunlink(place)\ncat(dir.create(place))"
+    ended = run(tmp_path, notebook(code, "2"), language="R")
+    assert (ended.status, ended.outcome, ended.log) == (0, "error", b"TRUE")
+    assert ended.end["error"]["ename"] == "IsADirectoryError"
+    assert "Is a directory" in ended.end["error"]["evalue"]
+    assert ended.notebook.cells[0].outputs[0].text == "TRUE", "what it had is saved"
+    assert "Traceback" in ended.stderr, "for the operator"
 
 
 SWALLOWED = {
