@@ -13,6 +13,8 @@ from .effects import Request, Response, Sleep, Steps, request
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_ASKED_SECONDS = 30.0
+"""How long a pause the server may ask for; one that is longer than what is left of the patience is told instead."""
 PATIENCE_SECONDS = 10.0
 """How long a plain request goes on trying while the server can't be reached."""
 FOLLOW_PATIENCE_SECONDS = 900.0
@@ -83,12 +85,13 @@ class Session:
                     raise endpoint.refused(answer.status)
                 lost = errors.from_response(answer.status, answer.body, endpoint.server)
                 again = answer.status in (502, 503, 504) and effect.idempotent
-            if not again or time.monotonic() - began + pause > patience:
+            now = max(pause, min(lost.retry_after_seconds or 0, _LONGEST_ASKED_SECONDS))
+            if not again or time.monotonic() - began + now > patience:
                 raise _explained(lost, effect) from lost.__cause__
             if patience > PATIENCE_SECONDS and not told and self.notice:
                 self.notice(f"reconnecting to {endpoint.server} …")
                 told = True
-            yield Sleep(max(pause, min(lost.retry_after_seconds or 0, 30.0)))
+            yield Sleep(now)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def json(self, effect: Request, *, patience: float = PATIENCE_SECONDS) -> Steps[dict[str, Any]]:
@@ -111,4 +114,6 @@ def _explained(error: errors.TrainJobError, effect: Request) -> errors.TrainJobE
             error.remedy = "It may have been carried out or not: look with %trainjob list before you do it again."
         else:
             error.remedy = "Look whether the server runs; jobs that run go on without it."
+    elif error.retry_after_seconds and not error.remedy:
+        error.remedy = f"Try again in {error.retry_after_seconds:g} s."
     return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -145,6 +146,15 @@ def test_reads_are_repeated_and_writes_are_not(server: Broken, bob: Client, monk
     with pytest.raises(Unavailable, match="The store is away"):
         bob.submit_cell("1")
     assert sum(asked[0] == "POST" for asked in server.asked) == 1
+
+
+def test_a_pause_longer_than_the_patience_is_told_and_not_slept(server: Broken, bob: Client) -> None:
+    full = {"kind": "Status", "reason": "Unavailable", "message": "The disk is full.", "retryAfterSeconds": 60}
+    server.answers["GET", "/queues"] = lambda handler: handler.send(full, 503)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=r"^The disk is full\. Try again in 60 s\.$"):
+        bob.queues()
+    assert time.monotonic() - began < 5 and [path for _, path, _ in server.asked].count("/queues") == 1
 
 
 def test_a_submit_that_broke_off_says_that_it_may_have_happened(server: Broken, bob: Client) -> None:
