@@ -9,7 +9,7 @@ from typing import Any
 from . import archive, download, logs, ops, results, typed
 from . import metrics as points
 from .effects import Request, Steps, offload
-from .errors import Conflict, JobFailed
+from .errors import Conflict, JobFailed, NotFound
 from .logs import LogText
 from .ops import Json
 from .session import Session
@@ -225,6 +225,6 @@ def cancel_all(session: Session, namespace: str | None = None) -> Steps[list[Jso
         meta = resource["metadata"]
         try:
             stopped.append((yield from ops.act(session, meta["namespace"], meta["uid"], "cancel")))
-        except Conflict:
-            continue  # it ended between the listing and the cancel: nothing is left to stop
+        except (Conflict, NotFound):
+            continue  # it ended, or was deleted, between the listing and the cancel: nothing is left to stop
     return stopped

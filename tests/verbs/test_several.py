@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.client import Client, TrainJobError
-from jupyter_trainjob.verbs import looking
+from jupyter_trainjob.verbs import acting, looking
 from jupyter_trainjob.verbs.context import Context
 
 from ..client.broken import Broken, broken
@@ -66,3 +66,16 @@ def test_a_wait_for_a_wrong_name_stops_a_notebook_when_the_others_have_ended(ser
         looking.wait(place.context, waiting("wrong", "good-1"))
     assert place.said == ["good-1: Succeeded\n"]
     assert looking.wait(Place(server, "cli").context, waiting("wrong", "good-1")) == 1, "the command has a status"
+
+
+def test_cancel_all_passes_over_a_job_that_was_deleted_meanwhile(server: Broken) -> None:
+    items = []
+    for name in ("gone-1", "good-1"):
+        path = job(server, name, "Queued")
+        meta = {"uid": f"uid-{name}", "name": name, "namespace": "bob"}
+        items.append({"kind": "TrainJob", "metadata": meta, "spec": {}, "status": {"phase": "Queued"}})
+    server.answers["GET", "/trainjobs"] = lambda handler: handler.send({"items": items, "metadata": {}})
+    server.answers["POST", f"{path}/cancel"] = lambda handler: handler.send(items[1])
+    place = Place(server, "cli")
+    acting.cancel(place.context, argparse.Namespace(all=True, names=[], namespace=None))
+    assert place.said == ["good-1: cancel asked for\n"]
