@@ -79,8 +79,9 @@ def delete(context: Context, arguments: argparse.Namespace) -> None:
 def _each(context: Context, arguments: argparse.Namespace, act: Callable[[Job], str]) -> None:
     """``act`` on every job that is named, and say what it answers; then raise what failed."""
     several = Several(arguments.names)
-    for name in several.names:
-        with several.one(name):
-            job = context.find(name, arguments.namespace)
-            context.say(f"{job.name}: {act(job)}")
+    with several.all(context.tell):
+        for name in several.names:
+            with several.one(name):
+                job = context.find(name, arguments.namespace)
+                context.say(f"{job.name}: {act(job)}")
     several.finish()

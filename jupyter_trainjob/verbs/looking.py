@@ -84,9 +84,10 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     timeout = None if arguments.timeout is None else spec.seconds(arguments.timeout)
     end = None if timeout is None else time.monotonic() + timeout
     several, jobs = Several(arguments.names), {}
-    for name in several.names:
-        with several.one(name):
-            jobs[name] = context.find(name, arguments.namespace)
+    with several.all(context.tell):
+        for name in several.names:
+            with several.one(name):
+                jobs[name] = context.find(name, arguments.namespace)
     for line in several.lines():  # now, and not when the others have ended
         context.tell(line)
     worst = 0

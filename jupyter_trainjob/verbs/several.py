@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..client import ConnectionLost, ServerNotFound, TrainJobError, Unauthorized
@@ -26,6 +26,16 @@ class Several:
             if len(self.names) == 1:
                 raise
             self.failed[name] = error
+
+    @contextmanager
+    def all(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Where an error ends it for all, ``tell`` first what went wrong until then."""
+        try:
+            yield
+        except (ServerNotFound, ConnectionLost, Unauthorized):
+            for line in self.lines():
+                tell(line)
+            raise
 
     def lines(self) -> list[str]:
         """Each failure in its own words, with the name that was typed where they don't have it."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from jupyter_trainjob.client import Client, TrainJobError
+from jupyter_trainjob.client import Client, ConnectionLost, TrainJobError
 from jupyter_trainjob.verbs import acting, looking
 from jupyter_trainjob.verbs.context import Context
 
-from ..client.broken import Broken, broken
+from ..client.broken import Broken, Handler, broken
 
 
 @pytest.fixture
@@ -79,3 +79,16 @@ def test_cancel_all_passes_over_a_job_that_was_deleted_meanwhile(server: Broken)
     place = Place(server, "cli")
     acting.cancel(place.context, argparse.Namespace(all=True, names=[], namespace=None))
     assert place.said == ["good-1: cancel asked for\n"]
+
+
+def test_what_failed_is_told_also_where_the_connection_goes_then(server: Broken) -> None:
+    def hang_up(handler: Handler) -> None:
+        handler.close_connection = True
+        handler.connection.close()
+
+    path = job(server, "good-1", "Queued")
+    server.answers["POST", f"{path}/cancel"] = hang_up
+    place = Place(server, "cli")
+    with pytest.raises(ConnectionLost):
+        acting.cancel(place.context, argparse.Namespace(all=False, message="", **vars(waiting("typo", "good-1", "c"))))
+    assert [line.partition(" It was")[0] for line in place.told] == ["no /namespaces/bob/trainjobs/typo"]
