@@ -14,7 +14,7 @@ from .effects import Request, Response, Sleep, Steps, request
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _LONGEST_ASKED_SECONDS = 30.0
-"""How long a pause the server may ask for; one that is longer than what is left of the patience is told instead."""
+"""How long a pause the server may ask for; one that is longer than the patience is told instead."""
 PATIENCE_SECONDS = 10.0
 """How long a plain request goes on trying while the server can't be reached."""
 FOLLOW_PATIENCE_SECONDS = 900.0
@@ -85,13 +85,14 @@ class Session:
                     raise endpoint.refused(answer.status)
                 lost = errors.from_response(answer.status, answer.body, endpoint.server)
                 again = answer.status in (502, 503, 504) and effect.idempotent
-            now = max(pause, min(lost.retry_after_seconds or 0, _LONGEST_ASKED_SECONDS))
-            if not again or time.monotonic() - began + now > patience:
+            left = patience - (time.monotonic() - began)
+            asked = min(lost.retry_after_seconds or 0, _LONGEST_ASKED_SECONDS)
+            if not again or pause > left or asked > patience:
                 raise _explained(lost, effect) from lost.__cause__
             if patience > PATIENCE_SECONDS and not told and self.notice:
                 self.notice(f"reconnecting to {endpoint.server} …")
                 told = True
-            yield Sleep(now)
+            yield Sleep(max(pause, min(asked, left)))  # a last try when the patience ends
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def json(self, effect: Request, *, patience: float = PATIENCE_SECONDS) -> Steps[dict[str, Any]]:
