@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
+import tarfile
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -84,6 +86,25 @@ def test_what_this_machine_can_not_write_is_told_in_a_sentence(server: Broken, b
             bob.job("j").download(name, f"{tmp_path}/")
         assert len(str(caught.value)) < 400
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "taken"], "no part is left"
+
+
+def test_an_archive_that_this_machine_can_not_write_is_told_and_leaves_no_part(
+    server: Broken, bob: Client, tmp_path: Path
+) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("files/x"))
+    path = server.job("bob", {})
+    server.answers["GET", f"{path}/outputs/archive"] = lambda handler: handler.send(out.getvalue())
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    job = bob.job("j")
+    for act in (job.download_all, job.save_archive):
+        with pytest.raises(InputError, match=r"can't be written: (File exists|Not a directory)\. Name another place"):
+            act(tmp_path / "taken/all")
+    (tmp_path / "got/files/x").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"got can't be written: Is a directory\. Name another place with --to"):
+        job.download_all(tmp_path / "got")
+    assert [one.name for one in (tmp_path / "got/files").iterdir()] == ["x"], "no part is left"
 
 
 def test_paths_made_by_the_job_do_not_leave_the_folder(server: Broken, bob: Client, tmp_path: Path) -> None:
