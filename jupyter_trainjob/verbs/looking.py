@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from ..client import Job, NotFound, WaitTimeout, spec, view
+from ..client import InputError, Job, NotFound, WaitTimeout, spec, view
 from .context import Context, Show, names_of_parents
 from .several import Several
 
@@ -50,7 +50,7 @@ def _one(context: Context, job: Job, output: str) -> Show:
 def last(context: Context, arguments: argparse.Namespace) -> Show:
     """The latest job."""
     job = context.last()
-    if job is None:
+    if job is None or arguments.namespace not in (None, job.namespace):
         client = context.client()
         found = client.jobs(namespace=arguments.namespace, owner=str(client.me().get("username", "")), limit=1)
         if not found:
@@ -62,6 +62,11 @@ def last(context: Context, arguments: argparse.Namespace) -> Show:
 
 def logs(context: Context, arguments: argparse.Namespace) -> int:
     """What it prints; following ends with the job."""
+    if arguments.follow and arguments.attempt is not None:
+        raise InputError(
+            f"--attempt {arguments.attempt} with --follow: what is followed is the attempt that runs.",
+            remedy="Leave one of the two out.",
+        )
     job = context.find(arguments.name, arguments.namespace)
     if not arguments.follow:
         text = job.logs(tail=arguments.tail, attempt=arguments.attempt)

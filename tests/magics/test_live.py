@@ -27,9 +27,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broken]:
 class Cards:
     """A follower and what it shows."""
 
-    def __init__(self, server: Broken) -> None:
+    def __init__(self, server: Broken, client: Client) -> None:
         self.server = server
-        self.client = Client(server.url, "t")
+        self.client = client
         self.follower = live.Follower()
         self.publisher: Any = CapturingDisplayPublisher()
 
@@ -55,12 +55,21 @@ class Cards:
         raise AssertionError(shown)
 
 
+@pytest.fixture
+def cards(server: Broken) -> Iterator[Cards]:
+    with Client(server.url, "t") as client:
+        made = Cards(server, client)
+        yield made
+        made.follower._stop.set()
+        if thread := made.follower._thread:
+            thread.join(10)
+
+
 def refusal(code: int, reason: str) -> Callable[[Handler], None]:
     return lambda handler: handler.send({"kind": "Status", "reason": reason, "message": "Not you."}, code)
 
 
-def test_what_is_refused_for_one_job_leaves_the_others_followed(server: Broken) -> None:
-    cards = Cards(server)
+def test_what_is_refused_for_one_job_leaves_the_others_followed(server: Broken, cards: Cards) -> None:
     _, path = cards.show("a")
     second, _ = cards.show("b")
     server.answers["GET", path] = refusal(403, "Forbidden")
@@ -70,8 +79,7 @@ def test_what_is_refused_for_one_job_leaves_the_others_followed(server: Broken) 
 
 
 @pytest.mark.parametrize(("code", "reason"), [(429, "TooMany"), (500, "InternalError")])
-def test_what_passes_does_not_end_the_following(server: Broken, code: int, reason: str) -> None:
-    cards = Cards(server)
+def test_what_passes_does_not_end_the_following(server: Broken, cards: Cards, code: int, reason: str) -> None:
     status, path = cards.show("a")
     sound, times = server.answers["GET", path], 0
 
@@ -86,8 +94,7 @@ def test_what_passes_does_not_end_the_following(server: Broken, code: int, reaso
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_accident_with_one_card_leaves_the_others_followed(server: Broken) -> None:
-    cards = Cards(server)
+def test_an_accident_with_one_card_leaves_the_others_followed(server: Broken, cards: Cards) -> None:
     cards.show("b", phase="Queued")
     first, _ = cards.show("a")
     first["attempts"] = [{"number": 1, "start": "yesterday"}]  # shown, it raises: the card can't even say so
@@ -102,8 +109,7 @@ def test_an_accident_with_one_card_leaves_the_others_followed(server: Broken) ->
     cards.until("b", lambda text: "It was deleted." in text)
 
 
-def test_a_card_shows_the_log_of_the_attempt_that_runs(server: Broken) -> None:
-    cards = Cards(server)
+def test_a_card_shows_the_log_of_the_attempt_that_runs(server: Broken, cards: Cards) -> None:
     logged = {"1": b"the first attempt says much\n", "2": b"again\n"}
     status, path = cards.show("a", attempts=[{"number": 1}], log={"size": len(logged["1"])})
 
