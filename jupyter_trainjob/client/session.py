@@ -105,7 +105,11 @@ class Session:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise errors.ServerError(f"The answer to {effect.method} {effect.url} is not a JSON object.")
+            raise errors.ServerError(
+                f"The answer to {effect.method} {effect.url} is not a JSON object.",
+                remedy="Something between here and the server may have answered, such as a proxy's login page: check "
+                "the url and the token.",
+            )
         return value
 
 

@@ -20,6 +20,7 @@ from jupyter_trainjob.client import (
     InputError,
     Invalid,
     ResultError,
+    ServerError,
     TooMany,
     Unavailable,
     session,
@@ -176,6 +177,14 @@ def test_a_pause_longer_than_the_patience_is_told_and_not_slept(server: Broken, 
     with pytest.raises(Unavailable, match=r"^The disk is full\. Try again in 60 s\.$"):
         bob.queues()
     assert time.monotonic() - began < 5 and [path for _, path, _ in server.asked].count("/queues") == 1
+
+
+def test_an_answer_that_is_not_the_servers_says_who_may_have_answered(server: Broken, bob: Client) -> None:
+    server.answers["GET", "/queues"] = lambda handler: handler.send(b"<html>Log in</html>")
+    with pytest.raises(
+        ServerError, match=r"GET \S*/queues is not a JSON object\. .*a proxy's login page: check the url"
+    ):
+        bob.queues()
 
 
 def test_a_submit_that_broke_off_says_that_it_may_have_happened(server: Broken, bob: Client) -> None:

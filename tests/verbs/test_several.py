@@ -59,7 +59,8 @@ def test_the_wait_for_several_goes_on_behind_one_that_is_deleted(server: Broken,
     place = Place(client, "cli")
     assert looking.wait(place.context, waiting("gone-1", "good-1")) == 1
     assert place.said == ["good-1: Succeeded\n"]
-    assert [line.partition(".")[0] for line in place.told] == ["The job gone-1 was deleted meanwhile"]
+    remedy = "Nothing of it is left to wait for; submit it again if it is still needed."
+    assert place.told == [f"The job gone-1 was deleted meanwhile. {remedy}"]
 
 
 def test_a_wait_for_a_wrong_name_stops_a_notebook_when_the_others_have_ended(server: Broken, client: Client) -> None:
