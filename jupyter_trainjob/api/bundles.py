@@ -43,6 +43,9 @@ class Bundle:
     file: IO[bytes]
     buffer: bytearray
     size: int = 0
+    writing: asyncio.Future[None] | None = None
+    gone: bool = False
+    """The client went away: nothing more is begun."""
 
     @property
     def owner(self) -> str:
@@ -103,7 +106,10 @@ class Bundles:
         largest = self._services.config.max_blob_bytes
         for member in members:
             if member.size > largest:
-                raise TooLarge(f"{member.digest} has {member.size} bytes, the limit is {format_bytes(largest)}.")
+                raise TooLarge(
+                    f"{member.digest} has {format_bytes(member.size)}, the limit is {format_bytes(largest)}.",
+                    remedy="Send it in parts, or ask the operator for more.",
+                )
         sizes = {member.digest: member.size for member in members}
         keeping = self._services.blobs.keeping
         claim = await keeping.claim(bundle.identity, sizes, sum(sizes.values()), MAX_BUNDLE_BYTES)
@@ -118,8 +124,12 @@ class Bundles:
         await self._services.io(bundle.file.close)
 
     def abandon(self, bundle: Bundle) -> None:
-        """:meth:`drop` for who can't wait."""
-        self._services.release(bundle.file)
+        """:meth:`drop` for who can't wait. The file stays open as long as a thread is busy with it."""
+        bundle.gone = True
+        waiting = [bundle.writing] if bundle.writing is not None else []
+        asyncio.gather(*waiting, return_exceptions=True).add_done_callback(
+            lambda _: self._services.release(bundle.file)
+        )
 
     async def _put(self, bundle: Bundle, members: Sequence[Member], again: bool) -> None:
         """Into the store; ``again``: those that a retention took away between being put and being noted."""
@@ -131,8 +141,13 @@ class Bundles:
 
     async def _flush(self, bundle: Bundle) -> None:
         data, bundle.buffer = bytes(bundle.buffer), bytearray()
-        if data:
-            await self._services.io(write_all, bundle.file, data)
+        if not data or bundle.gone:
+            return
+        bundle.writing = asyncio.ensure_future(self._services.io(write_all, bundle.file, data))
+        try:
+            await bundle.writing
+        finally:
+            bundle.writing = None
 
 
 def _members(file: IO[bytes]) -> list[Member]:

@@ -22,6 +22,14 @@ log = logging.getLogger(__name__)
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
 
 
+class _NoWarning(logging.LoggerAdapter):  # type: ignore[type-arg]
+    """The server's log, to which what would be a warning goes as news for those who debug."""
+
+    def warning(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        """No more than :meth:`debug`."""
+        self.debug(msg, *args, **kwargs)
+
+
 class StatusErrors(web.RequestHandler):
     """Turns what a handler raises into a ``Status`` object: ours as they are, anything else as a 500 that names a
     request id and nothing more; its traceback goes to the server's log under the same id.
@@ -31,6 +39,13 @@ class StatusErrors(web.RequestHandler):
     def request_id(self) -> str:
         """Names the request in the log and in the answer."""
         return secrets.token_hex(6)
+
+    @property
+    def log(self) -> Any:
+        """Where jupyter_server writes about this request. It would warn of every 404; to a HEAD, which asks whether
+        something is there (a client does before each upload), "no" is an answer like any other."""
+        found = super().log  # type: ignore[misc]
+        return _NoWarning(found) if self.request.method == "HEAD" and self.get_status() == 404 else found
 
     def log_exception(
         self,

@@ -22,11 +22,11 @@ from ..resources.trainjob import (
 )
 from ..storage.base import KeyMissing, ObjectStore
 from .base import AttemptRequest, BackendError
-from .local.limits import size as size_text
 from .onecell import one_cell as one_cell
 from .rules import MAX_INPUT_FILES, RUNNER_PROTOCOL, Collision
 from .rules import VARIABLE_SUFFIXES as VARIABLE_SUFFIXES
 from .rules import Paths as PlainPaths
+from .rules import size as size_text
 
 RUNNER_GRACE_SECONDS = 8
 CHECKPOINT = "checkpoint/"
@@ -199,8 +199,7 @@ def check_room(needed: int, limit: int | None, *, more: bool = False) -> None:
     words = f"more than {size_text(limit)}" if more else size_text(needed)
     raise BackendError(
         f"The inputs have {words} together, and the job has {size_text(limit)} of disk.",
-        remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk (resources.disk), or name "
-        "fewer inputs.",
+        remedy=f"Ask for {'more' if more else f'{-(-needed // 2**20)}Mi'} with --disk, or name fewer inputs.",
         permanent=True,
     )
 

@@ -25,7 +25,7 @@ def statuses(verb: str = "") -> str:
     end = f"{', '.join(which[:-1])} and {which[-1]}" if len(which) > 1 else "".join(which)
     rows = {
         0: "done" + (f"; of {end}: and the job succeeded" if end else ""),
-        1: "the server refused, or there is no such thing"
+        1: "the server refused, or there is no such thing; of several jobs: of one at least"
         + ("; of diff: there are differences" if verb in ("", "diff") else ""),
         2: "the command line can't be read",
         3: f"of {end}: the job failed or was cancelled" if end else "",

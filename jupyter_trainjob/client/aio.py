@@ -124,6 +124,7 @@ class AsyncJob(JobView):
         super().__init__(resource)
         self.client = client
 
+    address = _of_async_job(on_job.address)
     refresh = _updates_async(on_job.refresh)
     cancel = _updates_async(on_job.cancel)
     hold = _updates_async(on_job.hold)

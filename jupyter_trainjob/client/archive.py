@@ -20,23 +20,33 @@ def everything(session: Session, namespace: str, uid: str, to: str | Path, attem
     """All that an attempt left, into the folder ``to``: ``notebook.ipynb``, ``results/…``, ``files/…``.
 
     One request, however many files there are. Plain files only, none outside the folder, none behind a link: the
-    names were made by the job's code.
+    names were made by the job's code. :class:`InputError` where this machine can't write them.
     """
     folder = Path(to)
-    yield from offload(lambda: folder.mkdir(parents=True, exist_ok=True))
-    packed = yield from _fetched(session, namespace, uid, attempt, folder)
-    with packed:
-        yield from offload(lambda: _unpack(packed, folder))
+    try:
+        yield from offload(lambda: folder.mkdir(parents=True, exist_ok=True))
+        packed = yield from _fetched(session, namespace, uid, attempt, folder)
+        with packed:
+            yield from offload(lambda: _unpack(packed, folder))
+    except OSError as error:
+        raise download.not_written(folder, error) from error
     return folder
 
 
 def save(session: Session, namespace: str, uid: str, to: Path, name: str, attempt: int | None = None) -> Steps[Path]:
-    """The archive as the file ``to`` (``<name>.tar`` in it, where that is a folder), which appears when it is whole."""
-    goal = to / f"{name}.tar" if to.is_dir() else to
-    yield from offload(lambda: goal.parent.mkdir(parents=True, exist_ok=True))
-    packed = yield from _fetched(session, namespace, uid, attempt, goal.parent)
-    with packed:
-        yield from offload(lambda: _keep(packed, goal))
+    """The archive as the file ``to`` (``<name>.tar`` in it, where that is a folder), which appears when it is whole.
+
+    :class:`InputError` where this machine can't write it.
+    """
+    goal = to
+    try:
+        goal = to / f"{name}.tar" if to.is_dir() else to
+        yield from offload(lambda: goal.parent.mkdir(parents=True, exist_ok=True))
+        packed = yield from _fetched(session, namespace, uid, attempt, goal.parent)
+        with packed:
+            yield from offload(lambda: _keep(packed, goal))
+    except OSError as error:
+        raise download.not_written(goal, error) from error
     return goal
 
 
@@ -100,9 +110,13 @@ def _unpack(packed: BinaryIO, folder: Path) -> None:
                 goal = download.target(folder, entry.name)
                 goal.parent.mkdir(parents=True, exist_ok=True)
                 part = goal.with_name(f".{hashlib.sha256(goal.name.encode()).hexdigest()[:16]}.part")
-                with content, part.open("wb") as file:
-                    shutil.copyfileobj(content, file, 1024 * 1024)
-                os.utime(part, (entry.mtime, entry.mtime))
-                part.replace(goal)
+                try:
+                    with content, part.open("wb") as file:
+                        shutil.copyfileobj(content, file, 1024 * 1024)
+                    os.utime(part, (entry.mtime, entry.mtime))
+                    part.replace(goal)
+                except BaseException:
+                    part.unlink(missing_ok=True)
+                    raise
     except tarfile.TarError as error:
         raise ServerError(f"The archive can't be read: {error}.", remedy="Try again.") from error

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from .effects import Request, Steps, request
-from .errors import ConnectionLost, ServerNotFound, Unauthorized, from_response
+from .errors import ConnectionLost, InputError, ServerNotFound, Unauthorized, from_response
 
 API_PATH = "/trainjob/api/v1"
 _PROBE_SECONDS = 10.0
@@ -64,10 +64,18 @@ class Connection:
 def discover(
     url: str | None, token: str | None, scheme: str, environ: Mapping[str, str] | None = None
 ) -> Steps[Connection]:
-    """The first place that answers. :class:`ServerNotFound` names all four and what each lacked."""
+    """The first place that answers. :class:`ServerNotFound` names all four and what each lacked.
+
+    :class:`InputError` for a token without a url.
+    """
     env = os.environ if environ is None else environ
     if url is not None:
         return (yield from _explicit(url, token, scheme))
+    if token is not None:  # whoever gives one means to be somebody: not whom the places below know
+        raise InputError(
+            "A token was given (--token), but no server's url (--url).",
+            remedy="Name the server as well, or set JUPYTER_TRAINJOB_URL and JUPYTER_TRAINJOB_TOKEN.",
+        )
     places: list[tuple[str, Callable[[Mapping[str, str]], Iterator[Endpoint | str]]]] = [
         ("the environment", _from_environment),
         ("JupyterHub", _from_hub),

@@ -31,7 +31,7 @@ def target(folder: Path, relative: str) -> Path:
     try:
         leaves = goal.is_symlink() or base not in goal.resolve().parents
     except OSError as error:
-        raise _not_written(goal, error) from None
+        raise not_written(goal, error) from None
     if leaves:
         raise InputError(
             f"{goal} lies behind a symbolic link that leaves {folder}.", remedy="Choose another folder to download to."
@@ -77,11 +77,12 @@ def fetch(session: Session, url: str, goal: Path) -> Steps[Path]:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _not_written(goal, error) from error
+        raise not_written(goal, error) from error
     return goal
 
 
-def _not_written(goal: Path, error: OSError) -> InputError:
+def not_written(goal: Path, error: OSError) -> InputError:
+    """The error for a file or folder that this machine does not take."""
     return InputError(
         f"{_short(str(goal))} can't be written: {error.strerror or error}.",
         remedy="Name another place with --to (download(…, to=…)): a path, or a folder that is yours and has room.",

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Union
 
 from .errors import InputError
+from .inputs import not_read
 from .view import count_text, size_text
 
 MAX_FILES = 20_000
@@ -89,9 +90,12 @@ class _Rules:
 
 
 def _walk(folder: Path, below: str, rules: _Rules) -> Iterator[Packed]:
-    rules.enter(below)
-    with os.scandir(folder / below) as entries:
-        here = sorted(entries, key=lambda entry: entry.name)
+    try:
+        rules.enter(below)
+        with os.scandir(folder / below) as entries:
+            here = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise not_read(folder / below, error) from error
     for entry in here:
         path = below + entry.name
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -207,3 +211,5 @@ def script(path: Path) -> bytes:
         raise InputError(f"There is no script {path}.", remedy="Check the path.") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder.", remedy="Name the script in it with --entry.") from None
+    except OSError as error:
+        raise not_read(path, error) from error

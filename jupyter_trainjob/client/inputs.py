@@ -77,13 +77,21 @@ def _plain_files(folder: Path, path: Path) -> Iterator[Path]:
         raise InputError(f"--files: {path.relative_to(folder)} is neither a file nor a folder.")
 
 
+def not_read(path: Path, error: OSError) -> InputError:
+    """The error for what this machine does not let us read."""
+    return InputError(f"{path} can't be read: {error.strerror or error}.", remedy="Make it readable, or leave it out.")
+
+
 def file_digest(path: Path) -> tuple[str, int]:
-    """``sha256:…`` and the size in bytes."""
+    """``sha256:…`` and the size in bytes. Raises :class:`InputError`."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-            size += len(piece)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                size += len(piece)
+    except OSError as error:
+        raise not_read(path, error) from error
     return f"sha256:{digest.hexdigest()}", size
 
 
@@ -219,6 +227,8 @@ def open_notebook(path: Path) -> bytes:
         raise InputError(f"There is no notebook {path}.", remedy="Check the path.") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder.", remedy="Name the notebook in it.") from None
+    except OSError as error:
+        raise not_read(path, error) from error
     check_notebook(data, str(path))
     return data
 

@@ -9,11 +9,17 @@ from typing import Any
 from . import archive, download, logs, ops, results, typed
 from . import metrics as points
 from .effects import Request, Steps, offload
-from .errors import Conflict, JobFailed
+from .errors import Conflict, JobFailed, NotFound
 from .logs import LogText
 from .ops import Json
 from .session import Session
 from .view import JobView
+
+
+def address(session: Session, job: JobView) -> Steps[str]:
+    """What a command names it by: its name, and ``-n NAMESPACE`` where it is not in one's own."""
+    own = yield from session.namespace(None)
+    return job.name if job.namespace == own else f"{job.name} -n {job.namespace}"
 
 
 def refresh(session: Session, job: JobView) -> Steps[Json]:
@@ -234,6 +240,6 @@ def cancel_all(session: Session, namespace: str | None = None) -> Steps[list[Jso
         meta = resource["metadata"]
         try:
             stopped.append((yield from ops.act(session, meta["namespace"], meta["uid"], "cancel")))
-        except Conflict:
-            continue  # it ended between the listing and the cancel: nothing is left to stop
+        except (Conflict, NotFound):
+            continue  # it ended, or was deleted, between the listing and the cancel: nothing is left to stop
     return stopped

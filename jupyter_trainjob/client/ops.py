@@ -242,7 +242,10 @@ def wait(session: Session, namespace: str, uid: str, timeout: float | None = Non
                     if change["object"]["metadata"]["uid"] != uid:
                         continue
                     if change["type"] == "DELETED":
-                        raise NotFound(f"The job {job['metadata']['name']} was deleted meanwhile.")
+                        raise NotFound(
+                            f"The job {job['metadata']['name']} was deleted meanwhile.",
+                            remedy="Nothing of it is left to wait for; submit it again if it is still needed.",
+                        )
                     job = change["object"]
         except Expired:
             continue

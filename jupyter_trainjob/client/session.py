@@ -13,6 +13,8 @@ from .effects import Request, Response, Sleep, Steps, request
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_ASKED_SECONDS = 30.0
+"""How long a pause the server may ask for; one that is longer than the patience is told instead."""
 PATIENCE_SECONDS = 10.0
 """How long a plain request goes on trying while the server can't be reached."""
 FOLLOW_PATIENCE_SECONDS = 900.0
@@ -83,12 +85,14 @@ class Session:
                     raise endpoint.refused(answer.status)
                 lost = errors.from_response(answer.status, answer.body, endpoint.server)
                 again = answer.status in (502, 503, 504) and effect.idempotent
-            if not again or time.monotonic() - began + pause > patience:
+            left = patience - (time.monotonic() - began)
+            asked = min(lost.retry_after_seconds or 0, _LONGEST_ASKED_SECONDS)
+            if not again or pause > left or asked > patience:
                 raise _explained(lost, effect) from lost.__cause__
             if patience > PATIENCE_SECONDS and not told and self.notice:
                 self.notice(f"reconnecting to {endpoint.server} …")
                 told = True
-            yield Sleep(max(pause, min(lost.retry_after_seconds or 0, 30.0)))
+            yield Sleep(max(pause, min(asked, left)))  # a last try when the patience ends
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def json(self, effect: Request, *, patience: float = PATIENCE_SECONDS) -> Steps[dict[str, Any]]:
@@ -101,7 +105,11 @@ class Session:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise errors.ServerError(f"The answer to {effect.method} {effect.url} is not a JSON object.")
+            raise errors.ServerError(
+                f"The answer to {effect.method} {effect.url} is not a JSON object.",
+                remedy="Something between here and the server may have answered, such as a proxy's login page: check "
+                "the url and the token.",
+            )
         return value
 
 
@@ -111,4 +119,6 @@ def _explained(error: errors.TrainJobError, effect: Request) -> errors.TrainJobE
             error.remedy = "It may have been carried out or not: look with %trainjob list before you do it again."
         else:
             error.remedy = "Look whether the server runs; jobs that run go on without it."
+    elif error.retry_after_seconds and not error.remedy:
+        error.remedy = f"Try again in {error.retry_after_seconds:g} s."
     return error

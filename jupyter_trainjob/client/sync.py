@@ -147,6 +147,7 @@ class Job(JobView):
         super().__init__(resource)
         self.client = client
 
+    address = _of_job(on_job.address)
     refresh = _updates(on_job.refresh)
     cancel = _updates(on_job.cancel)
     hold = _updates(on_job.hold)

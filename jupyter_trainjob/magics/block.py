@@ -66,17 +66,15 @@ def stream(job: Job) -> None:
 
 
 def detach(job: Job) -> None:
-    """Say how to come back, and give a moment to cancel instead. Raises ``Detached`` either way."""
+    """Give a moment to cancel, then say how to come back. Raises ``Detached`` either way."""
     try:
         sys.stdout.flush()
         sys.stderr.write(
-            f"\nDetached from {job.name}; it goes on. "
-            f"Interrupt again within {SECOND_CHANCE_SECONDS:.0f} s to cancel it.\n"
-            f"Come back with: %trainjob logs {job.name} -f\n"
+            f"\nDetached from {job.name}. Interrupt again within {SECOND_CHANCE_SECONDS:.0f} s to cancel it.\n"
         )
         sys.stderr.flush()
         time.sleep(SECOND_CHANCE_SECONDS)
     except KeyboardInterrupt:
         job.cancel("interrupted twice in the notebook")
         raise Detached(f"{job.name} is being cancelled.") from None
-    raise Detached(f"{job.name} goes on. Come back with: %trainjob logs {job.name} -f") from None
+    raise Detached(f"{job.name} goes on. Come back with: %trainjob logs {job.address()} -f") from None

@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..client import Client, ConnectionLost, Job, NotFound, TrainJobError, logs
+from ..client import Client, ConnectionLost, Job, NotFound, ServerError, TooMany, TrainJobError, Unavailable, logs
 from ..client.view import MIME, JobView
 from ..verbs.printing import cut, plain, without_escapes
 
@@ -57,6 +57,8 @@ class _Watch:
     display_id: str
     context: contextvars.Context
     log: bool
+    attempt: int = 0
+    """Whose log ``offset`` and ``tail`` are of: offsets count within one."""
     offset: int = 0
     tail: bytes = b""
     shown: tuple[Any, ...] = ()
@@ -143,24 +145,38 @@ class Follower:
 
     def _run(self, client: Client) -> None:
         client.session.notice = None
+        try:
+            with client:
+                self._follow(client)
+        finally:  # also after an accident: the next job that is displayed starts another
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _follow(self, client: Client) -> None:
         away = 0.0
-        with client:
-            while not self._stop.is_set():
-                with self._lock:
-                    self._watches = [watch for watch in self._watches if not watch.ended]
-                    watches = list(self._watches)
-                    if not watches:
-                        self._thread = None
-                        return
+        while not self._stop.is_set():
+            with self._lock:
+                self._watches = [watch for watch in self._watches if not watch.ended]
+                watches = list(self._watches)
+                if not watches:
+                    self._thread = None
+                    return
+            lost = False
+            for watch in watches:
                 try:
-                    for watch in watches:
-                        self._look(client, watch)
-                    away = 0.0
+                    self._look(client, watch)
                 except ConnectionLost:
-                    away = min(max(away * 2, _AWAY_SECONDS[0]), _AWAY_SECONDS[1])
-                except TrainJobError as error:
-                    self._give_up(watches, str(error))
-                self._stop.wait(away or max(_PASS_SECONDS, _PER_JOB_SECONDS * len(watches)))
+                    lost = True
+                    break  # the others would be as long without an answer
+                except (Unavailable, ServerError, TooMany):
+                    lost = True
+                except TrainJobError as error:  # the server refuses what it allowed before
+                    watch.give_up(f"No longer followed: {error}")
+                except Exception as error:  # with one card, not with the others
+                    _give_up(watch, error)
+            away = min(max(away * 2, _AWAY_SECONDS[0]), _AWAY_SECONDS[1]) if lost else 0.0
+            self._stop.wait(away or max(_PASS_SECONDS, _PER_JOB_SECONDS * len(watches)))
 
     def _look(self, client: Client, watch: _Watch) -> None:
         try:
@@ -173,16 +189,24 @@ class Follower:
         watch.tell(JobView(job.resource))
 
     def _read(self, client: Client, watch: _Watch, view: JobView) -> None:
+        attempt = int(view.attempt.get("number") or 0)
+        if attempt != watch.attempt:
+            watch.attempt, watch.offset, watch.tail = attempt, 0, b""
         size = int((view.status.get("log") or {}).get("size") or 0)
         start = max(watch.offset, size - _TAIL_BYTES)
         try:
-            chunk = client.transport.run(logs.read(client.session, view.namespace, view.uid, start, limit=65536))
+            asked = logs.read(client.session, view.namespace, view.uid, start, limit=65536, attempt=attempt or None)
+            chunk = client.transport.run(asked)
         except NotFound:
             return
         watch.tail = (watch.tail + chunk.data if start == watch.offset else chunk.data)[-_TAIL_BYTES:]
         watch.offset = chunk.next_offset
 
-    def _give_up(self, watches: list[_Watch], why: str) -> None:
-        """The server refuses what it allowed before: say so once, and stop asking."""
-        for watch in watches:
-            watch.give_up(f"No longer followed: {why}")
+
+def _give_up(watch: _Watch, accident: Exception) -> None:
+    """Tell the accident on the card; where that can't be shown either, as any thread's."""
+    try:
+        watch.give_up(f"No longer followed: {type(accident).__name__}: {accident}")
+    except Exception as error:
+        told = (type(error), error, error.__traceback__, threading.current_thread())
+        threading.excepthook(threading.ExceptHookArgs(told))

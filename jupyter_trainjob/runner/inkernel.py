@@ -119,6 +119,24 @@ def _number_all_lines(shell: Any) -> None:
     shell.events.register("pre_run_cell", lambda info: _above.update(run=_above["read"]))
 
 
+def name_file(name: str) -> None:
+    """The next cell is all of a file: its tracebacks name that, where they would name a cell, of which it has none."""
+    shell = _shell()
+    compiler = shell.compile
+
+    def begin(_: Any) -> None:
+        shell.events.unregister("pre_run_cell", begin)
+        compiler.get_code_name = once
+
+    def once(*_: Any) -> str:
+        del compiler.get_code_name  # what the file's code may have run as cells of their own is not in the file
+        return name
+
+    shell.events.register("pre_run_cell", begin)
+    told = getattr(compiler, "format_code_name", None)  # IPython 8 asks this
+    compiler.format_code_name = lambda code: ("File", name) if code == name else told and told(code)
+
+
 def adopt(values: dict[str, str], seed: int | None) -> None:
     """The job is known now, for which this kernel was started before."""
     os.environ.update(values)

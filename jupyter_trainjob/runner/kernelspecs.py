@@ -8,10 +8,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from jupyter_core.paths import jupyter_path
@@ -20,6 +23,7 @@ from .early import Job, JobFileError, Kernel, environment, prepare, spawn
 from .languages import Language, find
 
 _NATIVE = "python3"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _FIELDS: dict[str, type] = {
     "argv": list,
     "name": str,
@@ -43,6 +47,10 @@ class Found:
     language: str
     env: dict[str, str]
 
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """``env`` with each ``${NAME}`` as the kernel inherits it, as Jupyter fills it in; unknown ones stay."""
+        return {name: Template(value).safe_substitute(inherited) for name, value in self.env.items()}
+
 
 def start_named(job: Job) -> tuple[Kernel, Language]:
     """Start the kernel that the job asks for; and what it speaks. Raises :class:`JobFileError`.
@@ -64,8 +72,9 @@ def start_named(job: Job) -> tuple[Kernel, Language]:
         command += ["--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False"]
     elif language.name == "python":
         language = Language(language.name)
-    extra = {**spec.env, **language.environment(job)}
-    extra.update(language.made_before(command, {**environment(job, folder), **extra}, job))
+    inherited = environment(job, folder)
+    extra = {**spec.environment(inherited), **language.environment(job)}
+    extra.update(language.made_before(command, {**inherited, **extra}, job))
     return spawn(language.command(command, job), job, folder, connection, file, extra), language
 
 
@@ -79,11 +88,10 @@ def _command(name: str, spec: Found, job: Job, connection_file: Path) -> list[st
             f"The kernel {name!r} can't be started: the argv in {spec.folder}/kernel.json is "
             f"{json.dumps(spec.argv)[:200]}, not a command. Install the kernel again."
         )
+    values = {"connection_file": str(connection_file), "resource_dir": spec.folder, "prefix": sys.prefix}
     command = []
     for word in spec.argv:
-        for placeholder, value in (("{connection_file}", str(connection_file)), ("{resource_dir}", spec.folder)):
-            word = word.replace(placeholder, value)
-        command.append(word)
+        command.append(_PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), word))
     if command[0] in ("python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}"):
         command[0] = job.interpreter or sys.executable  # as Jupyter does: "python" is the one that Jupyter runs in
     return command

@@ -83,17 +83,23 @@ class Messages(NotebookClient):
 
     async def _show(self, message: dict[str, Any], cell: NotebookNode, index: int, outputs: CellOutputs) -> None:
         type_, content = message["header"]["msg_type"], message["content"]
+        elsewhere = bool(self.output_hook_stack.get(message["parent_header"].get("msg_id")))  # into an Output widget
         if type_ in ("display_data", "execute_result", "update_display_data"):
             if self._is_progress(content):
                 return
             self.printed.begin_line()
+        if type_ in ("display_data", "execute_result", "error") and not elsewhere:
+            self._clear_if_asked(index, outputs)
+        if type_ in ("display_data", "execute_result", "update_display_data"):
             content = {**content, "data": _valid(content["data"])}
-            message = {**message, "content": content}
-            if not outputs.rich(_size(content)):
+            display_id = str((content.get("transient") or {}).get("display_id") or "")
+            if not outputs.rich(_size(content), display_id, replaces=type_ == "update_display_data"):
                 content = {**content, "data": _too_large(content["data"])}
-                message = {**message, "content": content}
+            message = {**message, "content": content}
         with contextlib.suppress(CellExecutionComplete):
             self.process_message(message, cell, index)
+        if type_ == "clear_output" and not content.get("wait") and not elsewhere:
+            outputs.clear()
         if type_ in ("display_data", "execute_result"):
             await self._log.line(_text(content["data"]))
         elif type_ == "error":
@@ -110,14 +116,18 @@ class Messages(NotebookClient):
         if self.here is None:
             return
         cell, index, outputs = self.here
+        if data:
+            self._clear_if_asked(index, outputs)
         kept = outputs.stream(name, data)
-        if kept is None:
-            return
+        if kept is not None:
+            add_stream(cell.outputs, *kept)
+
+    def _clear_if_asked(self, index: int, outputs: CellOutputs) -> None:
+        """Act on a ``clear_output(wait=True)``: something comes that takes the place of what was there."""
         if self.clear_before_next_output:
-            cell.outputs[:] = []
+            outputs.clear()
             self.clear_display_id_mapping(index)
             self.clear_before_next_output = False
-        add_stream(cell.outputs, *kept)
 
 
 def _mark(message: dict[str, Any]) -> Any:

@@ -110,6 +110,13 @@ def lines_above(cell: NotebookNode) -> int:
     return first - 1 if isinstance(first, int) and 1 <= first <= MAX_FIRST_LINE else 0
 
 
+def file_name(cell: NotebookNode) -> str:
+    """The file that the cell is all of; empty where it is a cell of a notebook."""
+    told = cell.metadata.get("trainjob")
+    name = told.get("file") if isinstance(told, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def runnable(cell: NotebookNode) -> bool:
     """Whether the cell has code to run."""
     return bool(cell.cell_type == "code" and cell.source.strip())
@@ -120,11 +127,17 @@ class CellOutputs:
 
     def __init__(self, cell: NotebookNode) -> None:
         self.cell = cell
+        self.clear()
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
+
+    def clear(self) -> None:
+        """Take all outputs away, as the code has asked for: what comes next has all the room again."""
+        self.cell.outputs[:] = []
         self._kept = self._left = self._rich = 0
         self._tail: list[tuple[str, str]] = []
         self._tail_size = 0
-        decoder = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
+        self._sizes: dict[str, int] = {}  # of displays that may be replaced, by their id
 
     def stream(self, name: str, data: bytes) -> tuple[str, str] | None:
         """Bytes as text to add to the outputs; None where it went into the tail."""
@@ -136,10 +149,16 @@ class CellOutputs:
             self._push(name, rest)
         return (name, head) if head else None
 
-    def rich(self, size: int) -> bool:
-        """Whether an output of about ``size`` bytes may still be kept."""
+    def rich(self, size: int, display_id: str = "", *, replaces: bool = False) -> bool:
+        """Whether an output of about ``size`` bytes may still be kept; one that ``replaces`` another has its room."""
+        if replaces:
+            self._rich -= self._sizes.pop(display_id, 0)
+        if self._rich + size > RICH_BYTES:
+            return False
         self._rich += size
-        return self._rich <= RICH_BYTES
+        if display_id:
+            self._sizes[display_id] = self._sizes.get(display_id, 0) + size
+        return True
 
     def finish(self) -> None:
         """Bring the tail in, behind a line that says what was left out."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
+from traceback import print_exc
 from typing import Any
 
 from . import notebook as documents
@@ -81,6 +82,13 @@ class Run:
             outcome = "kernelDied"
         except Stopped:
             outcome = "interrupted"
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as problem:  # a full /tmp, for example, which the code may bring about
+            print_exc()
+            outcome, error = "error", plain_error(type(problem).__name__, str(problem))
         if self.session is not None:
             await self._leave(gently=outcome in ("ok", "error"))
             self._save()
@@ -163,6 +171,9 @@ class Run:
         self._progress["cells"] = len(wanted)
         for done, (index, cell) in enumerate(wanted):
             self._report(cellsDone=done, cellId=cell.id)
+            if self.python and session.agent.taken_over and (name := documents.file_name(cell)):
+                with suppress(RuntimeError, OSError, ValueError):  # a name in a traceback is not worth the job
+                    await session.agent.call("name_file", name)
             reply = await session.run_cell(cell, index)
             if self._stop.is_set():
                 raise Stopped
@@ -201,9 +212,9 @@ class Run:
             if not session.agent.taken_over:
                 self.results[position] = result_error(name, "variables come back from Python, R and Toree's Scala only")
                 continue
-            folder.mkdir(exist_ok=True)
             self.results[position] = result_error(name, f"the kernel died while it pickled {name!r}")
             try:
+                folder.mkdir(exist_ok=True)
                 self.results[position] = await session.agent.call("give", name, str(folder / name))
             except (RuntimeError, OSError, ValueError) as error:
                 self.results[position] = result_error(name, f"{name!r} could not be brought back: {error}")
@@ -292,7 +303,7 @@ class Run:
         if self.exit_status is None:
             how = f"did not answer within {START_SECONDS:.0f} seconds"
         elif os.WIFSIGNALED(self.exit_status):
-            how = f"was killed by {signal.Signals(os.WTERMSIG(self.exit_status)).name}"
+            how = f"was killed by {signal_name(os.WTERMSIG(self.exit_status))}"
         else:
             how = f"exited with status {os.WEXITSTATUS(self.exit_status)}"
         if started:
@@ -303,6 +314,13 @@ class Run:
         return plain_error(
             "KernelDied", f"The kernel {how} before the code began." + (f" It said: {said}" * bool(said))
         )
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL``; of the real-time signals most have a number only: ``signal 40``."""
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def plain_error(ename: str, evalue: str, traceback: str = "") -> dict[str, Any]:

@@ -74,6 +74,8 @@ class ObjectStore(ABC):
     """How often a log writer puts a segment while bytes keep coming; cheap stores lower it."""
     can_append: bool = False
     """Whether :meth:`append` works. Logs then grow in place and need a handful of segments, not one a shipment."""
+    takes_files: bool = False
+    """Whether :meth:`put_file` makes a nameless file on the same disk the object: nobody reads it to store it."""
 
     @abstractmethod
     def put(self, key: str, data: bytes | IO[bytes], *, if_absent: bool = False, durable: bool = True) -> ObjectInfo:

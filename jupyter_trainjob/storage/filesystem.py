@@ -35,6 +35,7 @@ class FilesystemStore(ObjectStore):
     poll_seconds = 0.02
     ship_seconds = 0.05
     can_append = True
+    takes_files = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()

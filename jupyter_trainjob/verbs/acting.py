@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from ..client import InputError, Job
 from .context import Context, Show
 from .options import parameters
+from .several import Several
 
 
 def cancel(context: Context, arguments: argparse.Namespace) -> None:
@@ -21,39 +23,63 @@ def cancel(context: Context, arguments: argparse.Namespace) -> None:
             where = f" in the namespace {arguments.namespace}" if arguments.namespace else ""
             context.say(f"You have no job that is not finished{where}.")
         return
-    for name in arguments.names:
-        job = context.find(name, arguments.namespace).cancel(arguments.message)
-        context.say(f"{job.name}: " + ("cancelled" if job.phase == "Cancelled" else "cancel asked for"))
+
+    def stop(job: Job) -> str:
+        job.cancel(arguments.message)
+        return "cancelled" if job.phase == "Cancelled" else "cancel asked for"
+
+    _each(context, arguments, stop)
 
 
 def hold(context: Context, arguments: argparse.Namespace) -> None:
     """Keep them from starting."""
-    for job in _each(context, arguments):
-        context.say(f"{job.hold(arguments.message).name}: held; release it with: release {job.name}")
+
+    def keep(job: Job) -> str:
+        job.hold(arguments.message)
+        return f"held; release it with: {context.command('release', job)}"
+
+    _each(context, arguments, keep)
 
 
 def release(context: Context, arguments: argparse.Namespace) -> None:
     """Take the hold away."""
-    for job in _each(context, arguments):
-        context.say(f"{job.release(arguments.message).name}: released")
+
+    def let_go(job: Job) -> str:
+        job.release(arguments.message)
+        return "released"
+
+    _each(context, arguments, let_go)
 
 
 def front(context: Context, arguments: argparse.Namespace) -> None:
     """The first of their queue; the one that is named first goes first."""
-    for job in reversed(_each(context, arguments)):
-        context.say(f"{job.front(arguments.message).name}: moved to the front of the queue {job.spec.get('queue')}")
+
+    def move(job: Job) -> str:
+        job.front(arguments.message)
+        return f"moved to the front of the queue {job.spec.get('queue')}"
+
+    arguments.names = arguments.names[::-1]
+    _each(context, arguments, move)
 
 
 def approve(context: Context, arguments: argparse.Namespace) -> None:
     """Beyond their owners' limits."""
-    for job in _each(context, arguments):
-        context.say(f"{job.approve(arguments.message).name}: approved")
+
+    def allow(job: Job) -> str:
+        job.approve(arguments.message)
+        return "approved"
+
+    _each(context, arguments, allow)
 
 
 def reject(context: Context, arguments: argparse.Namespace) -> None:
     """They end."""
-    for job in _each(context, arguments):
-        context.say(f"{job.reject(arguments.message).name}: rejected")
+
+    def refuse(job: Job) -> str:
+        job.reject(arguments.message)
+        return "rejected"
+
+    _each(context, arguments, refuse)
 
 
 def pause(context: Context, arguments: argparse.Namespace) -> None:
@@ -93,11 +119,21 @@ def rerun(context: Context, arguments: argparse.Namespace) -> Show:
 
 def delete(context: Context, arguments: argparse.Namespace) -> None:
     """Remove them."""
-    for job in _each(context, arguments):
-        gone = job.delete(propagation="orphan" if arguments.orphan else "cascade")
-        after = "is being deleted" if job.finished else "is being stopped, then deleted"
-        context.say(f"{job.name}: {'deleted' if gone else after}")
+
+    def remove(job: Job) -> str:
+        if job.delete(propagation="orphan" if arguments.orphan else "cascade"):
+            return "deleted"
+        return "is being deleted" if job.finished else "is being stopped, then deleted"
+
+    _each(context, arguments, remove)
 
 
-def _each(context: Context, arguments: argparse.Namespace) -> list[Job]:
-    return [context.find(name, arguments.namespace) for name in arguments.names]
+def _each(context: Context, arguments: argparse.Namespace, act: Callable[[Job], str]) -> None:
+    """``act`` on every job that is named, and say what it answers; then raise what failed."""
+    several = Several(arguments.names)
+    with several.all(context.tell):
+        for name in several.names:
+            with several.one(name):
+                job = context.find(name, arguments.namespace)
+                context.say(f"{job.name}: {act(job)}")
+    several.finish()

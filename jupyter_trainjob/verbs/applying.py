@@ -19,6 +19,8 @@ from .printing import plain, text, yaml_text
 _PLURALS = {"Queue": "queues", "Profile": "profiles"}
 _KINDS = ("TrainJob", *_PLURALS)
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti|)\Z")
+_AMOUNTS = re.compile(r"spec\.(resources|defaults|maximum|limits|perUser)\.")
+"""Below these a resource has quantities, and nowhere else."""
 _UNITS = {"": Decimal(1), "m": Decimal("0.001")} | {
     letter + mark: Decimal(base) ** power
     for mark, base, letters in (("", 1000, "kMGT"), ("i", 1024, "KMGT"))
@@ -218,14 +220,19 @@ def _differences(wanted: Any, there: Any, path: str) -> Iterator[str]:
     elif isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
         for index, (mine, its) in enumerate(zip(wanted, there, strict=True)):
             yield from _differences(mine, its, f"{path}[{index}]")
-    elif not _same(wanted, there):
+    elif not _same(wanted, there, path):
         yield path
 
 
-def _same(wanted: Any, there: Any) -> bool:
-    """Equal, or two ways to write one quantity (the server writes 4096Mi as 4Gi), or nothing and nothing."""
+def _same(wanted: Any, there: Any, path: str) -> bool:
+    """Equal, or two ways to write one quantity (the server writes 4096Mi as 4Gi), or nothing and nothing.
+
+    Only where ``path`` is an amount's: of an environment variable "3.10" is not "3.1".
+    """
     if wanted == there or str(wanted) == str(there) or (wanted in (None, "", [], {}) and there is None):
         return True
+    if not _AMOUNTS.match(path):
+        return False
     mine, its = _QUANTITY.match(str(wanted)), _QUANTITY.match(str(there))
     return bool(mine and its) and _amount(mine) == _amount(its)
 
@@ -234,12 +241,13 @@ def _amount(match: re.Match[str] | None) -> Decimal | None:
     return None if match is None else Decimal(match[1]) * _UNITS[match[2]]
 
 
-def _merged(there: Any, wanted: Any) -> Any:
+def _merged(there: Any, wanted: Any, path: str = "") -> Any:
     if isinstance(wanted, Mapping) and isinstance(there, Mapping):
-        return {**there, **{key: _merged(there.get(key), value) for key, value in wanted.items()}}
+        below = {key: _merged(there.get(key), value, f"{path}.{key}".lstrip(".")) for key, value in wanted.items()}
+        return {**there, **below}
     if isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
-        return [_merged(its, mine) for its, mine in zip(there, wanted, strict=True)]
-    return there if _same(wanted, there) else wanted
+        return [_merged(its, mine, f"{path}[]") for its, mine in zip(there, wanted, strict=True)]
+    return there if _same(wanted, there, path) else wanted
 
 
 def _declared(resource: Mapping[str, Any]) -> dict[str, Any]:

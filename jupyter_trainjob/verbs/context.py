@@ -38,6 +38,10 @@ class Context:
         """Print a line."""
         self.write(line + "\n")
 
+    def command(self, verb: str, job: Job) -> str:
+        """What to type here to do ``verb`` with the job."""
+        return f"{'%trainjob' if self.place == 'magic' else 'jupyter trainjob'} {verb} {job.address()}"
+
     def find(self, name: str, namespace: str | None) -> Job:
         """The job; when a short name was given, which one it stands for is told."""
         job = self.client().job(name, namespace)

@@ -6,9 +6,11 @@ import argparse
 import time
 from typing import Any
 
-from ..client import Job, NotFound, WaitTimeout, spec, view
+from ..client import InputError, Job, NotFound, WaitTimeout, spec, view
 from .context import Context, Show, names_of_parents
+from .several import Several
 
+EXIT_ERROR = 1
 EXIT_FAILED = 3
 EXIT_TIMEOUT = 124
 
@@ -48,7 +50,7 @@ def _one(context: Context, job: Job, output: str) -> Show:
 def last(context: Context, arguments: argparse.Namespace) -> Show:
     """The latest job."""
     job = context.last()
-    if job is None:
+    if job is None or arguments.namespace not in (None, job.namespace):
         client = context.client()
         found = client.jobs(namespace=arguments.namespace, owner=str(client.me().get("username", "")), limit=1)
         if not found:
@@ -60,6 +62,11 @@ def last(context: Context, arguments: argparse.Namespace) -> Show:
 
 def logs(context: Context, arguments: argparse.Namespace) -> int:
     """What it prints; following ends with the job."""
+    if arguments.follow and arguments.attempt is not None:
+        raise InputError(
+            f"--attempt {arguments.attempt} with --follow: what is followed is the attempt that runs.",
+            remedy="Leave one of the two out.",
+        )
     job = context.find(arguments.name, arguments.namespace)
     if not arguments.follow:
         text = job.logs(tail=arguments.tail, attempt=arguments.attempt)
@@ -81,17 +88,28 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     """Until all have ended."""
     timeout = None if arguments.timeout is None else spec.seconds(arguments.timeout)
     end = None if timeout is None else time.monotonic() + timeout
+    several, jobs = Several(arguments.names), {}
+    with several.all(context.tell):
+        for name in several.names:
+            with several.one(name):
+                jobs[name] = context.find(name, arguments.namespace)
+    for line in several.lines():  # now, and not when the others have ended
+        context.tell(line)
     worst = 0
-    for name in arguments.names:
-        job = context.find(name, arguments.namespace)
-        try:
-            job.wait(None if end is None else max(0.0, end - time.monotonic()))
-        except WaitTimeout as error:
-            context.tell(str(error))
-            return EXIT_TIMEOUT
-        context.say(f"{job.name}: {job.describe()}")
-        worst = worst if job.succeeded else EXIT_FAILED
-    return worst
+    for name, job in jobs.items():
+        with several.one(name):
+            try:
+                job.wait(None if end is None else max(0.0, end - time.monotonic()))
+            except WaitTimeout as error:
+                context.tell(str(error))
+                return EXIT_TIMEOUT
+            context.say(f"{job.name}: {job.describe()}")
+            worst = worst if worst or job.succeeded else EXIT_FAILED
+        if name in several.failed:
+            context.tell(several.line(name))
+    if context.place == "magic":  # it has no exit status: what failed must stop a notebook that is run whole
+        several.finish()
+    return EXIT_ERROR if several.failed else worst
 
 
 def why(context: Context, arguments: argparse.Namespace) -> Show | None:

@@ -123,7 +123,11 @@ def _block(context: Context, job: Job) -> int:
             context.tell(f"{job.name}: Starting")
 
     context.tell(f"{job.name}: {job.describe()}")
+    end = ""
     for piece in job.logs(True, news=news):
         context.write(piece)
+        end = piece[-1:] or end
+    if end not in ("", "\n"):
+        context.write("\n")
     context.tell(f"{job.name}: {job.describe()}")
     return 0 if job.succeeded else EXIT_FAILED

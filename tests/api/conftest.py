@@ -24,6 +24,7 @@ import pytest
 import pytest_asyncio
 from jupyter_server.auth import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.log import log_request
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
@@ -177,7 +178,7 @@ def make_app(services: Services) -> Application:
         cookie_secret="for tests",
         xsrf_cookies=True,
         local_hostnames=["localhost"],
-        log_function=lambda handler: None,
+        log_function=lambda handler: log_request(handler, record_prometheus_metrics=False),
     )
 
 

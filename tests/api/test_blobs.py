@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import logging
 import os
 import resource
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from jupyter_trainjob.api.blobs import BUFFER_BYTES
+from jupyter_trainjob.api.identity import Identity
 from jupyter_trainjob.api.services import ApiConfig, Services
+from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
 from .conftest import PREFIX, Caller, Server
@@ -38,6 +44,36 @@ async def test_an_upload_is_kept_once_and_given_back(alice: Caller) -> None:
     assert (await alice("GET", path, expect=200)).content == data
     assert (await alice("GET", path, headers={"Range": "bytes=5-9"}, expect=206)).content == data[5:10]
     assert (await alice("GET", "/me")).json()["storedBytes"] == len(data)
+
+
+async def test_an_upload_is_stored_once(
+    alice: Caller, objects: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second look whether it is still there must not write it again: 2 GB took twice their time."""
+    data, stored, put_file = os.urandom(100_000), [], objects.put_file
+
+    def counted(key: str, *arguments: Any, **options: Any) -> ObjectInfo:
+        stored.append(key)
+        return put_file(key, *arguments, **options)
+
+    monkeypatch.setattr(objects, "put_file", counted)
+    await alice("PUT", f"/blobs/{digest_of(data)}", content=data, expect=201)
+    assert len(stored) == 1
+    assert objects.get(stored[0]) == data
+
+
+async def test_asking_for_an_upload_that_is_not_there_is_nothing_to_warn_of(
+    alice: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"/blobs/{digest_of(b'not sent yet')}"
+    with caplog.at_level(logging.DEBUG):
+        for method in ("HEAD", "GET"):
+            await alice(method, path, expect=404)
+
+    def levels(method: str) -> list[str]:
+        return [record.levelname for record in caplog.records if f"404 {method} {PREFIX}{path} " in record.message]
+
+    assert (levels("HEAD"), levels("GET")) == (["DEBUG"], ["WARNING"])
 
 
 async def test_an_empty_upload_and_one_without_a_length(alice: Caller) -> None:
@@ -218,3 +254,43 @@ async def test_a_large_upload_takes_little_memory(alice: Caller, server: Server)
     response = await alice.http.put(f"/blobs/sha256:{digest.hexdigest()}", content=chunks(), headers=headers)
     assert response.status_code == 201
     assert process.memory_info().rss - before < 50 * 2**20
+
+
+class SlowDisk:
+    """A file whose writes wait until they may go on, and that notes in what order it was used."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.go, self.writing, self.seen = file, threading.Event(), threading.Event(), list[str]()
+
+    def write(self, data: memoryview) -> int:
+        self.writing.set()
+        assert self.go.wait(30)
+        self.seen.append("written")
+        return self.file.write(data)
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def close(self) -> None:
+        self.seen.append("closed")
+        self.file.close()
+
+
+@pytest.mark.parametrize("kind", ["blobs", "bundles"])
+async def test_a_file_is_not_closed_while_a_thread_writes_into_it(services: Services, kind: str) -> None:
+    """Its client goes away in the middle: the descriptor's number may be another upload's the moment it is closed."""
+    room, who = getattr(services, kind), Identity("alice")
+    begun = room.begin(who, digest_of(b"x"), None) if kind == "blobs" else room.begin(who, None)
+    upload = await begun
+    disk = upload.file = SlowDisk(upload.file)
+    for _ in range(2):  # the second waits for the first to be written
+        adding = asyncio.ensure_future(room.add(upload, bytes(BUFFER_BYTES)))
+        await asyncio.to_thread(disk.writing.wait, 30)
+    await asyncio.sleep(0.05)
+    room.abandon(upload)
+    await asyncio.sleep(0.05)
+    disk.go.set()
+    await adding
+    while "closed" not in disk.seen:
+        await asyncio.sleep(0.01)
+    assert disk.seen[-1] == "closed" and disk.seen.count("closed") == 1 and "written" in disk.seen

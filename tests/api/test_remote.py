@@ -62,6 +62,17 @@ def test_me_is_who_the_token_says_at_the_service_not_the_local_user(sam: Running
     assert answer.json()["operator"] is False
 
 
+def test_asking_for_an_upload_that_is_not_there_leaves_no_warning_at_either_server(
+    sam: Running, service: Running
+) -> None:
+    path = f"/blobs/sha256:{hashlib.sha256(b'not sent yet').hexdigest()}"
+    with sam.client("local-secret") as client:
+        assert [client.request(method, path).status_code for method in ("HEAD", "GET")] == [404, 404]
+    for server in (sam, service):
+        assert until(server, f"404 GET {PREFIX}{path}"), "jupyter_server warns of what is asked for and not there"
+        assert "404 HEAD" not in server.log.read_text()
+
+
 def test_a_job_sent_through_is_in_the_service_and_errors_come_back_as_they_are(
     sam: Running, service: Running, tokens: dict[str, str]
 ) -> None:

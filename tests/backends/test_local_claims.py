@@ -13,7 +13,8 @@ import pytest
 from jupyter_trainjob.backends.local import collect, finish
 from jupyter_trainjob.backends.local.events import EVENTS_PER_SECOND, LINE_BYTES, EventReader
 from jupyter_trainjob.backends.local.folder import Folder
-from jupyter_trainjob.backends.local.limits import Limits, Outside, size, verdict
+from jupyter_trainjob.backends.local.limits import Limits, Outside, verdict
+from jupyter_trainjob.backends.rules import size
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
 from .place import Place

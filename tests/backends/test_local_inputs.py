@@ -173,7 +173,7 @@ async def test_inputs_of_more_bytes_than_the_jobs_disk_are_refused(strong: Place
     inputs = [{"type": "upload", "digest": digest, "path": digest[7:]} for digest in digests]
     told = await refused(strong, inputs=inputs, resources={"disk": "2Mi"})
     assert "The inputs have 3 MiB together, and the job has 2 MiB of disk." in told
-    assert "Ask for 3Mi with --disk (resources.disk), or name fewer inputs." in told
+    assert "Ask for 3Mi with --disk, or name fewer inputs." in told
 
 
 async def test_a_folder_and_inputs_have_the_disk_together(strong: Place, store: FilesystemStore) -> None:

@@ -124,3 +124,24 @@ def test_what_can_not_be_applied(trainjob: Trainjob, tmp_path: Path) -> None:
     assert "python/object" in said("!!python/object/apply:os.system ['true']"), "only plain YAML"
     wrong = "apiVersion: jupyter-trainjob/v1\nkind: Queue\nmetadata: {name: q}\nspec: {limits: {cpus: 3}}"
     assert "spec.limits.cpus: there is no such field" in said(wrong)
+
+
+def test_texts_are_no_amounts(trainjob: Trainjob, client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    text = (
+        "kind: Profile\napiVersion: jupyter-trainjob/v1\nmetadata: {name: texts, annotations: {size: '1k'}}\n"
+        "spec: {environment: {env: [{name: PYTHON_VERSION, value: '3.1'}]}, defaults: {memory: 1024Mi}}\n"
+    )
+    file.write_text(text)
+    assert trainjob("apply", "-f", str(file)).out == "Profile/texts created\n"
+    file.write_text(text.replace("1024Mi", "1Gi"))
+    assert trainjob("diff", "-f", str(file)).out == "" and "unchanged" in trainjob("apply", "-f", str(file)).out
+    file.write_text(text.replace("'3.1'", "'3.10'"))
+    changed = trainjob("diff", "-f", str(file)).out
+    assert "'3.1'" in changed and "'3.10'" in changed, changed
+    assert trainjob("apply", "-f", str(file)).out == "Profile/texts replaced\n"
+    file.write_text(text.replace("'3.1'", "'3.10'").replace("1k", "1000"))
+    assert trainjob("apply", "-f", str(file)).out == "Profile/texts replaced\n"
+    found = client.thing("profiles", "texts")
+    assert found["metadata"]["annotations"] == {"size": "1000"}
+    assert [one["value"] for one in found["spec"]["environment"]["env"]] == ["3.10"]

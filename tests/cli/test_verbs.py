@@ -126,6 +126,42 @@ def test_jobs_of_another_namespace(trainjob: Trainjob, client: Client) -> None:
     there.cancel()
 
 
+def test_what_is_to_be_typed_next_names_the_namespace_where_it_must(trainjob: Trainjob, client: Client) -> None:
+    there = client.submit_cell("1", name="afar", namespace="course", hold=True)
+    here = client.submit_cell("1", name="near", hold=True)
+    held = trainjob("hold", "afar", "-n", "course")
+    release = f"jupyter trainjob release {there.name} -n course"
+    assert held.out == f"{there.name}: held; release it with: {release}\n"
+    assert trainjob(*release.split()[2:]).out == f"{there.name}: released\n"
+    assert trainjob("hold", "near").out.endswith(f"release it with: jupyter trainjob release {here.name}\n")
+    there.cancel()
+    here.cancel()
+
+
+def test_verbs_on_several_jobs_do_what_they_can_and_tell_each_failure(trainjob: Trainjob, client: Client) -> None:
+    jobs = [client.submit_cell("1", name=f"several-{n}", hold=True) for n in range(2)]
+    first, second = (job.name for job in jobs)
+
+    def told(verb: str, *names: str) -> Done:
+        done = trainjob(verb, *names)
+        *failures, count = done.err.splitlines()
+        assert done.status == 1 and count == f"This failed for {len(failures)} of {len(names)} jobs.", done
+        for failure, name in zip(failures, ["nope", "neither"], strict=False):
+            assert failure.startswith(f"There is no TrainJob {name!r}"), done.err
+        return done
+
+    assert told("hold", "nope", first, "neither", second).out.count("held; release it with") == 2
+    assert told("release", "nope", first).out == f"{first}: released\n"
+    assert jobs[0].wait(60).succeeded
+    mixed = trainjob("cancel", first, "nope", second)
+    assert mixed.status == 1 and mixed.out.startswith(f"{second}: cancel")
+    assert first in mixed.err.splitlines()[0] and "'nope'" in mixed.err and mixed.err.endswith("2 of 3 jobs.\n")
+    waited = trainjob("wait", "nope", first)
+    assert waited.status == 1 and waited.out.startswith(f"{first}: Succeeded")
+    assert waited.err.startswith("There is no TrainJob 'nope'") and len(waited.err.splitlines()) == 1
+    assert told("delete", "nope", first, second).out.count("deleted\n") == 2
+
+
 def test_no_colour_and_no_cut_when_piped(trainjob: Trainjob, client: Client) -> None:
     job = client.submit_cell("print(1)", name="n" * 57, hold=True)
     listed = trainjob("list", COLUMNS="40").out

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
+import tarfile
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -17,6 +20,7 @@ from jupyter_trainjob.client import (
     InputError,
     Invalid,
     ResultError,
+    ServerError,
     TooMany,
     Unavailable,
     session,
@@ -85,6 +89,25 @@ def test_what_this_machine_can_not_write_is_told_in_a_sentence(server: Broken, b
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "taken"], "no part is left"
 
 
+def test_an_archive_that_this_machine_can_not_write_is_told_and_leaves_no_part(
+    server: Broken, bob: Client, tmp_path: Path
+) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("files/x"))
+    path = server.job("bob", {})
+    server.answers["GET", f"{path}/outputs/archive"] = lambda handler: handler.send(out.getvalue())
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    job = bob.job("j")
+    for act in (job.download_all, job.save_archive):
+        with pytest.raises(InputError, match=r"can't be written: (File exists|Not a directory)\. Name another place"):
+            act(tmp_path / "taken/all")
+    (tmp_path / "got/files/x").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"got can't be written: Is a directory\. Name another place with --to"):
+        job.download_all(tmp_path / "got")
+    assert [one.name for one in (tmp_path / "got/files").iterdir()] == ["x"], "no part is left"
+
+
 def test_paths_made_by_the_job_do_not_leave_the_folder(server: Broken, bob: Client, tmp_path: Path) -> None:
     server.job("bob", {"files": [{"path": "../../evil", "size": 1}]})
     with pytest.raises(InputError, match=r"The job calls a file '\.\./\.\./evil', which would leave the folder"):
@@ -145,6 +168,23 @@ def test_reads_are_repeated_and_writes_are_not(server: Broken, bob: Client, monk
     with pytest.raises(Unavailable, match="The store is away"):
         bob.submit_cell("1")
     assert sum(asked[0] == "POST" for asked in server.asked) == 1
+
+
+def test_a_pause_longer_than_the_patience_is_told_and_not_slept(server: Broken, bob: Client) -> None:
+    full = {"kind": "Status", "reason": "Unavailable", "message": "The disk is full.", "retryAfterSeconds": 60}
+    server.answers["GET", "/queues"] = lambda handler: handler.send(full, 503)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=r"^The disk is full\. Try again in 60 s\.$"):
+        bob.queues()
+    assert time.monotonic() - began < 5 and [path for _, path, _ in server.asked].count("/queues") == 1
+
+
+def test_an_answer_that_is_not_the_servers_says_who_may_have_answered(server: Broken, bob: Client) -> None:
+    server.answers["GET", "/queues"] = lambda handler: handler.send(b"<html>Log in</html>")
+    with pytest.raises(
+        ServerError, match=r"GET \S*/queues is not a JSON object\. .*a proxy's login page: check the url"
+    ):
+        bob.queues()
 
 
 def test_a_submit_that_broke_off_says_that_it_may_have_happened(server: Broken, bob: Client) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.client import AsyncClient, Client, ServerNotFound, Unauthorized
+from jupyter_trainjob.client import AsyncClient, Client, InputError, ServerNotFound, Unauthorized
 from jupyter_trainjob.client.discovery import api_root
 
 from ..served import Served
@@ -79,6 +79,11 @@ def test_a_refused_token_says_where_it_came_from(served: Served) -> None:
     assert "restart the kernel" in str(caught.value) and "secret-one" not in str(caught.value)
     with pytest.raises(Unauthorized, match="came from the arguments, which have no token"):
         Client(served.url).me()
+
+
+def test_a_token_without_a_server_is_not_thrown_away(served: Served) -> None:
+    with pytest.raises(InputError, match=r"but no server's url \(--url\)\. Name the server as well, or set JUPYTER"):
+        Client(token="another", environ=runtime(served)).me()
 
 
 @pytest.mark.asyncio

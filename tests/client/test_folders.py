@@ -168,3 +168,19 @@ def test_scripts(tmp_path: Path) -> None:
         folders.script(tmp_path / "b.sh")
     with pytest.raises(InputError, match=r"There is no script .*none\.R"):
         folders.script(tmp_path / "none.R")
+
+
+def test_what_can_not_be_read_is_told_in_a_sentence(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "n" * 250
+    with pytest.raises(
+        InputError, match=r"nnn\.py can't be read: File name too long\. Make it readable, or leave it out"
+    ):
+        folders.script(tmp_path / f"{long * 2}.py")
+    monkeypatch.chdir(project)
+    for _ in range(20):  # together longer than a path may be
+        os.mkdir(long)
+        os.chdir(long)
+    with pytest.raises(InputError, match=r"nnn/? can't be read: File name too long\. Make it readable"):
+        folders.collect(project)

@@ -126,3 +126,10 @@ def test_downloads_never_leave_the_folder(tmp_path: Path) -> None:
 
 def test_errors_are_one_family() -> None:
     assert issubclass(ResultError, Exception) and str(InputError("What.", remedy="Do.")) == "What. Do."
+
+
+def test_what_can_not_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nnn\.ipynb can't be read: File name too long\. Make it readable, or leave"):
+        inputs.open_notebook(tmp_path / f"{'n' * 500}.ipynb")
+    with pytest.raises(InputError, match=r"gone\.csv can't be read: No such file or directory\."):
+        inputs.file_digest(tmp_path / "gone.csv")

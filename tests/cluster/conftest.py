@@ -54,6 +54,8 @@ def cluster() -> Iterator[Cluster | GivenCluster]:
 def namespace(cluster: Cluster) -> Iterator[str]:
     name = f"tests-{secrets.token_hex(4)}"
     cluster.apply(objects.namespace(name))
+    # Its account comes late where a test before this one ended the API server: no pod can be made until then.
+    cluster.kubectl("-n", name, "wait", "--for=create", "serviceaccount/default", "--timeout=120s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

@@ -90,7 +90,7 @@ async def test_they_are_in_the_job_with_their_digests_told_and_gone_from_the_sto
 ) -> None:
     inputs = [uri(f"{site}/sets/heights.csv", "a/h.csv"), uri((tmp_path / "course" / "words.txt").as_uri(), "w")]
     seen = await place.run("print(open('a/h.csv').read(), open('w').read())", inputs=inputs, seconds=120)
-    assert (await place.log(seen.ref)).decode() == f"{HEIGHTS.decode()} to be\n", seen
+    assert (await place.log(seen.ref)).decode() == f"{HEIGHTS.decode()} to be\n", str(seen)  # in full
     told = {one["type"]: one["message"] for one in seen.conditions}
     digest = hashlib.sha256(HEIGHTS).hexdigest()
     assert told["InputsFetched"].startswith(f"a/h.csv: sha256:{digest} ({len(HEIGHTS)} bytes); w: sha256:")

@@ -13,6 +13,7 @@ import pytest
 from jupyter_trainjob.runner.inkernel import honest
 
 from .harness import launch, notebook, run, start
+from .kernels import needs_r
 
 
 def test_the_error_names_cell_and_line_and_is_plain_text(tmp_path):
@@ -26,6 +27,41 @@ def test_the_error_names_cell_and_line_and_is_plain_text(tmp_path):
     assert re.search(rb"\x1b\[(0;)?31mZeroDivisionError", ended.log), "in colour, as IPython 8 and 9 write it"
     assert b"never" not in ended.log
     assert ended.notebook.cells[1].outputs[-1].ename == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize(
+    ("code", "where"),
+    [
+        ("def f():\n    return 1 / rate\n\nf()", "File lib/train.py, line 2, in f()"),
+        ("x = 1\ny = = 2", "File lib/train.py, line 2\n"),
+        ("\n\n1 / rate", "File lib/train.py, line 3\n"),
+    ],
+)
+def test_a_script_has_no_cells_its_errors_name_the_file(tmp_path, code, where):
+    made = notebook(code)
+    made.cells[0].metadata["trainjob"] = {"file": "lib/train.py"}
+    ended = run(tmp_path, made, parameters={"rate": 0})
+    said = ended.end["error"]["traceback"]
+    assert where in said and "In[" not in said and "In [" not in said
+    assert ended.end["error"]["line"] == int(re.search(r"line (\d+)", where)[1])
+
+
+def test_a_script_is_named_also_where_python_itself_tells_of_it_and_only_there(tmp_path):
+    made = notebook(
+        "import inspect, traceback, warnings\n"
+        "def f():\n    return 1 / 0\n"
+        "try: f()\nexcept ZeroDivisionError: traceback.print_exc()\n"
+        "warnings.warn('old')\n"
+        "print(inspect.getsource(f))\n"
+        "get_ipython().run_cell('1 / 0').error_in_exec"
+    )
+    made.cells[0].metadata["trainjob"] = {"file": "train.py"}
+    ended = run(tmp_path, made, results=["f"])
+    said = re.sub(r"\x1b\[[0-9;]*m", "", ended.log.decode())
+    assert 'File "train.py", line 3, in f\n    return 1 / 0\n' in said
+    assert "train.py:6: UserWarning: old\n" in said
+    assert "def f():\n    return 1 / 0\n\n" in said
+    assert re.search(r"Cell In ?\[\d\], line 1\n", said), "what it runs as a cell of its own is one"
 
 
 @pytest.mark.parametrize(
@@ -227,6 +263,24 @@ def test_what_was_set_before_the_code_failed_comes_back(tmp_path):
     told = {one["name"]: one["error"] for one in ended.end["results"]}
     assert told == {"a": "", "b": "the code did not set a variable 'b'"}
     assert (tmp_path / "out" / "results" / "a").exists()
+
+
+def test_results_that_have_no_place_are_told_and_fail_nothing(tmp_path):
+    ended = run(tmp_path, notebook("x = 1\nopen('../out/results', 'w').close()"), results=["x"])
+    assert ended.outcome == "ok"
+    assert re.match(r"'x' could not be brought back: \[Errno \d+\] File exists: ", ended.end["results"][0]["error"])
+
+
+@needs_r
+def test_the_end_is_told_also_where_the_code_takes_from_the_runner_what_it_needs(tmp_path):
+    # The folder where each cell's source is written for R, as with a /tmp that is full.
+    code = "place <- file.path(dirname(Sys.getenv('IPYTHONDIR')), 'cell')\nunlink(place)\ncat(dir.create(place))"
+    ended = run(tmp_path, notebook(code, "2"), language="R")
+    assert (ended.status, ended.outcome, ended.log) == (0, "error", b"TRUE")
+    assert ended.end["error"]["ename"] == "IsADirectoryError"
+    assert "Is a directory" in ended.end["error"]["evalue"]
+    assert ended.notebook.cells[0].outputs[0].text == "TRUE", "what it had is saved"
+    assert "Traceback" in ended.stderr, "for the operator"
 
 
 SWALLOWED = {

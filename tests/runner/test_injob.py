@@ -107,6 +107,26 @@ def test_any_python_of_the_job_may_log_and_two_at_once_mix_no_lines(tmp_path: Pa
         assert [row[1] for row in found if row[0] == name] == [str(step) for step in range(20_000)]
 
 
+OFTEN = """
+from jupyter_trainjob import progress
+for step in range(1000):
+    progress(step / 1000, "training")
+progress(0.5, "saving")
+progress(0.5, "saving")
+progress(1, "saving")
+"""
+
+
+def test_progress_is_held_back_while_its_words_stay_the_same_and_other_words_are_told_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(INJOB), "TRAINJOB_METRICS": str(tmp_path / "metrics.tsv")}
+    done = subprocess.run(
+        [sys.executable, "-c", OFTEN], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    *training, saving, last = done.stdout.splitlines()
+    assert training[0] == "::trainjob progress 0.0 training" and len(training) < 100
+    assert (saving, last) == ("::trainjob progress 0.5 saving", "::trainjob progress 1.0 saving")
+
+
 def test_it_needs_the_standard_library_only(tmp_path: Path) -> None:
     code = "import sys, json, jupyter_trainjob as ours; print(json.dumps([ours.__file__, sorted(sys.modules)]))"
     command, environment = [sys.executable, "-S", "-c", code], {"PYTHONPATH": str(INJOB)}

@@ -139,6 +139,45 @@ def test_a_kernel_is_named_in_any_case(places: list[Path], tmp_path: Path) -> No
     assert run(tmp_path, notebook("print(1)"), kernel="MINE").log == b"1\n"
 
 
+def put_other_python(place: Path, name: str) -> None:
+    """A kernel of Python that its command does not show to be an ipykernel: it is used as it is."""
+    script = put(place, name, {}) / "kernel.py"
+    script.write_text("from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()\n")
+    spec = {"argv": ["python", str(script), "-f", "{connection_file}"], "language": "python"}
+    (script.parent / "kernel.json").write_text(json.dumps(spec))
+
+
+def test_a_script_runs_in_a_python_kernel_that_is_not_taken_over(places: list[Path], tmp_path: Path) -> None:
+    put_other_python(places[0], "other")
+    made = notebook("print('ran')")
+    made.cells[0].metadata["trainjob"] = {"file": "train.py"}
+    ended = run(tmp_path, made, kernel="other", results=["x"])
+    assert (ended.outcome, ended.log) == ("ok", b"ran\n")
+    assert "come back from" in ended.end["results"][0]["error"], "it was not taken over"
+
+
+def test_what_a_kernelspec_leaves_open_is_filled_in_as_jupyter_does(places: list[Path], tmp_path: Path) -> None:
+    script = put(places[0], "other", {}) / "kernel.py"
+    script.write_text(
+        "import sys\nfrom ipykernel.kernelapp import launch_new_instance\n"
+        "sys.told = sys.argv[3:]\nlaunch_new_instance(argv=sys.argv[1:3])\n"
+    )
+    asked = ["{prefix}/bin", "{resource_dir}", "{unknown}", "{}"]
+    spec = {
+        "argv": ["python", str(script), "-f", "{connection_file}", *asked],
+        "language": "python",
+        "env": {"PATH": "/opt/x/bin:${PATH}", "MINE": "$ASKED-${NOBODY}-$$"},
+    }
+    (script.parent / "kernel.json").write_text(json.dumps(spec))
+    code = "import json, os, shutil, sys\n"
+    code += "print(json.dumps([sys.told, os.environ['PATH'], os.environ['MINE'], shutil.which('ls')]))"
+    ended = run(tmp_path, notebook(code), kernel="other", environment={"ASKED": "a"})
+    told, path, mine, ls = json.loads(ended.log)
+    assert told == [f"{sys.prefix}/bin", str(script.parent), "{unknown}", "{}"]
+    assert path == f"/opt/x/bin:{os.environ['PATH']}"
+    assert (mine, ls is not None) == ("a-${NOBODY}-$", True)
+
+
 @pytest.mark.parametrize("argv", [[], [3]])
 def test_a_kernel_without_a_command_is_refused_with_a_remedy(
     places: list[Path], tmp_path: Path, argv: list[Any]

@@ -11,6 +11,7 @@ import pytest
 
 from .harness import notebook, run, start
 from .kernels import needs_r, needs_scala
+from .test_kernelspecs import put as put_kernel
 
 PYTHON, R, SCALA = "python", "R", "scala"
 LANGUAGES = [PYTHON, pytest.param(R, marks=needs_r), pytest.param(SCALA, marks=[needs_scala, pytest.mark.slow])]
@@ -291,6 +292,15 @@ def test_r_with_too_few_open_files_is_refused_with_a_remedy(tmp_path):
         "Set resources.openFiles to 1024, or choose a profile that does."
     )
     assert run(tmp_path, notebook("1"), language="R", rlimits={"nofile": 256}).outcome == "ok"
+
+
+def test_r_packages_that_are_gone_are_no_error_of_the_codes(tmp_path, monkeypatch):
+    put_kernel(tmp_path, "some", {"argv": ["false"], "language": "R"})
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    gone = str(tmp_path / "environment" / "library")
+    ended = run(tmp_path, notebook("library(tiny)"), language="R", kernel="some", libraries=[gone])
+    message = f"The R packages of this job are gone: there is no folder {gone!r}. Run it again with retry."
+    assert [event["message"] for event in ended.of("failed")] == [message] and not ended.of("started")
 
 
 @needs_r

@@ -58,6 +58,7 @@ CELLS = [
     "if (false) println(1)\nelse println(2)",
     "scala.io.StdIn.readLine()",
     "val x = 1\nval y = = 2",
+    'val a = 1\nval z: Int = "text"',
     "val y = 1\n\nval z = undefinedName + 1",
 ]
 FINE = ["same", "back", "people", "pair", "typed", "numbers", "drawn"]
@@ -152,12 +153,15 @@ def test_scala_errors_tell_the_users_line_and_the_jvm_keeps_to_its_limits(ended:
     processors, heap, two = ended.log.decode().splitlines()[10:13]
     assert (processors, two) == ("1", "2")
     assert 600 < int(heap) < 750
-    asked, unread = (ended.notebook.cells[number].outputs[-1] for number in (4, 5))
+    asked, unread, mistyped = (ended.notebook.cells[number].outputs[-1] for number in (4, 5, 6))
     assert "has nobody to answer it in a job. Pass the value as a parameter" in asked.evalue
-    assert unread.evalue == "line 2: error: illegal start of simple expression"
+    assert unread.evalue == "illegal start of simple expression"
+    assert unread.traceback[0] == "line 2: error: illegal start of simple expression"
+    assert (mistyped.evalue, mistyped.traceback[0]) == ("type mismatch", "line 2: error: type mismatch;")
     error = ended.end["error"]
     assert (ended.outcome, error["ename"], error["line"]) == ("error", "CompileError", 4)
-    assert error["evalue"] == "line 4: error: not found: value undefinedName"
+    assert error["evalue"] == "not found: value undefinedName"
+    assert error["traceback"].startswith("line 4: error: not found: value undefinedName\n")
 
 
 def test_a_jar_whose_path_scala_can_not_take_is_refused_with_a_remedy(

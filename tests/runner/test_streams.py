@@ -82,6 +82,7 @@ def test_carriage_returns_and_colours_pass(tmp_path):
         ("import os; os._exit(7)", "exited with status 7"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
         ("import ctypes; ctypes.string_at(0)", "was killed by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 40)", "was killed by signal 40"),
     ],
 )
 def test_a_kernel_that_dies_leaves_all_it_had_printed(tmp_path, code, how):
@@ -173,6 +174,47 @@ for _ in range(3):
     assert outputs[0].data["image/png"].strip() == "aGVsbG8="
     assert "too large to be saved" in outputs[-1].data["text/plain"]
     assert ended.log.startswith(b"<image/png> [in the executed notebook]\n")
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_of_what_is_cleared_nothing_is_kept_and_what_comes_after_has_all_the_room(tmp_path, wait):
+    text = f"""
+from IPython.display import clear_output
+for i in range(300):
+    clear_output(wait={wait})
+    print(f"round {{i}} " + "x" * 10_000)
+"""
+    picture = f"""
+for i in range(40):
+    clear_output(wait={wait})
+    display({{"image/png": f"{{i:04}}" + "A" * 2**20}}, raw=True)
+"""
+    ended = run(tmp_path, notebook(text, picture))
+    shown = [one.outputs for one in ended.notebook.cells]
+    assert [one.text for one in shown[0]] == ["round 299 " + "x" * 10_000 + "\n"]
+    assert [one.data["image/png"][:4] for one in shown[1]] == ["0039"]
+    assert ended.log.count(b"round ") == 300, "the log has them all"
+
+
+def test_a_clearing_that_waits_lets_the_last_stand(tmp_path):
+    code = "from IPython.display import clear_output\nfor i in range(3):\n    print(i)\n    clear_output(wait=True)"
+    assert run(tmp_path, notebook(code)).notebook.cells[0].outputs[0].text == "2\n"
+
+
+def test_a_picture_that_is_updated_takes_its_room_once(tmp_path):
+    code = """
+for i in range(40):
+    display({"image/png": f"{i:04}" + "A" * 2**20}, raw=True, display_id="plot", update=i > 0)
+"""
+    outputs = run(tmp_path, notebook(code)).notebook.cells[0].outputs
+    assert [one.data["image/png"][:4] for one in outputs] == ["0039"]
+
+
+def test_an_output_that_is_too_large_takes_no_other_along(tmp_path):
+    code = 'display({"image/png": "A" * 33 * 2**20}, raw=True)\ndisplay({"image/png": "aGVsbG8="}, raw=True)'
+    outputs = run(tmp_path, notebook(code)).notebook.cells[0].outputs
+    assert "too large to be saved" in outputs[0].data["text/plain"]
+    assert outputs[1].data["image/png"].strip() == "aGVsbG8="
 
 
 def test_the_code_tells_its_own_progress(tmp_path):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from jupyter_trainjob.client import frames, typed
+from jupyter_trainjob.runner import inframe
 
 from .harness import Ended, notebook, run
 from .kernels import needs_r
@@ -205,3 +206,52 @@ def test_a_damaged_frame_is_refused_by_name(tmp_path: Path) -> None:
     Path(one["file"]).write_text("a,b\n1,2\n")
     ended = run(tmp_path, notebook("1"), variables=[one])
     assert ended.end["error"]["evalue"] == "The variable df can't be read: it is no frame file."
+
+
+def framed(columns: list[dict[str, Any]], rows: int, body: str) -> bytes:
+    return (frames.MAGIC + json.dumps({"columns": columns, "rows": rows}) + "\n" + body).encode()
+
+
+INTS = [{"name": "a", "type": "int64"}, {"name": "b", "type": "int64"}]
+ONE_FLAG = [{"name": "a", "type": "bool"}]
+ZONED = [{"name": "a", "type": "datetime", "timezone": "Nowhere/Town"}]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frames.dump(FRAME, "df"),
+        frames.dump(FRAME[:0], "df"),
+        framed(ONE_FLAG, 3, "true\n\nfalse"),
+        framed(ZONED, 2, "2026-11-22T10:00:00Z\n\n"),  # known elsewhere: the instants are the same
+        framed([], 2, ""),
+    ],
+    ids=["all", "no-rows", "no-last-newline", "unknown-zone", "no-columns"],
+)
+def test_the_kernels_reader_takes_what_the_clients_takes(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "df").write_bytes(data)
+    pd.testing.assert_frame_equal(inframe.read(str(tmp_path / "df")), frames.load(data), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "body"),
+    [
+        (INTS, 2, "1,2,3\n4\n"),
+        (INTS, 2, "1\n2,3,4\n"),
+        (INTS, 1, "1,2\n3,4\n"),
+        (INTS, 2, "1,2\n"),
+        (INTS, 1, "1,two\n"),
+        (ONE_FLAG, 1, "wrong\n"),
+        ([{"name": "a", "type": "category", "levels": ["x"]}], 1, "y\n"),
+        ([{"name": "a", "type": "complex"}], 1, "1\n"),
+    ],
+)
+def test_the_kernels_reader_refuses_what_the_clients_refuses(
+    tmp_path: Path, columns: list[dict[str, Any]], rows: int, body: str
+) -> None:
+    data = framed(columns, rows, body)
+    (tmp_path / "df").write_bytes(data)
+    with pytest.raises(frames.FrameError):
+        frames.load(data)
+    with pytest.raises(ValueError, match=r"row|'two'|'wrong'|'y' is none of the levels|unknown here"):
+        inframe.read(str(tmp_path / "df"))

@@ -263,7 +263,8 @@ def _notebook(request: AttemptRequest, store: ObjectStore) -> dict[str, Any] | N
     found = StoredInputs(request, store, "").source()
     if found is None:
         raise lost(f"the {source.type}")
-    return {"script": {"get": found.key}} if isinstance(source, ScriptSource) else {"get": found.key}
+    there = {"get": found.key}
+    return {"script": there, "path": source.path} if isinstance(source, ScriptSource) else there
 
 
 def to_json(data: dict[str, Any]) -> bytes:

@@ -18,7 +18,8 @@ from datetime import datetime
 from typing import Any
 
 from ..base import State
-from ..local.limits import Limits, Outside, size, verdict
+from ..local.limits import Limits, Outside, verdict
+from ..rules import past_shm, size
 from . import ends, holdups
 from .containers import MAIN, SIDECAR
 from .objects import CANCELLED, FETCHED, FETCHING, GAVE_UP, LIMITS, SLOT, is_kueues
@@ -374,7 +375,7 @@ def _full(main: Mapping[str, Any], limits: Limits, borne: Mapping[str, Any]) -> 
             f"have {room} of its disk.{more}"
         )
     if "shm" in full:
-        return "DiskLimit", f"{_SHM} was full: the job has {size(limits.shm_bytes)} of it (resources.shm)."
+        return "DiskLimit", past_shm(limits.shm_bytes)
     if "node" in full:
         return "StorageError", "The disk of the node that ran the job is full. An operator must make room."
     if in_memory:  # asked for in advance, so that nothing was written

@@ -72,7 +72,9 @@ def of_job(events: Iterable[Object]) -> Holdup | None:
         )
         return Holdup("QuotaExceeded", message, "Unschedulable")
     if any(words in text for words in PASSING):
-        return Holdup("FailedCreate", f"The cluster can't make the job's pod now: {text}.", "BackendError")
+        stays = " If that stays, an operator must make that account."
+        more = stays if "service account" in text else ""
+        return Holdup("FailedCreate", f"The cluster can't make the job's pod now: {text}.{more}", "BackendError")
     refused = "is forbidden" in str(told.get("message")) or "is invalid" in text or "denied the request" in text
     if refused:
         message = f"The cluster does not admit the job's pod: {text}. An operator must change the cluster's settings."

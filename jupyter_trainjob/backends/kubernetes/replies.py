@@ -85,7 +85,12 @@ def refusal(reply: Reply, address: str) -> Refused:
     return Refused(f"{text}: {said}.", reply, remedy=remedy, permanent=permanent)
 
 
-PASSING = ("is being terminated", "status unknown for quota", "not yet ready to handle request")
+PASSING = (
+    "is being terminated",
+    "status unknown for quota",
+    "not yet ready to handle request",
+    "error looking up service account",  # of a namespace that is new, until its controller has come to it
+)
 """What is said of an object in a 403 and passes by itself."""
 _NO_RIGHT = re.compile(r'User "[^"]*" cannot |cannot \w+ resource')
 _AMOUNTS = re.compile(r"(requested|limited): ((?:[^\s,=]+=[^\s,]+,?)+)")

@@ -18,14 +18,14 @@ from typing import Any
 
 from ...storage.base import open_store
 from ...storage.logs import LogWriter
-from ..rules import RUNNER_PROTOCOL
+from ..rules import RUNNER_PROTOCOL, past_disk, past_processes, past_time
 from . import report
 from .cgroups import Cgroup
 from .courier import Courier
 from .events import EventReader
 from .finish import Finisher, evidence
 from .folder import Folder
-from .limits import Limits, Outside, memory_message, processes_message, size, verdict
+from .limits import Limits, Outside, memory_message, verdict
 from .meter import Meter
 from .points import PointsPump, remark
 from .pump import Pump
@@ -275,13 +275,12 @@ class Life:
                 self._ask_to_end(OOM_GRACE_SECONDS)
             self.tree.kill_code()
         if limits.disk_bytes and self.meter.disk_bytes > limits.disk_bytes:
-            message = f"The job's files took more than its {size(limits.disk_bytes)} of disk (resources.disk)."
-            if outside.strike("DiskLimit", message):
+            if outside.strike("DiskLimit", past_disk("The job's files", limits.disk_bytes)):
                 self._ask_to_end(OOM_GRACE_SECONDS)
             self.tree.kill_code()
         tasks = limits.tasks
         if self.cgroup is None and "nproc" not in outside.rlimits and tasks and outside.peak_tasks > tasks:
-            if outside.strike("ProcessLimit", processes_message(limits)):
+            if outside.strike("ProcessLimit", past_processes(limits.processes or 0)):
                 self._ask_to_end(OOM_GRACE_SECONDS)
             self.tree.kill_code()
 
@@ -292,8 +291,7 @@ class Life:
             seconds = self.limits.startup_seconds
             self.outside.strike("StartupTimeout", f"The code had not begun {seconds:g} s after the start.")
         else:
-            limit = self.limits.time_limit_seconds
-            self.outside.strike("TimeLimit", f"The job ran longer than its {limit:g} s (timeLimitSeconds).")
+            self.outside.strike("TimeLimit", past_time(self.limits.time_limit_seconds or 0))
         self._ask_to_end(self.limits.grace_seconds)
 
     def _told_to_stop(self, *_: Any) -> None:

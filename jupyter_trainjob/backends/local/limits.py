@@ -24,6 +24,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..rules import past_processes, past_shm, size
+
 OVERHEAD_TASKS = 24
 """Processes and threads that runner, kernel and sandbox need for themselves; the job's limit comes on top."""
 
@@ -128,7 +130,7 @@ def _processes(outside: Outside, limits: Limits, error: Claimed) -> tuple[str, s
     nearly = outside.peak_tasks >= (limits.tasks or 0) * 0.9 or any(words in error.text for words in _FORKS)
     if not counted and not ("nproc" in outside.rlimits and refused and nearly):
         return "", ""
-    return "ProcessLimit", processes_message(limits)
+    return "ProcessLimit", past_processes(limits.processes)
 
 
 def _open_files(outside: Outside, limits: Limits, error: Claimed) -> tuple[str, str]:
@@ -149,7 +151,7 @@ def _space(outside: Outside, limits: Limits, error: Claimed) -> tuple[str, str]:
     host_has_room = outside.host_free_bytes is not None and outside.host_free_bytes >= HOST_FULL_BYTES
     only_shm = outside.shm_sized and host_has_room and error.number == _ENOSPC
     if only_shm or (outside.shm_full and (error.died or error.number == _ENOSPC)):
-        return "DiskLimit", f"/dev/shm was full: the job has {size(limits.shm_bytes)} of it (resources.shm)."
+        return "DiskLimit", past_shm(limits.shm_bytes)
     if error.number not in (_ENOSPC, _EDQUOT):
         return "", ""
     if outside.host_free_bytes is not None and outside.host_free_bytes < HOST_FULL_BYTES:
@@ -160,21 +162,3 @@ def _space(outside: Outside, limits: Limits, error: Claimed) -> tuple[str, str]:
 def _errno(text: str) -> int:
     match = _ERRNO.search(text)
     return int(match[1]) if match else 0
-
-
-def processes_message(limits: Limits) -> str:
-    """For a person."""
-    return (
-        f"The job wanted more than its {limits.processes} processes and threads. Ask for more (resources.processes), "
-        "or start fewer."
-    )
-
-
-def size(count: int | None) -> str:
-    """Bytes for a person: ``512 MiB``."""
-    value = float(count or 0)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{value:.0f} {unit}" if value == int(value) else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError

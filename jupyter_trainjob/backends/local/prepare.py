@@ -17,6 +17,7 @@ from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptS
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRef, AttemptRequest, BackendError
 from ..environments import named
+from ..onecell import script
 from ..orders import Place, blob_key, described, keep, lost, one_cell, optional_bytes, time_limit
 from . import cgroups
 from .compiled import Compiled
@@ -317,12 +318,12 @@ def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, 
             data = store.get(blob_key(request, source.digest))
         except KeyMissing:
             raise lost("the script") from None
-        text = json.dumps(one_cell(data.decode("utf-8", "replace"), "script")).encode()
+        text = json.dumps(script(data, source.path)).encode()
     else:
         with open(entry, "rb") as file:
             data = file.read()
         is_notebook = source.entry.endswith(".ipynb")
-        text = data if is_notebook else json.dumps(one_cell(data.decode("utf-8", "replace"), "script")).encode()
+        text = data if is_notebook else json.dumps(script(data, source.entry)).encode()
     with open(target, "wb") as file:
         file.write(text)
     os.chmod(target, 0o644)

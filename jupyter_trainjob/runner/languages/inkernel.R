@@ -55,7 +55,8 @@ log_metrics <- function(values, step = NULL) {
   invisible()
 }
 
-# Tell how far the job is: a fraction from 0 to 1, and a few words. Cheap to call often: it tells ten a second.
+# Tell how far the job is: a fraction from 0 to 1, and a few words. Cheap to call often while the words stay the same: it
+# tells ten a second.
 progress <- function(fraction, message = "") {
   if (!is.numeric(fraction) || length(fraction) != 1L || is.na(fraction) || fraction < 0 || fraction > 1) {
     stop("progress takes a fraction from 0 to 1, not ", shortly(fraction), ": done / all, for example", call. = FALSE)

@@ -156,12 +156,16 @@ object _trainjob {
     def ofCell(line: Int): Int = if (line - before > shared) line - before - inserted else line - before
   }
   private val place = """(?m)^<console>:(\d+): """.r
+  private val fault = """(?m)^(?:<console>:(\d+): )?error: (.*?);?$""".r
   private def refused(ofCell: Int => Int): String = {
     val text = said.toString("UTF-8").trim
     said.reset()
-    val lines = place.findAllMatchIn(text).map(found => ofCell(found.group(1).toInt)).toList
-    val shown = place.replaceAllIn(text, found => "line " + ofCell(found.group(1).toInt) + ": ")
-    failure("CompileError", shown.linesIterator.next(), shown.linesIterator.toList, lines.headOption.getOrElse(0))
+    val shown = place.replaceAllIn(text, found => "line " + ofCell(found.group(1).toInt) + ": ").linesIterator.toList
+    // Warnings may stand above it. Its line is told beside it, so that it need not say it, too.
+    fault.findFirstMatchIn(text) match {
+      case Some(found) => failure("CompileError", found.group(2), shown, Option(found.group(1)).fold(0)(line => ofCell(line.toInt)))
+      case None => failure("CompileError", shown.headOption.getOrElse("the compiler does not say why"), shown, 0)
+    }
   }
   private def unwrapped(problem: Throwable): Throwable = problem match {
     case _: java.lang.reflect.InvocationTargetException | _: ExceptionInInitializerError if problem.getCause != null =>

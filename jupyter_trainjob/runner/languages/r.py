@@ -118,7 +118,13 @@ class R(Language):
         return found
 
     def check(self, job: Job) -> None:
-        """R says no more than that the limit is too low, and ends."""
+        """R says no more than that the limit is too low, and ends; of libraries that are not there it says nothing, and
+        the code would look wrong that uses them."""
+        for path in job.libraries:
+            if not Path(path).is_dir():
+                raise JobFileError(
+                    f"The R packages of this job are gone: there is no folder {path!r}. Run it again with retry."
+                )
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if 0 <= limit < _OPEN_FILES:
             raise JobFileError(

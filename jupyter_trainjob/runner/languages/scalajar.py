@@ -71,7 +71,11 @@ def make(place: Path) -> list[tuple[str, str]]:
     told = []
     with _alone(place):
         for name, spec in sorted(installed().items()):
-            kernel = toree(spec.argv, {**os.environ, **spec.env}) if spec.language.lower() == "scala" else None
+            kernel = (
+                toree(spec.argv, {**os.environ, **spec.environment(os.environ)})
+                if spec.language.lower() == "scala"
+                else None
+            )
             if kernel is not None:
                 told.append((name, _tried(place, name, spec, kernel)))
         _tidy(place)

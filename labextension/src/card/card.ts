@@ -176,8 +176,9 @@ export class JobCard extends Widget {
     const { store, trans } = this._context;
     const { outputs: button } = this._view.buttons;
     const list = this._view.outputs;
-    if (list.hidden) {
-      list.replaceChildren(outputsList(this.ref, await store.client.outputs(this.ref), store.client, trans));
+    const job = this._followed?.job;
+    if (list.hidden && job) {
+      list.replaceChildren(outputsList(job.metadata, await store.client.outputs(this.ref), store.client, trans));
     }
     list.hidden = !list.hidden;
     button.setAttribute('aria-expanded', String(!list.hidden));

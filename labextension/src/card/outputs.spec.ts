@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 
 import { TrainJobClient } from '../api/client';
-import { trans, UID } from '../testing';
+import { makeJob, trans } from '../testing';
 import { outputsList } from './outputs';
 
-const ref = { uid: UID, namespace: 'ada', name: 'digits-x7k2p' };
+const ref = makeJob().metadata;
 const client = { resultUrl: (_: unknown, name: string) => `results/${name}` } as unknown as TrainJobClient;
 
-function shown(results: { name: string; format?: string; error?: string }[]): HTMLElement {
-  const list = outputsList(ref, { notebook: true, results, files: [], filesTotal: 0 }, client, trans);
+function shown(results: { name: string; format?: string; error?: string }[], of = ref): HTMLElement {
+  const list = outputsList(of, { notebook: true, results, files: [], filesTotal: 0 }, client, trans);
   const around = document.createElement('div');
   around.append(list);
   return around;
@@ -32,6 +32,8 @@ describe('the results of a job', () => {
 
   it('say what to type for them', () => {
     expect(shown([{ name: 'model' }]).querySelector('code')?.textContent).toBe('%trainjob results digits-x7k2p model');
+    const shared = shown([{ name: 'model' }], { ...ref, namespace: 'ml-2026' });
+    expect(shared.querySelector('code')?.textContent).toBe('%trainjob results digits-x7k2p model -n ml-2026');
   });
 
   it('say why one is missing', () => {

@@ -1,9 +1,9 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { TrainJobClient } from '../api/client';
-import { IJobRef, IOutputs } from '../api/types';
+import { IOutputs, ITrainJob } from '../api/types';
 import { element } from './dom';
-import { bytes } from './words';
+import { address, bytes } from './words';
 
 /** More than this is better listed with `%trainjob files`. */
 const FILES_SHOWN = 50;
@@ -12,7 +12,12 @@ const FILES_SHOWN = 50;
 const SUFFIXES: Record<string, string> = { frame: 'csv', json: 'json' };
 
 /** What a job left behind, each with a link that downloads it. */
-export function outputsList(ref: IJobRef, outputs: IOutputs, client: TrainJobClient, trans: TranslationBundle): Node {
+export function outputsList(
+  ref: ITrainJob['metadata'],
+  outputs: IOutputs,
+  client: TrainJobClient,
+  trans: TranslationBundle
+): Node {
   const items: HTMLElement[] = [];
   for (const result of outputs.results) {
     if (result.error) {
@@ -22,7 +27,7 @@ export function outputsList(ref: IJobRef, outputs: IOutputs, client: TrainJobCli
       const link = download(client.resultUrl(ref, result.name), `${result.name}.${suffix}`, result.name);
       const about = [result.type, bytes(result.size ?? 0)].filter(Boolean).join(', ');
       items.push(
-        element('li', {}, link, ` — ${about}; `, element('code', {}, `%trainjob results ${ref.name} ${result.name}`))
+        element('li', {}, link, ` — ${about}; `, element('code', {}, `%trainjob results ${address(ref, result.name)}`))
       );
     }
   }

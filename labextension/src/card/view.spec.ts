@@ -42,6 +42,10 @@ describe('a card', () => {
     expect(view.node.textContent).toContain(
       'Only the end is shown here: %trainjob logs digits-x7k2p prints all of it.'
     );
+    const job = makeJob({ phase: 'Running', attempts: [{ number: 1 }] });
+    view.update({ ...job, metadata: { ...job.metadata, namespace: 'ml-2026' } }, NOW);
+    view.log(lines, true);
+    expect(view.node.textContent).toContain('%trainjob logs digits-x7k2p -n ml-2026 prints all of it.');
   });
 
   it('speaks only of changes of the state, not of the passing time', () => {

@@ -3,7 +3,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { hasNotebook, ITrainJob, isFinal, latestAttempt } from '../api/types';
 import { ansiFragment } from './ansi';
 import { element, setText } from './dom';
-import { bar, duration, elapsedSeconds, needs, note, stateLine, warnings } from './words';
+import { address, bar, duration, elapsedSeconds, needs, note, stateLine, warnings } from './words';
 
 /** Lines of the log: at first, and when the reader asks for more. */
 const FEW_LINES = 12;
@@ -24,7 +24,6 @@ export class CardView {
     private _trans: TranslationBundle
   ) {
     const trans = _trans;
-    this._logCommand = `%trainjob logs ${name}`;
     this.buttons = {
       cancel: button(trans.__('Cancel')),
       retry: button(trans.__('Run again')),
@@ -80,6 +79,7 @@ export class CardView {
     this._show(job);
     const trans = this._trans;
     this.node.dataset.phase = job.status.phase;
+    this._logCommand = `%trainjob logs ${address(job.metadata)}`;
     setText(this._state, stateLine(job, trans));
     setText(this._note, note(job, trans));
     setText(this._needs, needs(job, trans));
@@ -200,7 +200,7 @@ export class CardView {
     hidden: ''
   });
   private _logHint = element('p', { class: 'jp-TrainJobCard-hint' });
-  private _logCommand: string;
+  private _logCommand = '';
   private _trace = element('details', { class: 'jp-TrainJobCard-trace', hidden: '' });
   private _warnings = element('ul', { class: 'jp-TrainJobCard-warnings' });
   private _needs = element('p', { class: 'jp-TrainJobCard-needs' });

@@ -160,6 +160,14 @@ export function span(seconds: number, trans: TranslationBundle): string {
     .join(' ');
 }
 
+/**
+ * What a verb of `%trainjob` takes after its name to find the job, with `more` behind the job's name: in a namespace that
+ * is not the owner's own, such as a course's, this one is named as well.
+ */
+export function address({ name, namespace, owner }: ITrainJob['metadata'], more = ''): string {
+  return [name, more, ...(namespace === owner ? [] : ['-n', namespace])].filter(Boolean).join(' ');
+}
+
 /** `812 B`, `1.4 MiB`. */
 export function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

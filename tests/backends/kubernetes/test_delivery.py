@@ -87,7 +87,7 @@ def test_every_input_is_signed_once_and_nothing_else(store: SigningFilesystem) -
     assert [item.get("path") for item in told["inputs"]] == ["one.csv", "two.csv", None, "before/a.txt"]
     assert told["inputs"][2]["variables"]["file"] == "variables-0.json"
     assert told["inputs"][0]["sha256"] == data.removeprefix("sha256:") and told["inputs"][3]["sha256"] is None
-    assert told["notebook"] == {"script": {"get": f"blobs/ada/{script.removeprefix('sha256:')}"}}
+    assert told["notebook"] == {"script": {"get": f"blobs/ada/{script.removeprefix('sha256:')}"}, "path": "a.py"}
     signed = json.loads(delivery.files(told, store, TERMS)["credentials.json"])
     assert sorted(signed["gets"]) == sorted(
         [f"blobs/ada/{digest.removeprefix('sha256:')}" for digest in (data, script)] + ["jobs/other/3/files/out/a.txt"]

@@ -153,14 +153,22 @@ async def test_what_running_jobs_have_is_no_garbage(place: Place) -> None:
     assert words == {"remove": [last.split("/")[1]], "known": [held.split("/")[1]]}, "its pod still has it"
 
 
-async def test_one_that_is_not_there_when_a_job_starts_is_built_anew(place: Place) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The kernel '/trainjob/environment/bin/python' can't be started: No such file or directory",
+        "The R packages of this job are gone: there is no folder '/trainjob/environment/library'. Run it again with "
+        "retry.",
+    ],
+    ids=["python", "r"],
+)
+async def test_one_that_is_not_there_when_a_job_starts_is_built_anew(place: Place, message: str) -> None:
     """A volume that was emptied mounts: the kubelet makes an empty folder."""
     wanted = ask(place, "six\n")
     await built(place, wanted)
     request = a_request(uuid.uuid4().hex, "1", environment={"requirements": wanted.model_dump(by_alias=True)})
     await place.backend.create(request)
     pod = await a_pod(place, request.ref)
-    message = "The kernel '/trainjob/environment/bin/python' can't be started: No such file or directory"
     main = {**MAIN, "exitCode": 1, "limit": "BackendError", "message": message}
     ended = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": T0, "finishedAt": T0}}
     told = {"name": "main", "image": "none", "imageID": "", "ready": False, "restartCount": 0, "state": ended}

@@ -225,6 +225,23 @@ HOLDUPS = [
         "Unschedulable",
     ),
     (
+        "the namespace is new, and has no service account yet",
+        None,
+        [
+            event(
+                "FailedCreate",
+                'Error creating: pods "x-" is forbidden: error looking up service account class/default: '
+                'serviceaccount "default" not found',
+                uid="job-uid",
+            )
+        ],
+        "FailedCreate",
+        "The cluster can't make the job's pod now: error looking up service account class/default: serviceaccount "
+        '"default" not found. If that stays, an operator must make that account.',
+        "",
+        "BackendError",
+    ),
+    (
         "the pod is not admitted",
         None,
         [
@@ -768,11 +785,11 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         pod(main=ended(0), sidecar=RUNNING),
         {
             "claims": {"end": {"outcome": "interrupted"}, "started": T1},
-            "main": {"limit": "TimeLimit", "message": "The job ran longer than its 300 s (timeLimitSeconds)."},
+            "main": {"limit": "TimeLimit", "message": "The job ran longer than its 300 s."},
         },
         Phase.FAILED,
         Reason.TIME_LIMIT,
-        "The job ran longer than its 300 s (timeLimitSeconds). Ask for more with --time-limit.",
+        "The job ran longer than its 300 s. Ask for more with --time-limit.",
     ),
     (
         "its folder in memory was full",
@@ -825,7 +842,7 @@ ENDS: list[tuple[str, Any, Any, Any, Phase, Reason, str]] = [
         },
         Phase.FAILED,
         Reason.DISK_LIMIT,
-        "/dev/shm was full: the job has 64 MiB of it (resources.shm).",
+        "/dev/shm was full: the job has 64 MiB of it. Ask for more with --shm, or write less there.",
     ),
     (
         "the node's disk was full",

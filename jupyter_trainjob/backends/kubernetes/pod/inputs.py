@@ -15,8 +15,8 @@ import time
 
 from ....resources.folder import MAX_BYTES, MAX_ENTRY_BYTES, FolderError, walk_folder
 from ....storage.base import KeyMissing, StoreError
-from ...onecell import one_cell
-from ...rules import MAX_INPUT_FILES, VARIABLE_SUFFIXES, Collision, Paths
+from ...onecell import script
+from ...rules import MAX_INPUT_FILES, VARIABLE_SUFFIXES, Collision, Paths, size
 from .files import JOB, dump, replace
 
 TYPE_CHECKING = False
@@ -157,7 +157,7 @@ class Inputs:
             with open(self._entry, "rb") as file:
                 data = file.read()
             entry = next(one["path"] for one in self._files if one["source"] == self._entry)
-            text = data if entry.endswith(".ipynb") else _script(data)
+            text = data if entry.endswith(".ipynb") else _script(data, entry)
             replace(target, text, 0o444)
         elif "inline" in told:
             replace(target, json.dumps(told["inline"]).encode(), 0o444)
@@ -165,7 +165,7 @@ class Inputs:
             self._fetch(told["script"], target, "the script")
             with open(target, "rb") as file:
                 data = file.read()
-            replace(target, _script(data), 0o444)
+            replace(target, _script(data, str(told.get("path", ""))), 0o444)
         else:
             self._fetch(told, target, "the notebook")
 
@@ -182,8 +182,8 @@ class Inputs:
         self._bytes += count
         if self._limit is not None and self._bytes > self._limit:
             raise InputsError(
-                f"The inputs have more than the {self._limit} bytes of disk that the job has for them "
-                "(resources.disk). Ask for more disk, or send less."
+                f"The inputs have more than the {size(self._limit)} of disk that the job has for them. "
+                "Ask for more with --disk, or send less."
             )
 
     # Over the network
@@ -259,5 +259,5 @@ class Inputs:
             )
 
 
-def _script(data: bytes) -> bytes:
-    return json.dumps(one_cell(data.decode("utf-8", "replace"), "script")).encode()
+def _script(data: bytes, path: str) -> bytes:
+    return json.dumps(script(data, path)).encode()

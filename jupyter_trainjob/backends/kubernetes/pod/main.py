@@ -16,7 +16,7 @@ import sys
 import time
 from functools import partial
 
-from ...rules import RUNNER_PROTOCOL
+from ...rules import RUNNER_PROTOCOL, past_disk, past_processes, past_time
 from . import idle, processes
 from .begin import READY_SECONDS, Refused, Stopped, await_ready
 from .files import JOB, LOG, PROTOCOL, WINDOW_BYTES, Places, discard, dump, now_text, replace
@@ -283,22 +283,15 @@ class Life:
             self._strike("StartupTimeout", f"The code had not begun {startup:g} s after the start.")
             self._ask_to_end(grace)
         elif self._started is not None and limit and now >= self._started + limit:
-            self._strike("TimeLimit", f"The job ran longer than its {limit:g} s (timeLimitSeconds).")
+            self._strike("TimeLimit", past_time(limit))
             self._ask_to_end(grace)
         elif orders.get("processes") and self._vitals.tasks > orders["processes"] + OVERHEAD_TASKS:
-            self._strike(
-                "ProcessLimit",
-                f"The job wanted more than its {orders['processes']} processes and threads. Ask for more "
-                "(resources.processes), or start fewer.",
-            )
+            self._strike("ProcessLimit", past_processes(orders["processes"]))
             processes.kill_code(self._runner)
             self._ask_to_end(STRUCK_SECONDS)
         elif orders.get("diskBytes") and self._vitals.disk_bytes > orders["diskBytes"]:
-            self._strike(
-                "DiskLimit",
-                f"The job's files, with its notebook, results and metrics, took more than its {orders['diskBytes']} "
-                "bytes of disk (resources.disk).",
-            )
+            what = "The job's files, with its notebook, results and metrics,"
+            self._strike("DiskLimit", past_disk(what, orders["diskBytes"]))
             processes.kill_code(self._runner)
             self._ask_to_end(STRUCK_SECONDS)
 

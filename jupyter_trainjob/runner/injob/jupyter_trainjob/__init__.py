@@ -46,7 +46,9 @@ def log_metrics(values: Mapping[str, SupportsFloat], step: float | None = None) 
 
 
 def progress(fraction: SupportsFloat, message: str = "") -> None:
-    """Tell how far the job is: ``fraction`` from 0 to 1, and a few words. Cheap to call often: it tells ten a second.
+    """Tell how far the job is: ``fraction`` from 0 to 1, and a few words.
+
+    Cheap to call often while the words stay the same: it tells ten a second. Other words are told at once, each time.
 
     Raises ``ValueError`` for a fraction that is none.
     """

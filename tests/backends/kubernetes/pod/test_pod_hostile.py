@@ -375,7 +375,10 @@ def test_too_many_processes_are_ended_by_name(first: Pod) -> None:
     (first.root / "cgroup" / "pids" / "pids.current").write_text("500\n")
     first.wait(20)
     main = first.state["main"]
-    assert main["limit"] == "ProcessLimit" and "more than its 32 processes" in main["message"]
+    assert (main["limit"], main["message"]) == (
+        "ProcessLimit",
+        "The job wanted more than its 32 processes and threads. Start fewer, or choose a profile that gives more.",
+    )
     assert main["peakTasks"] == 500
 
 

@@ -61,11 +61,20 @@ def test_a_folder_is_unpacked_and_its_entry_runs(real: Pod) -> None:
     inputs = [{"folder": {"entry": "main.py"}, **real.put("blobs/folder", data)}]
     assert real.run(notebook=None, inputs=inputs) == (0, 0), real.words()
     assert real.log() == b"from beside\n"
+    assert ran_from(real) == "main.py"
 
 
 def test_a_script_and_a_notebook_of_the_store_run(pod: Pod) -> None:
-    assert pod.run(notebook={"script": pod.put("blobs/s", b"print('a script')")}) == (0, 0)
+    script = {"script": pod.put("blobs/s", b"print('a script')"), "path": "train.py"}
+    assert pod.run(notebook=script) == (0, 0)
     assert pod.log() == b"a script\n"
+    assert ran_from(pod) == "train.py"
+
+
+def ran_from(pod: Pod) -> object:
+    """The file whose errors name it."""
+    notebook = json.loads((pod.root / "in" / "notebook.ipynb").read_bytes())
+    return notebook["cells"][0]["metadata"]["trainjob"]["file"]
 
 
 def test_a_notebook_of_the_store_runs(pod: Pod) -> None:
@@ -97,7 +106,10 @@ def test_inputs_have_no_more_room_than_the_job_has_disk(pod: Pod) -> None:
     inputs = [{"path": f"{n}.txt", **pod.put(f"blobs/{n}", b"x" * 600)} for n in range(2)]
     pod.orders(inputs=inputs, limits={"inputBytes": 1000})
     pod.start()
-    assert "more than the 1000 bytes of disk" in failed(pod)["message"]
+    assert failed(pod)["message"] == (
+        "The inputs have more than the 1000 bytes of disk that the job has for them. Ask for more with --disk, or send "
+        "less."
+    )
 
 
 def test_a_bomb_is_let_go_off_no_further_than_the_disk(pod: Pod) -> None:

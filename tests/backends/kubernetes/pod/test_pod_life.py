@@ -61,10 +61,20 @@ def test_code_that_ignores_sigterm_is_killed_and_its_log_is_whole(pod: Pod) -> N
     assert "end" not in pod.state["claims"] and pod.state["log"]["complete"] and len(pod.log()) == 100001
 
 
+def test_more_than_its_disk_ends_a_job_with_what_to_do_about_it(pod: Pod) -> None:
+    code = "import time; open('big', 'wb').write(bytes(3 * 2**20)); time.sleep(60)"
+    assert pod.run(code, limits={"diskBytes": 2**21}, seconds=20) == (0, 0)
+    assert (pod.state["main"]["limit"], pod.state["main"]["message"]) == (
+        "DiskLimit",
+        "The job's files, with its notebook, results and metrics, took more than its 2 MiB of disk. Ask for more with "
+        "--disk, or write less.",
+    )
+
+
 def test_the_time_limit_runs_from_the_codes_begin(pod: Pod) -> None:
     assert pod.run("import time; time.sleep(60)", limits={"timeLimitSeconds": 1}, seconds=20) == (0, 0)
     main = pod.state["main"]
-    assert main["limit"] == "TimeLimit" and "1 s (timeLimitSeconds)" in main["message"]
+    assert (main["limit"], main["message"]) == ("TimeLimit", "The job ran longer than its 1 s.")
     assert pod.state["claims"]["end"]["outcome"] == "interrupted"
 
 
