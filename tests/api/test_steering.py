@@ -57,7 +57,8 @@ async def test_a_job_is_moved_to_the_front(
     assert moved["spec"]["front"]["by"] == "ines"
     assert moved["status"]["position"] == 1
     assert admitted(services) == [last["metadata"]["uid"]]
-    assert caplog.messages == [f"ines front TrainJob bob/{last['metadata']['name']} (of bob): exam"]
+    told = [record.getMessage() for record in caplog.records if record.name == "jupyter_trainjob.audit"]
+    assert told == [f"ines front TrainJob bob/{last['metadata']['name']} (of bob): exam"]
     await run(first)
     refused = await operator.refused("POST", at(first, "front"), 409)
     assert refused["message"].endswith("is Running; only a queued one can be moved to the front.")
