@@ -27,14 +27,18 @@ SHARE = 0.04
 class Meter:
     """Samples of one attempt. ``look`` when ``due``; ``usage`` any time."""
 
-    def __init__(self, folder: Folder, limits: Limits, outside: Outside, cgroup: Cgroup | None) -> None:
+    def __init__(
+        self, folder: Folder, limits: Limits, outside: Outside, cgroup: Cgroup | None, cpu_before: float = 0.0
+    ) -> None:
+        """``cpu_before``: seconds that were used before the attempt began, and are not its own."""
+        self._cpu_before = cpu_before
         self._folders = [folder.file(name) for name in ("work", "out", "tmp", "shm")]
         self._device = os.stat(folder.path).st_dev
         self._path = folder.path
         self._limits, self._outside, self._cgroup = limits, outside, cgroup
         self._next_tree = self._next_disk = self._next_transfer = 0.0
         self.memory_bytes = self.peak_memory_bytes = 0
-        self.disk_bytes = 0
+        self.disk_bytes = self.files = 0
         self.cpu_seconds = 0.0
         self.read_bytes = self.written_bytes = 0
         self.samples = Samples()
@@ -62,6 +66,9 @@ class Meter:
             self._next_transfer = now + TRANSFER_SECONDS
         self._sample()
 
+    def _used(self, cpu_seconds: float) -> None:
+        self.cpu_seconds = max(self.cpu_seconds, cpu_seconds - self._cpu_before)
+
     def _moved(self, read_bytes: int, written_bytes: int) -> None:
         self.read_bytes = max(self.read_bytes, read_bytes)
         self.written_bytes = max(self.written_bytes, written_bytes)
@@ -76,11 +83,11 @@ class Meter:
         if self._cgroup is not None:
             self.memory_bytes = self._cgroup.memory_bytes()
             tasks = self._cgroup.tasks()
-            self.cpu_seconds = max(self.cpu_seconds, self._cgroup.cpu_seconds() or 0.0)
+            self._used(self._cgroup.cpu_seconds() or 0.0)
         else:
             sample = watchdog.look(pids, exact_above=self._limits.memory_bytes)
             self.memory_bytes, tasks = sample.memory_bytes, sample.tasks
-            self.cpu_seconds = max(self.cpu_seconds, sample.cpu_seconds)
+            self._used(sample.cpu_seconds)
         self.peak_memory_bytes = max(self.peak_memory_bytes, self.memory_bytes)
         self._tasks = tasks
         self._outside.peak_tasks = max(self._outside.peak_tasks, tasks)
@@ -88,6 +95,7 @@ class Meter:
     def _look_at_disk(self, pids: list[int], init_pid: int | None) -> None:
         found = watchdog.disk(self._folders)
         self._unseen = self._unseen or found.unseen
+        self.files = found.files
         self.disk_bytes = found.used_bytes + watchdog.deleted_bytes(pids, self._device)
         self._outside.largest_file_bytes = max(self._outside.largest_file_bytes, found.largest_file_bytes)
         if init_pid is not None and watchdog.shm_is_full(init_pid):
@@ -98,9 +106,9 @@ class Meter:
     def reaped(self) -> None:
         """What the kernel adds up when the tree is gone: nothing that happened between two looks is lost."""
         if self._cgroup is not None:
-            self.cpu_seconds = max(self.cpu_seconds, self._cgroup.cpu_seconds() or 0.0)
+            self._used(self._cgroup.cpu_seconds() or 0.0)
         total = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.cpu_seconds = max(self.cpu_seconds, total.ru_utime + total.ru_stime)
+        self._used(total.ru_utime + total.ru_stime)
         self.peak_memory_bytes = max(self.peak_memory_bytes, total.ru_maxrss * 1024)
         self._moved(total.ru_inblock * _BLOCK, total.ru_oublock * _BLOCK)
         self._sample()
