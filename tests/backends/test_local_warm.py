@@ -233,6 +233,20 @@ async def test_nothing_waits_once_the_server_has_gone(make_place: MakePlace) -> 
 
 
 @pytest.mark.asyncio
+async def test_two_servers_on_one_folder_use_each_others_and_end_their_own(make_place: MakePlace) -> None:
+    first = await warm_place(make_place)
+    await ready(first)
+    second = await warm_place(make_place, least={})
+    await second.run("1", seed=FIRST_CHOSEN_SEED - 1, resources=ENOUGH)  # which fits none
+    await second.stop()
+    assert len(same(first)) == 1, "it was the first one's"
+    third = await warm_place(make_place, least={})
+    await ready(third)
+    await run(third, "1", resources=ENOUGH)
+    assert third.backend.describe()["warm"]["profiles"]["default"] == {"claimed": 1, "missed": 0}
+
+
+@pytest.mark.asyncio
 async def test_one_whose_server_was_killed_leaves_by_itself(tmp_path: Path) -> None:
     code = """
 import asyncio, sys

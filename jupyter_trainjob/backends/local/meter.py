@@ -21,7 +21,9 @@ DISK_SECONDS = 0.1
 TRANSFER_SECONDS = 1.0
 _BLOCK = 512  # of ru_inblock and ru_oublock: getrusage(2)
 SHARE = 0.04
-"""At most this part of a CPU goes into looking: what takes long is done less often."""
+"""At most this part of a CPU goes into looking: what takes long is done less often. CPU time counts: whoever keeps the
+machine so busy that a look has to wait is not looked at less often for it.
+"""
 
 
 class Meter:
@@ -53,13 +55,14 @@ class Meter:
     def look(self, now: float, pids: list[int], init_pid: int | None, *, thorough: bool = False) -> None:
         """Sample what is due, or (``thorough``) everything."""
         if thorough or now >= self._next_tree:
+            began = time.thread_time()
             self._look_at_tree(pids)
             interval = WATCH_SECONDS if self._cgroup is None else SAMPLE_SECONDS
-            self._next_tree = now + max(interval, (time.monotonic() - now) / SHARE)
+            self._next_tree = now + max(interval, (time.thread_time() - began) / SHARE)
         if thorough or now >= self._next_disk:
-            began = time.monotonic()
+            began = time.thread_time()
             self._look_at_disk(pids, init_pid)
-            self._next_disk = began + max(DISK_SECONDS, (time.monotonic() - began) / SHARE)
+            self._next_disk = now + max(DISK_SECONDS, (time.thread_time() - began) / SHARE)
         if thorough or now >= self._next_transfer:
             moved = watchdog.transfer(pids)
             self._moved(moved.read_bytes, moved.written_bytes)

@@ -20,10 +20,10 @@ try:
     for _ in range(150):
         pid = os.fork()
         if pid == 0:
-            time.sleep(8)
+            time.sleep(25)
             os._exit(0)
         made.append(pid)
-    time.sleep(4)
+    time.sleep(HOLD)
     os.kill(made[0], 0)
     got(f"{len(made)} processes")
 finally:
@@ -41,8 +41,8 @@ finally:
         """
 import threading
 for _ in range(200):
-    threading.Thread(target=time.sleep, args=(8,), daemon=True).start()
-time.sleep(4)
+    threading.Thread(target=time.sleep, args=(25,), daemon=True).start()
+time.sleep(HOLD)
 got(f"{threading.active_count()} threads")
 """,
         _COUNT,
@@ -70,7 +70,7 @@ got(f"{size // 2} programs")
     Attack(
         "memory",
         "400 MiB in one process",
-        "x = bytearray(400 * 2**20)\ntime.sleep(2)\ngot('400 MiB')",
+        "x = bytearray(400 * 2**20)\ntime.sleep(HOLD)\ngot('400 MiB')",
         _HELD,
         claimed=EVERY,
         alone=True,
@@ -85,10 +85,10 @@ for _ in range(8):
     pid = os.fork()
     if pid == 0:
         x = bytearray(50 * 2**20)
-        time.sleep(6)
+        time.sleep(25)
         os._exit(0)
     made.append(pid)
-time.sleep(3)
+time.sleep(HOLD)
 alive = [pid for pid in made if os.waitpid(pid, os.WNOHANG)[0] == 0]
 for pid in alive:
     os.kill(pid, 9)
@@ -202,7 +202,7 @@ for number in range(6):
         for _ in range(6):
             file.write(bytes(4 * 2**20))
     time.sleep(0.3)
-time.sleep(1.5)
+time.sleep(HOLD)
 got("144 MiB")
 """,
         "the disk limit",
@@ -216,7 +216,7 @@ got("144 MiB")
         """
 for number in range(6000):
     open(f"small-{number}", "w").close()
-time.sleep(2.5)
+time.sleep(HOLD)
 got("6,000 files")
 """,
         "the limit on files",
@@ -232,7 +232,7 @@ for number in range(2000):
     os.mkdir(f"folder-{number}")
     os.mkfifo(f"pipe-{number}")
     os.symlink("x", f"link-{number}")
-time.sleep(2.5)
+time.sleep(HOLD)
 got("6,000 inodes")
 """,
         "the limit on files",
@@ -251,7 +251,7 @@ for number in range(6):
     with open(f"file-{number}", "wb") as file:
         for _ in range(6):
             file.write(bytes(4 * 2**20))
-time.sleep(2.5)
+time.sleep(HOLD)
 got("144 MiB")
 """,
         "the disk limit",
@@ -270,7 +270,7 @@ for number in range(6):
         for _ in range(6):
             file.write(bytes(4 * 2**20))
 os.chmod(".", 0o300)
-time.sleep(2.5)
+time.sleep(HOLD)
 os.chmod(".", 0o700)
 got("144 MiB")
 """,

@@ -11,6 +11,9 @@ from .attack import Attack
 PRELUDE = '''
 import ctypes, errno, json, os, signal, socket, subprocess, sys, time
 
+HOLD = 8
+"""Seconds for which a bomb keeps what it has: a watch over it may be late on a machine that is busy."""
+
 def got(what="it worked"):
     print("GOT", str(what)[:400].replace("\\n", " "), flush=True)
 

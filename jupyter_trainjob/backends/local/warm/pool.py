@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -55,6 +56,7 @@ class Pool:
         self._missed: Counter[str] = Counter()
         self._pauses: dict[str, tuple[int, float]] = {}
         self._problems: list[str] = []
+        self._token = secrets.token_hex(8)
         self._used: set[str] = set()
         """Those that were claimed."""
         self._news = asyncio.Event()
@@ -74,7 +76,8 @@ class Pool:
         if self._task is not None:
             await self._task
         for one in await self._in_thread(lambda: list(slot.there(self._settings.run_folder))):
-            await self._in_thread(slot.drop, self._settings.run_folder, one.name)
+            if one.pool == self._token:
+                await self._in_thread(slot.drop, self._settings.run_folder, one.name)
 
     def keep(self, profiles: Collection[Profile] | None) -> None:
         """Keep the least that is configured of these; None: another server does."""
@@ -146,7 +149,8 @@ class Pool:
         guesses = {fits: GUESSED_BYTES[self._language(fits)] for fits in self._kinds}
         sizes = plan(self._kinds, time.monotonic(), self._warmth.budget_bytes, guesses)
         for fits in {one.kind for one in self._there} | set(sizes):
-            for name in surplus([one.name for one in self._there if one.kind == fits], sizes.get(fits, 0)):
+            mine = [one.name for one in self._there if one.kind == fits and one.pool == self._token]
+            for name in surplus(mine, sizes.get(fits, 0)):
                 await self._in_thread(slot.drop, self._settings.run_folder, name)
         for fits, size in sizes.items():
             for _ in range(size - sum(one.kind == fits for one in self._there)):
@@ -168,7 +172,7 @@ class Pool:
     async def _make(self, fits: str) -> None:
         """One more, and wait until it is warm: one at a time, so that jobs have the machine."""
         model = self._models[fits]
-        folder = await self._in_thread(slot.make, model, self._settings, fits, self._imports(model))
+        folder = await self._in_thread(slot.make, model, self._settings, fits, self._imports(model), self._token)
         await self._in_thread(attempt.start_waiting, folder)
         until = time.monotonic() + self._settings.startup_seconds
         while not self._stopping and time.monotonic() < until:

@@ -33,14 +33,15 @@ class Slot:
 
     name: str
     kind: str
-    profile: str
+    pool: str
+    """Whose it is: servers that share a data folder use each other's, and end their own alone."""
     warm: bool
     memory_bytes: int
     began: float
     """Seconds since the epoch."""
 
 
-def make(request: AttemptRequest, settings: Settings, kind: str, imports: list[str]) -> Folder:
+def make(request: AttemptRequest, settings: Settings, kind: str, imports: list[str], pool: str) -> Folder:
     """The folder of one that fits jobs like ``request``; its supervisor is to be started. Raises ``OSError``."""
     token = secrets.token_hex(6)
     folder = Folder(os.path.join(settings.run_folder, f"{PREFIX}{token}"))
@@ -59,7 +60,7 @@ def make(request: AttemptRequest, settings: Settings, kind: str, imports: list[s
     told |= process_orders(folder, request, settings, limits, where, Found(""), files=files)
     told["warm"] = {
         "kind": kind,
-        "profile": request.profile.metadata.name,
+        "pool": pool,
         "owner": process.identity(os.getpid()),
         "path": folder.path,
         "compiled": compiled,
@@ -80,9 +81,7 @@ def there(run_folder: str) -> Iterator[Slot]:
             if told and is_alive(folder):
                 known = told["warm"]
                 memory = (warm or {}).get("memoryBytes", 0)
-                found.append(
-                    Slot(entry.name, known["kind"], known["profile"], warm is not None, memory, known["began"])
-                )
+                found.append(Slot(entry.name, known["kind"], known["pool"], warm is not None, memory, known["began"]))
     return iter(sorted(found, key=lambda slot: slot.began))
 
 
