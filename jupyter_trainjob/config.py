@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.paths import jupyter_path
-from traitlets import Bool, CaselessStrEnum, Float, Integer, List, TraitError, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from .backends.base import Backend
@@ -132,6 +132,7 @@ class LocalBackendSettings(BackendSettings, Configurable):
     ).tag(config=True)
     allow_bwrap = Bool(True, help="Whether namespaces may be used at all.").tag(config=True)
     allow_cgroups = Bool(True, help="Whether cgroups may be used at all.").tag(config=True)
+    allow_landlock = Bool(True, help="Whether Landlock may be used where namespaces can't.").tag(config=True)
     uid_first = Integer(64000, help="First of the user ids that a server that is root gives to its jobs.").tag(
         config=True
     )
@@ -142,6 +143,19 @@ class LocalBackendSettings(BackendSettings, Configurable):
     startup_seconds = Float(120.0, min=1, help="How long a kernel may take to come up.").tag(config=True)
     grace_seconds = Float(
         10.0, min=1, help="How long code that is told to end may take to save what it has, before it is killed."
+    ).tag(config=True)
+    warm_memory = Unicode(
+        "512Mi",
+        help="Memory that kernels may take together which wait for jobs, already started, each in a sandbox and for "
+        "one job. They are of the kinds that jobs used in the last half hour, as many as began together. 0: none wait.",
+    ).tag(config=True)
+    warm = Dict(
+        Integer(min=0),
+        help="Profile → how many kernels of it wait whatever the use, within warm_memory: {'default': 1}.",
+    ).tag(config=True)
+    warm_imports = Dict(
+        List(Unicode()),
+        help="Profile → packages that its waiting kernels (Python, R) have loaded already: {'default': ['numpy']}.",
     ).tag(config=True)
 
     pip_options = pip_options("that the server itself has (PIP_… variables, pip.conf)")
@@ -165,6 +179,7 @@ class LocalBackendSettings(BackendSettings, Configurable):
         from .backends.local.environments.box import Bounds
         from .backends.local.environments.cache import Keeping
         from .backends.local.environments.recipes import Site
+        from .backends.local.warm.pool import Warmth
 
         self.take(name, options)
         site = Site(
@@ -184,11 +199,13 @@ class LocalBackendSettings(BackendSettings, Configurable):
             bwrap=self.bwrap,
             allow_bwrap=self.allow_bwrap,
             allow_cgroups=self.allow_cgroups,
+            allow_landlock=self.allow_landlock,
             uid_first=self.uid_first,
             uid_last=self.uid_last,
             kernelspec_dirs=tuple(self.kernelspec_dirs or jupyter_path("kernels")),
             startup_seconds=self.startup_seconds,
             grace_seconds=self.grace_seconds,
             fetching=fetching,
+            warmth=Warmth(byte_count(self.warm_memory), dict(self.warm), dict(self.warm_imports)),
             keeping=Keeping(site, bounds, byte_count(self.environments_disk), self.environments_days * 86400),
         )

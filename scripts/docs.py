@@ -16,7 +16,10 @@ from jupyter_trainjob.app import TrainJobExtension
 from jupyter_trainjob.backends.kubernetes.configured import KubernetesBackendSettings
 from jupyter_trainjob.backends.kubernetes.deploy import rights
 from jupyter_trainjob.backends.kubernetes.deploy.configured import KubernetesDeploySettings
+from jupyter_trainjob.backends.local import filter
+from jupyter_trainjob.backends.local.attacks.table import ATTACKS
 from jupyter_trainjob.config import LocalBackendSettings, ObjectStoreSettings
+from jupyter_trainjob.resources.isolation import LEVELS
 from jupyter_trainjob.verbs.options import CELL_OPTIONS, Argument
 from jupyter_trainjob.verbs.table import VERBS
 
@@ -79,6 +82,31 @@ def verbs() -> str:
     return "\n".join(["| verb | what it does |", "|---|---|", *rows])
 
 
+def attacks() -> str:
+    """The attacks as a table: which level claims to hold which."""
+    levels = LEVELS[::-1]
+    rows = [
+        f"| {attack.name} | {_cell(attack.what)} | {_cell(attack.by)} | "
+        + " | ".join("yes" if level in attack.claimed else "no" for level in levels)
+        + " |"
+        for attack in ATTACKS
+    ]
+    head = f"| attack | what it tries | held by | {' | '.join(f'`{level}`' for level in levels)} |"
+    return "\n".join([head, "|---|---|---" + "|---" * len(levels) + "|", *rows])
+
+
+def system_calls() -> str:
+    """The filter of system calls as tables."""
+    head = ["| group | why | calls |", "|---|---|---|"]
+    rows = {
+        title: [f"| {group.name} | {group.why} | {', '.join(group.calls)} |" for group in groups]
+        for title, groups in (("Allowed:", (*filter.ALLOWED, filter.UNCOUNTED)), ("Refused:", filter.REFUSED))
+    }
+    parts = ["\n".join([title, "", *head, *lines]) for title, lines in rows.items()]
+    some = [f"| {call} | {what} |" for call, what in filter.ARGUMENTS]
+    return "\n\n".join([*parts, "\n".join(["Allowed in part:", "", "| call | which |", "|---|---|", *some])])
+
+
 def between(text: str, mark: str, new: str) -> str:
     """``text`` with what stands between the marks replaced."""
     begin, end = f"<!-- {mark} -->\n", f"<!-- end {mark} -->"
@@ -90,8 +118,10 @@ def between(text: str, mark: str, new: str) -> str:
 
 def main() -> int:
     """Write, or with --check compare."""
-    users, operators = DOCS / "users.md", DOCS / "operators.md"
+    users, operators, sandbox = DOCS / "users.md", DOCS / "operators.md", DOCS / "sandbox.md"
+    page = between(between(sandbox.read_text("utf-8"), "attacks", attacks()), "filter", system_calls())
     wanted = {
+        sandbox: page,
         DOCS / "configuration.md": configuration(),
         operators: between(operators.read_text("utf-8"), "rights", rights.table()),
         users: between(between(users.read_text("utf-8"), "options", options()), "verbs", verbs()),

@@ -88,6 +88,7 @@ class JupyterServer:
             f"--IdentityProvider.token={self.token}",
             f"--notebook-dir={self.root}",
         ]
+        command += ["--LocalBackendSettings.warm_memory=0"]  # what these tests watch shall not start more than they ask
         command += ["--LabApp.expose_app_in_browser=True", *self.options]
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -66,6 +66,7 @@ class Served:
                     f"--IdentityProvider.token={self.token}",
                     f"--ServerApp.root_dir={self.root}",
                     "--ServerApp.jpserver_extensions=jupyter_trainjob=True",
+                    "--LocalBackendSettings.warm_memory=0",
                     f"--TrainJobExtension.data_dir={self.folder / 'data'}",
                     "--TrainJobExtension.namespaces=course",
                     *self.options,

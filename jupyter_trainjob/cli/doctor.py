@@ -27,6 +27,7 @@ from ..verbs.options import argument
 from ..verbs.parser import Parser
 from .admin import COMMON, started, stderr, summary, tell
 from .configuration import Configuration, ConfigurationError
+from .terminal import Screen
 
 if TYPE_CHECKING:
     from ..storage.s3 import S3Store
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 PROG = "jupyter trainjob doctor"
 _ARGUMENTS = (
     *COMMON,
+    argument(
+        "--sandbox",
+        action="store_true",
+        help="Attack the sandbox that jobs get on this machine, harmlessly, for a minute or two: attack, contained or "
+        "not, by what.",
+    ),
     argument("-o", "--output", metavar="FORMAT", choices=("table", "json"), default="table", help="table or json."),
 )
 _STATUSES = (
@@ -51,6 +58,8 @@ def doctor_main(argv: Sequence[str]) -> int:
         return 0
     options, words, screen = begun
     try:
+        if options.sandbox:
+            return _attack(Configuration(options.config, words), options.backend, screen, options.output == "json")
         found = tell(
             diagnose(Configuration(options.config, words), options.backend),
             screen if options.output == "table" else None,
@@ -63,6 +72,20 @@ def doctor_main(argv: Sequence[str]) -> int:
     else:
         screen.write(summary(found))
     return 1 if worst(found) == "fail" else 0
+
+
+def _attack(configuration: Configuration, backend: str, screen: Screen, as_json: bool) -> int:
+    """Raises :class:`ConfigurationError`."""
+    from .sandbox import attack_machine
+
+    names = configuration.backends("local")
+    if not names or (backend and backend not in names):
+        raise ConfigurationError(f"--sandbox is for backends of type local; there are: {', '.join(names) or 'none'}")
+    try:
+        return attack_machine(_local(configuration, backend or names[0]), screen, as_json=as_json)
+    except BackendError as error:
+        stderr(f"{PROG}: {error} {error.remedy}".rstrip())
+        return 1
 
 
 async def diagnose(
@@ -141,6 +164,7 @@ def _local(configuration: Configuration, name: str) -> Local:
         bwrap=made.bwrap,
         allow_bwrap=made.allow_bwrap,
         allow_cgroups=made.allow_cgroups,
+        allow_landlock=made.allow_landlock,
         uids=(made.uid_first, made.uid_last),
     )
 

@@ -63,6 +63,11 @@ class Agent:
             raise RuntimeError("a kernel of this language can't wait for its job")
         await self._silently(code)
 
+    async def preload(self, names: list[str]) -> None:
+        """Load packages before the job is known; none is a must. Raises ``RuntimeError``."""
+        if self.taken_over and (code := self._language.preload(names)):
+            await self._silently(code)
+
     async def bring_data(self) -> None:
         """Define what :meth:`call` calls, once. Raises ``RuntimeError``.
 

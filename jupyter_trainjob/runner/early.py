@@ -73,6 +73,8 @@ class Job:
     compiled: str = ""
     seed: int | None = None
     attempt: int = 1
+    preload: list[str] = field(default_factory=list)
+    """Packages to load while there is no job yet."""
 
     @property
     def metrics(self) -> Path:
@@ -118,6 +120,7 @@ def load(path: Path) -> Job:
             compiled=data.get("compiled") or "",
             seed=None if data.get("seed") is None else int(data["seed"]),
             attempt=int(data.get("attempt") or 1),
+            preload=data.get("preload") or [],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise JobFileError(f"The runner's orders {str(path)!r} lack or garble a field: {error!r}") from error
@@ -266,7 +269,8 @@ def signal_kernel(kernel: Kernel, number: signal.Signals) -> None:
 def _private_folder() -> Path:
     for parent in (os.environ.get("TMPDIR", ""), "/tmp", "/dev/shm", "/var/tmp"):  # noqa: S108 - mkdtemp makes it private
         if parent and len(os.fsencode(parent)) < _SOCKET_PATH_MAX and os.access(parent, os.W_OK | os.X_OK):
-            return Path(tempfile.mkdtemp(prefix="tj-", dir=parent))
+            with suppress(OSError):  # access(2) does not know of Landlock
+                return Path(tempfile.mkdtemp(prefix="tj-", dir=parent))
     raise JobFileError("There is no temporary folder that the job may write into; give it a /tmp.")
 
 

@@ -144,6 +144,13 @@ def adopt(values: dict[str, str], seed: int | None) -> None:
         _seed(seed)
 
 
+def preload(names: list[str]) -> None:
+    """Import what jobs are likely to import. One that fails does so again in the job, where it is told."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
 def _mark_messages(kernel: Any, mark: bytes, fd: int) -> None:
     session, lock, numbers, pid = kernel.session, threading.Lock(), iter(range(1, sys.maxsize)), os.getpid()
     send = session.send

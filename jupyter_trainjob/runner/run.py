@@ -143,6 +143,9 @@ class Run:
         """Have the kernel ready, say so, and wait for the word that the job's orders are there."""
         session = await self._meet(documents.empty())
         await session.agent.take_over()
+        if self.job.preload:
+            with suppress(RuntimeError):  # the job may well do without
+                await session.agent.preload(self.job.preload)
         known = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, known.set)
         self.events.send("waiting")

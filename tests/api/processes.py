@@ -104,6 +104,7 @@ def service(folder: Path, token_file: Path | None, *options: str, port: int = 0)
         "--ServerApp.port_retries=0",
         "--allow-root",
         *([f"--token-file={token_file}"] if token_file else []),
+        "--LocalBackendSettings.warm_memory=0",
         f"--TrainJobExtension.data_dir={folder / 'data'}",
         *options,
     ]
@@ -123,6 +124,7 @@ def student(folder: Path, remote_url: str, remote_token: str, *options: str) -> 
         "--ServerApp.jpserver_extensions={'jupyter_trainjob': True}",
         "--IdentityProvider.token=local-secret",
         f"--TrainJobExtension.remote_url={remote_url}",
+        "--LocalBackendSettings.warm_memory=0",
         f"--TrainJobExtension.data_dir={folder / 'data'}",
         *options,
     ]

@@ -24,7 +24,8 @@ PLAIN_RUNNER = Path(__file__).with_name("plain_runner.py").read_text()
 LEVELS: dict[str, dict[str, Any]] = {
     "namespaces+cgroups": {},
     "namespaces": {"allow_cgroups": False},
-    "process": {"allow_bwrap": False, "allow_cgroups": False},
+    "landlock+seccomp": {"allow_bwrap": False, "allow_cgroups": False},
+    "process": {"allow_bwrap": False, "allow_cgroups": False, "allow_landlock": False},
 }
 MakePlace = Callable[..., Awaitable[Place]]
 

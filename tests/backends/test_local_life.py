@@ -253,7 +253,7 @@ async def test_two_servers_see_the_same_attempt(strong: Place) -> None:
 
 
 async def test_a_weaker_sandbox_than_demanded_is_refused(make_place) -> None:
-    place = await make_place(minimum_isolation="namespaces", allow_bwrap=False)
+    place = await make_place(minimum_isolation="namespaces", allow_bwrap=False, allow_landlock=False)
     with pytest.raises(BackendError) as told:
         await place.backend.create(a_request("weak", "1"))
     assert told.value.permanent
@@ -271,7 +271,7 @@ async def test_a_profile_may_demand_more_than_the_backend(make_place) -> None:
 
 
 async def test_a_process_sandbox_is_a_standing_warning(make_place) -> None:
-    place = await make_place(allow_bwrap=False)
+    place = await make_place(allow_bwrap=False, allow_landlock=False)
     assert "jobs run as ordinary processes" in place.backend.describe()["warnings"][0]
     seen = await place.run("1")
     assert [c["reason"] for c in seen.conditions if c["type"] == "Isolated"] == ["ProcessOnly"]
@@ -282,7 +282,7 @@ async def test_a_bubblewrap_that_does_not_work_is_not_used(make_place, tmp_path:
     fake.write_text("#!/bin/sh\necho 'No permissions to create new namespace' >&2\nexit 1\n")
     fake.chmod(0o755)
     place = await make_place(bwrap=str(fake))
-    assert place.backend.describe()["isolation"] == "process"
+    assert place.backend.describe()["isolation"] == "landlock+seccomp"
     assert any("No permissions to create new namespace" in text for text in place.backend.describe()["warnings"])
 
 

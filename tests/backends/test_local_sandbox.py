@@ -105,10 +105,17 @@ async def test_nothing_of_the_servers_environment_gets_in(place: Place, monkeypa
         "PYTHONDONTWRITEBYTECODE",
     }
     assert set(environment) <= allowed
-    everything = """[open(f"/proc/{p}/environ").read() for p in os.listdir("/proc")
-                     if p.isdigit() and os.access(f"/proc/{p}/environ", os.R_OK)]"""
+    everything = """
+    import os
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            print(open(f"/proc/{pid}/environ").read())
+        except OSError:
+            pass
+    """
     if place.backend.describe()["isolation"] != "process":
-        assert "very-secret" not in str(await ask(place, everything))
+        seen = await place.run(textwrap.dedent(everything))
+        assert seen.claims["end"]["outcome"] == "ok" and b"very-secret" not in await place.log(seen.ref)
 
 
 @pytest.mark.asyncio
@@ -254,10 +261,7 @@ def test_what_was_found_is_remembered_until_the_question_changes(tmp_path: Path)
     assert cache.stat().st_mtime_ns == stamp
     cache.write_text("{}")
     assert probe.cached(str(cache), known, str(tmp_path / "run"), allow_cgroups=False) == first
-    assert (
-        probe.cached(str(cache), known, str(tmp_path / "run"), allow_cgroups=False, allow_bwrap=False).level
-        == "process"
-    )
+    assert probe.cached(str(cache), known, str(tmp_path / "run"), allow_cgroups=False, allow_bwrap=False).bwrap is None
 
 
 @pytest.mark.asyncio

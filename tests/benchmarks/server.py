@@ -17,6 +17,9 @@ from pathlib import Path
 import httpx
 import psutil
 
+NO_POOL = "--LocalBackendSettings.warm_memory=0"
+"""A benchmark measures cold starts unless it says otherwise."""
+
 
 @dataclass
 class RunningServer:
@@ -84,6 +87,7 @@ def running_server(*options: str, prepare: object = None) -> Iterator[RunningSer
                     if any("data_dir" in option for option in options)
                     else [f"--TrainJobExtension.data_dir={data_dir}"]
                 ),
+                *([] if any("warm_memory" in option for option in options) else [NO_POOL]),
                 *options,
             ],
             env=environment,

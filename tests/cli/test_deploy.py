@@ -147,7 +147,7 @@ def test_what_has_to_be_mended_is_a_failure_with_a_remedy(run: Run, tmp_path: Pa
         given="",
     )
     assert weak.status == 1
-    assert "FAIL  sandbox: Tried here: jobs run at the level process." in weak.out
+    assert "FAIL  sandbox: Tried here: jobs run at the level landlock+seccomp." in weak.out
     assert "      → Install bubblewrap" in weak.out
     lost = run("doctor", "--TrainJobExtension.db_url=postgresql://127.0.0.1:1/none?connect_timeout=2", given="")
     assert lost.status == 1 and "FAIL  record: The database does not answer" in lost.out

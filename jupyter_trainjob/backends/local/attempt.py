@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,16 +22,21 @@ from .folder import Folder, try_lock
 from .prepare import NOTED_SECONDS, REQUEST, CalledOff, Settings, inputs_ready, seconds_since_asked
 from .report import Report, now_text
 from .sandbox import LAUNCH_ENV
+from .waiting import SLOT
+from .warm import slot
 
 START_SECONDS = 60
 START_PAUSES = (0.0, 1.0, 4.0)
 """Before each try to start the supervisor of an attempt that was prepared in the background, in seconds."""
 
 
-def record(request: AttemptRequest, settings: Settings) -> None:
-    """Make the folder, unless it is there, and refuse what is quickly found wrong. Raises :class:`BackendError`."""
+def record(request: AttemptRequest, settings: Settings, warm: Sequence[str] = ()) -> str:
+    """Make the folder, unless it is there, and refuse what is quickly found wrong. Raises :class:`BackendError`.
+
+    ``warm``: what waits for such a job, of which one is claimed; which, is answered.
+    """
     try:
-        preparation.record(request, settings)
+        return preparation.record(request, settings, warm)
     except StoreError as error:
         raise _unreadable(error) from error
 
@@ -59,6 +64,8 @@ def prepare(folder: Folder, settings: Settings, stopping: Callable[[], bool] = l
         if todo(folder) == "prepare":
             going_on()
             preparation.fill(folder, settings, going_on)
+            if os.path.exists(folder.file(SLOT)):
+                slot.wake(folder)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(folder.file(REQUEST))
     except StoreError as error:
@@ -77,10 +84,11 @@ def _unreadable(error: StoreError) -> BackendError:
 
 def todo(folder: Folder) -> Literal["prepare", "start", ""]:
     """What is still to be done until a supervisor has the attempt."""
-    if folder.read("supervisor.json") is not None or folder.read("state.json") is not None:
+    supervised = folder.read("supervisor.json") is not None
+    if folder.read("state.json") is not None or (supervised and not os.path.exists(folder.file(SLOT))):
         return ""
     if folder.read("attempt.json") is not None:
-        return "start"
+        return "" if supervised else "start"
     return "prepare" if os.path.exists(folder.file(REQUEST)) else ""
 
 
@@ -146,6 +154,11 @@ def start_or_give_up(folder: Folder, ref: AttemptRef) -> None:
         os.close(lock)
 
 
+def start_waiting(folder: Folder) -> None:
+    """Start the supervisor of a kernel that waits for a job. Raises :class:`BackendError`."""
+    _start_supervisor(folder)
+
+
 def _start_supervisor(folder: Folder) -> None:
     """Returns when it has the attempt's lock."""
     if folder.read("supervisor.json") is not None:
@@ -171,9 +184,9 @@ def _start_supervisor(folder: Folder) -> None:
 
 def watch(folder: Folder) -> tuple[int | None, Literal["prepare", "start", ""]]:
     """A descriptor that tells of the supervisor's end (None: there is none), and what is to be done until there is."""
-    known = folder.read("supervisor.json")
-    if known is None:
-        return None, todo(folder)
+    known, step = folder.read("supervisor.json"), todo(folder)
+    if known is None or step:
+        return None, step
     return process.open_pidfd(known), ""
 
 

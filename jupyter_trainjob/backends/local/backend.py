@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ...resources import mishaps
+from ...resources.profile import Profile
 from ...resources.trainjob import Requirements
 from ...storage.base import ObjectStore, StoreError
 from ..base import (
@@ -38,6 +39,8 @@ from .prepare import Settings
 from .preparing import Preparations
 from .runtime import inspect
 from .sandbox import rank
+from .warm import slot
+from .warm.pool import Pool, Warmth
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class LocalBackend(Backend):
     else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
     ``fetching``: what jobs may name as inputs by URI; nothing, unless given.
     ``keeping``: how environments are built, and kept below ``environments/``.
+    ``warmth``: which kernels wait for jobs.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class LocalBackend(Backend):
         bwrap: str = "",
         allow_bwrap: bool = True,
         allow_cgroups: bool = True,
+        allow_landlock: bool = True,
         uid_first: int = 64000,
         uid_last: int = 64999,
         uid_locks: str = "/run/jupyter-trainjob/uids",
@@ -82,6 +87,7 @@ class LocalBackend(Backend):
         runner: tuple[str, ...] = (),
         fetching: FetchRules | None = None,
         keeping: Keeping | None = None,
+        warmth: Warmth | None = None,
     ) -> None:
         self.name = name
         self._data = os.path.realpath(data_dir)
@@ -89,13 +95,19 @@ class LocalBackend(Backend):
         self._minimum = minimum_isolation
         self._cpu_millis, self._memory_bytes = cpu_millis, memory_bytes
         self._python, self._bwrap = python or sys.executable, bwrap
-        self._allow_bwrap, self._allow_cgroups = allow_bwrap, allow_cgroups
+        self._allowed = {
+            "allow_bwrap": allow_bwrap,
+            "allow_cgroups": allow_cgroups,
+            "allow_landlock": allow_landlock,
+        }
         self._uids, self._uid_locks = (uid_first, uid_last), uid_locks
         self._kernelspec_dirs = list(kernelspec_dirs)
         self._startup_seconds, self._grace_seconds = startup_seconds, grace_seconds
         self._runner = runner
         self._fetching = fetching or FetchRules()
         self._keeping = keeping or Keeping()
+        self._warmth = warmth or Warmth()
+        self._warm: Pool | None = None
         self._builds: Builds | None = None
         self._preparations: Preparations | None = None
         self._creating: set[AttemptRef] = set()
@@ -124,6 +136,14 @@ class LocalBackend(Backend):
         self._pokes = Pokes(self._run, lambda ref: self._changed(ref))
         await self._look_at_all()
         self._poller = asyncio.create_task(self._poll(), name=f"backend-{self.name}-poll")
+        if self._warmth.budget_bytes:
+            self._warm = Pool(self.name, self._settings, self._warmth, self._slow_pool)
+            self._warm.start()
+
+    def keep_warm(self, profiles: Collection[Profile] | None) -> None:
+        """Have the pool keep the least that is configured of them."""
+        if self._warm is not None:
+            self._warm.keep(profiles)
 
     def _look_around(self, store: ObjectStore) -> Settings:
         first, last = self._uids
@@ -131,6 +151,7 @@ class LocalBackend(Backend):
         os.makedirs(self._run, exist_ok=True)
         os.chmod(self._run, 0o711 if drop else 0o700)  # a job with its own user passes through to its own folder
         recover.tidy(self._run)
+        slot.tidy(self._run)
         runtime = inspect(self._python, self._kernelspec_dirs)
         offer = probe.cached(
             os.path.join(self._data, "sandbox.json"),
@@ -138,8 +159,7 @@ class LocalBackend(Backend):
             self._run,
             bwrap=self._bwrap,
             uid=last if drop else 0,
-            allow_bwrap=self._allow_bwrap,
-            allow_cgroups=self._allow_cgroups,
+            **self._allowed,
         )
         owner = cgroups.owner(os.path.join(self._data, "cgroup-owner")) if offer.cgroups else ""
         if owner:
@@ -177,6 +197,8 @@ class LocalBackend(Backend):
         """Stop looking. Attempts go on."""
         if self._poller is None:  # a server that is stopped before it has started
             return
+        if self._warm is not None:
+            await self._warm.stop()
         if self._builds is not None:
             await self._builds.stop()
         if self._preparations is not None:
@@ -204,7 +226,10 @@ class LocalBackend(Backend):
         """Record it, unless it is; prepare it and start its supervisor, in the background where that takes long."""
         settings = self._ready()
         self._demand(request.profile.spec.minimum_isolation)
-        await self._slowly(attempt.record, request, settings)
+        names = self._warm.take(request) if self._warm is not None else []
+        name = await self._slowly(attempt.record, request, settings, names)
+        if self._warm is not None:
+            self._warm.taken(request, name)
         await self._made(request.ref)
 
     async def observe(self, ref: AttemptRef) -> Observation:
@@ -263,7 +288,7 @@ class LocalBackend(Backend):
         if self._builds is None:
             raise BackendError(f"The backend {self.name!r} has not been started.")
         try:
-            self._demand(minimum_isolation)
+            self._demand(minimum_isolation, self._ready().offer.builds_level)
         except BackendError as error:
             return EnvironmentState("failed", f"The environment of this job is not built here: {error}")
         return await self._builds.state(uid, requirements, owner)
@@ -285,30 +310,25 @@ class LocalBackend(Backend):
 
     def describe(self) -> dict[str, Any]:
         """What runs jobs here, and what to know about it."""
-        settings = self._ready()
-        warnings = [*settings.offer.findings, *settings.runtime.warnings]
-        if settings.offer.level == "process":
-            warnings.insert(
-                0, "jobs run as ordinary processes: they can read what this user can, and reach the network"
-            )
-        return {
-            "type": "local",
-            "isolation": settings.offer.level,
-            "minimumIsolation": self._minimum,
-            "python": settings.runtime.version,
-            "ownUsers": settings.offer.drop,
-            "warnings": warnings,
-        }
+        told = self._ready().describe(self._minimum)
+        if self._warm is not None:
+            told["warnings"] += self._warm.warnings
+            told["warm"] = self._warm.describe()
+        return told
 
     # Behind it
 
-    def _demand(self, minimum: str) -> None:
-        """Raises :class:`BackendError` where the sandbox is weaker than the backend's or the profile's ``minimum``."""
+    def _demand(self, minimum: str, level: str = "") -> None:
+        """Raises :class:`BackendError` where the sandbox is weaker than the backend's or the profile's ``minimum``.
+
+        ``level``: that of what is to run, where it is no job.
+        """
         offer = self._ready().offer
+        level = level or offer.level
         needed = max(self._minimum, minimum, key=rank)
-        if rank(offer.level) < rank(needed):
+        if rank(level) < rank(needed):
             raise BackendError(
-                f"The sandbox on this machine is {offer.level!r}, but {needed!r} is demanded.",
+                f"The sandbox on this machine is {level!r}, but {needed!r} is demanded.",
                 remedy="; ".join(offer.findings) or "Lower the minimum, or run the job elsewhere.",
                 permanent=True,
             )

@@ -32,6 +32,7 @@ class Local:
     bwrap: str = ""
     allow_bwrap: bool = True
     allow_cgroups: bool = True
+    allow_landlock: bool = True
     uids: tuple[int, int] = (64000, 64999)
 
 
@@ -77,6 +78,7 @@ def _offer(local: Local, runtime: Runtime) -> Offer:
             uid=drop,
             allow_bwrap=local.allow_bwrap,
             allow_cgroups=local.allow_cgroups,
+            allow_landlock=local.allow_landlock,
         )
 
 
@@ -90,10 +92,18 @@ def _sandbox(local: Local, offer: Offer) -> Iterator[Finding]:
     wanted = local.minimum_isolation
     if wanted and LEVELS.index(offer.level) < LEVELS.index(wanted):
         yield fail("sandbox", f"{tried} LocalBackendSettings.minimum_isolation is {wanted}. Why: {why}.", mend)
+    elif offer.landlock:
+        told = "They see the machine's processes, and share its /dev/shm; its other files and the network are closed."
+        yield warn("sandbox", f"{tried} {told} Why: {why}.", mend)
     elif offer.bwrap is None:
         yield warn("sandbox", f"{tried} They can read what the server's user can read. Why: {why}.", mend)
     else:
         yield ok("sandbox", tried)
+    if offer.bwrap is not None and not offer.filtered:
+        unfiltered = next(text for text in offer.findings if text.startswith("system calls"))
+        yield warn(
+            "system calls", f"Of jobs they are not filtered: {unfiltered.partition(': ')[2]}.", "See the message."
+        )
     if offer.cgroups:
         yield ok("cgroups", "The kernel holds memory and processes of each job.")
     else:

@@ -32,6 +32,10 @@ from .pump import Pump
 from .spawn import Drop, Spawned, adopt_orphans
 from .tree import Tree
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .waiting import Waited
+
 STDERR_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
 OOM_GRACE_SECONDS = 3.0
@@ -53,7 +57,9 @@ class Life:
         drop: Drop | None,
         cgroup: Cgroup | None,
         spawned: Spawned | str,
+        waited: Waited | None = None,
     ) -> None:
+        """``waited``: of a kernel that was started before there was a job for it."""
         self.folder, self.orders, self.drop, self.cgroup = folder, orders, drop, cgroup
         self.limits = Limits(**{k: v for k, v in orders["limits"].items() if k != "tasks"})
         self.outside = Outside(rlimits=frozenset(orders["rlimits"]), shm_sized=orders["sandboxed"])
@@ -67,9 +73,13 @@ class Life:
         )
         self.courier = Courier(self.store, folder, orders)
         self.points = PointsPump(self.store, orders["prefix"], folder)
-        self.events = EventReader()
-        self.meter = Meter(folder, self.limits, self.outside, cgroup)
-        self.stderr = bytearray()
+        self.events = waited.events if waited else EventReader()
+        self.meter = Meter(folder, self.limits, self.outside, cgroup, waited.cpu_seconds if waited else 0.0)
+        self.stderr = waited.stderr if waited else bytearray()
+        self._waited = waited
+        if isinstance(spawned, Spawned):
+            self.tree = Tree(spawned.pid, sandboxed=orders["sandboxed"], drop=drop, cgroup=cgroup)
+            self.tree.init_pid = waited.init_pid if waited else self.tree.init_pid
         self.end: dict[str, Any] | None = None
         self.cancelled: str | None = None
         self.status: int | None = None
@@ -78,7 +88,7 @@ class Life:
         self._next_usage = self.began + USAGE_SECONDS
         self.started: float | None = None
         self.kill_at: float | None = None
-        self.greeted = False
+        self.greeted = waited is not None
         self._info = b""
         self._open: set[int] = set()
         self._drain_until = 0.0
@@ -93,8 +103,10 @@ class Life:
         if self.orders["sandboxed"]:
             adopt_orphans()  # the sandbox's first process becomes one when the outer one is killed
         pump = Pump(self.spawned.stdout, self.log)
-        self.tree = Tree(self.spawned.pid, sandboxed=self.orders["sandboxed"], drop=self.drop, cgroup=self.cgroup)
         self._watch(self.spawned)
+        if self._waited is not None and not self.tree.wake_runner():
+            self.outside.strike("BackendError", "The kernel that waited for the job has ended.")
+            self._kill()
         while self.status is None or self._open:
             self._turn()
             if self.status is not None and time.monotonic() > self._drain_until:
@@ -113,7 +125,7 @@ class Life:
         handlers = {
             spawned.stderr: self._on_stderr,
             spawned.events: self._on_events,
-            spawned.info: self._on_info,
+            **({} if self._waited else {spawned.info: self._on_info}),
             self._pidfd: self._on_exit,
             wake_read: lambda: self._drain(wake_read) and None,
         }
@@ -278,6 +290,15 @@ class Life:
             if outside.strike("DiskLimit", past_disk("The job's files", limits.disk_bytes)):
                 self._ask_to_end(OOM_GRACE_SECONDS)
             self.tree.kill_code()
+        if limits.files and self.meter.files > limits.files:
+            message = f"The job made more than the {limits.files} files and folders that its disk has room for."
+            if outside.strike("DiskLimit", f"{message} Put small ones into an archive, or ask for more disk."):
+                self._ask_to_end(OOM_GRACE_SECONDS)
+            self.tree.kill_code()
+        if self.cgroup is None and limits.cpu_seconds and self.meter.cpu_seconds > limits.cpu_seconds:
+            message = f"The job used more CPU time than {limits.cpu_seconds:g} s, its CPUs for its whole time limit."
+            if outside.strike("TimeLimit", message):
+                self._ask_to_end(limits.grace_seconds)
         tasks = limits.tasks
         if self.cgroup is None and "nproc" not in outside.rlimits and tasks and outside.peak_tasks > tasks:
             if outside.strike("ProcessLimit", past_processes(limits.processes or 0)):

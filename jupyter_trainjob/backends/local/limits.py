@@ -29,6 +29,10 @@ from ..rules import past_processes, past_shm, size
 OVERHEAD_TASKS = 24
 """Processes and threads that runner, kernel and sandbox need for themselves; the job's limit comes on top."""
 
+BYTES_PER_FILE = 16 * 2**10
+"""A job may have as many files as a file system of its disk's size has inodes: ext4 makes one for 16 KiB."""
+FEWEST_FILES = 2000
+
 HOST_FULL_BYTES = 16 * 2**20
 """A file system with less free space than this counts as full."""
 
@@ -45,11 +49,15 @@ class Limits:
     memory_bytes: int | None = None
     processes: int | None = None
     disk_bytes: int | None = None
+    files: int | None = None
+    """And folders, pipes and links."""
     file_size_bytes: int | None = None
     open_files: int | None = None
     shm_bytes: int = 64 * 2**20
     log_bytes: int = 64 * 2**20
     cpu_millis: int = 0
+    cpu_seconds: float | None = None
+    """Of all its processes together, where no control group keeps them to ``cpu_millis``."""
     time_limit_seconds: float | None = None
     startup_seconds: float = 120.0
     grace_seconds: float = 10.0
@@ -162,3 +170,8 @@ def _space(outside: Outside, limits: Limits, error: Claimed) -> tuple[str, str]:
 def _errno(text: str) -> int:
     match = _ERRNO.search(text)
     return int(match[1]) if match else 0
+
+
+def files_limit(disk_bytes: int | None, inputs: int) -> int | None:
+    """How many files a job with so much disk may have, besides its inputs."""
+    return None if disk_bytes is None else max(FEWEST_FILES, disk_bytes // BYTES_PER_FILE) + inputs

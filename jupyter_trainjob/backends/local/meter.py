@@ -21,20 +21,26 @@ DISK_SECONDS = 0.1
 TRANSFER_SECONDS = 1.0
 _BLOCK = 512  # of ru_inblock and ru_oublock: getrusage(2)
 SHARE = 0.04
-"""At most this part of a CPU goes into looking: what takes long is done less often."""
+"""At most this part of a CPU goes into looking: what takes long is done less often. CPU time counts: whoever keeps the
+machine so busy that a look has to wait is not looked at less often for it.
+"""
 
 
 class Meter:
     """Samples of one attempt. ``look`` when ``due``; ``usage`` any time."""
 
-    def __init__(self, folder: Folder, limits: Limits, outside: Outside, cgroup: Cgroup | None) -> None:
+    def __init__(
+        self, folder: Folder, limits: Limits, outside: Outside, cgroup: Cgroup | None, cpu_before: float = 0.0
+    ) -> None:
+        """``cpu_before``: seconds that were used before the attempt began, and are not its own."""
+        self._cpu_before = cpu_before
         self._folders = [folder.file(name) for name in ("work", "out", "tmp", "shm")]
         self._device = os.stat(folder.path).st_dev
         self._path = folder.path
         self._limits, self._outside, self._cgroup = limits, outside, cgroup
         self._next_tree = self._next_disk = self._next_transfer = 0.0
         self.memory_bytes = self.peak_memory_bytes = 0
-        self.disk_bytes = 0
+        self.disk_bytes = self.files = 0
         self.cpu_seconds = 0.0
         self.read_bytes = self.written_bytes = 0
         self.samples = Samples()
@@ -49,18 +55,22 @@ class Meter:
     def look(self, now: float, pids: list[int], init_pid: int | None, *, thorough: bool = False) -> None:
         """Sample what is due, or (``thorough``) everything."""
         if thorough or now >= self._next_tree:
+            began = time.thread_time()
             self._look_at_tree(pids)
             interval = WATCH_SECONDS if self._cgroup is None else SAMPLE_SECONDS
-            self._next_tree = now + max(interval, (time.monotonic() - now) / SHARE)
+            self._next_tree = now + max(interval, (time.thread_time() - began) / SHARE)
         if thorough or now >= self._next_disk:
-            began = time.monotonic()
+            began = time.thread_time()
             self._look_at_disk(pids, init_pid)
-            self._next_disk = began + max(DISK_SECONDS, (time.monotonic() - began) / SHARE)
+            self._next_disk = now + max(DISK_SECONDS, (time.thread_time() - began) / SHARE)
         if thorough or now >= self._next_transfer:
             moved = watchdog.transfer(pids)
             self._moved(moved.read_bytes, moved.written_bytes)
             self._next_transfer = now + TRANSFER_SECONDS
         self._sample()
+
+    def _used(self, cpu_seconds: float) -> None:
+        self.cpu_seconds = max(self.cpu_seconds, cpu_seconds - self._cpu_before)
 
     def _moved(self, read_bytes: int, written_bytes: int) -> None:
         self.read_bytes = max(self.read_bytes, read_bytes)
@@ -76,11 +86,11 @@ class Meter:
         if self._cgroup is not None:
             self.memory_bytes = self._cgroup.memory_bytes()
             tasks = self._cgroup.tasks()
-            self.cpu_seconds = max(self.cpu_seconds, self._cgroup.cpu_seconds() or 0.0)
+            self._used(self._cgroup.cpu_seconds() or 0.0)
         else:
             sample = watchdog.look(pids, exact_above=self._limits.memory_bytes)
             self.memory_bytes, tasks = sample.memory_bytes, sample.tasks
-            self.cpu_seconds = max(self.cpu_seconds, sample.cpu_seconds)
+            self._used(sample.cpu_seconds)
         self.peak_memory_bytes = max(self.peak_memory_bytes, self.memory_bytes)
         self._tasks = tasks
         self._outside.peak_tasks = max(self._outside.peak_tasks, tasks)
@@ -88,6 +98,7 @@ class Meter:
     def _look_at_disk(self, pids: list[int], init_pid: int | None) -> None:
         found = watchdog.disk(self._folders)
         self._unseen = self._unseen or found.unseen
+        self.files = found.files
         self.disk_bytes = found.used_bytes + watchdog.deleted_bytes(pids, self._device)
         self._outside.largest_file_bytes = max(self._outside.largest_file_bytes, found.largest_file_bytes)
         if init_pid is not None and watchdog.shm_is_full(init_pid):
@@ -98,9 +109,9 @@ class Meter:
     def reaped(self) -> None:
         """What the kernel adds up when the tree is gone: nothing that happened between two looks is lost."""
         if self._cgroup is not None:
-            self.cpu_seconds = max(self.cpu_seconds, self._cgroup.cpu_seconds() or 0.0)
+            self._used(self._cgroup.cpu_seconds() or 0.0)
         total = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.cpu_seconds = max(self.cpu_seconds, total.ru_utime + total.ru_stime)
+        self._used(total.ru_utime + total.ru_stime)
         self.peak_memory_bytes = max(self.peak_memory_bytes, total.ru_maxrss * 1024)
         self._moved(total.ru_inblock * _BLOCK, total.ru_oublock * _BLOCK)
         self._sample()

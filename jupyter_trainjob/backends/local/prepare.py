@@ -7,59 +7,37 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ...resources.names import attempt_prefix
 from ...resources.profile import Profile
-from ...resources.trainjob import CellSource, NotebookSource, Resources, ScriptSource, TrainJob
+from ...resources.trainjob import CellSource, NotebookSource, ScriptSource, TrainJob
 from ...storage.base import KeyMissing, ObjectStore
 from ..base import AttemptRef, AttemptRequest, BackendError
 from ..environments import named
 from ..onecell import script
-from ..orders import Place, blob_key, described, keep, lost, one_cell, optional_bytes, time_limit
-from . import cgroups
-from .compiled import Compiled
+from ..orders import Place, blob_key, described, lost, one_cell
 from .environments.box import BuildFailed
-from .environments.cache import Environments
 from .environments.recipes import Found
-from .fetch import FetchRules
 from .folder import Folder
 from .inputs import Inputs, copy_object
-from .limits import Limits
-from .probe import Offer
-from .runtime import Runtime, package_folder
-from .sandbox import LAUNCH_ENV, MARK, RUNNER, Inside, bwrap_argv, places
+from .launch import (
+    PROCESS_ORDERS,
+    Places,
+    attempt_orders,
+    limits_of,
+    make_folder,
+    make_folders,
+    process_orders,
+    rlimits_of,
+)
+from .launch import Settings as Settings
+from .warm import slot
 
 REQUEST = "request.json"
 NOTED_SECONDS = 2.0
 """Inputs that take longer are told of."""
-FOLDER_MODE = 0o700
-"""Each becomes the job's user's, who may be another; of ``in`` only the group does."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the backend says about all its attempts."""
-
-    runtime: Runtime
-    offer: Offer
-    store: ObjectStore
-    run_folder: str
-    uid_range: tuple[int, int]
-    uid_locks: str
-    startup_seconds: float
-    grace_seconds: float
-    nproc_per_sandbox: bool
-    """Whether RLIMIT_NPROC counts this attempt's processes only."""
-    runner: tuple[str, ...] = ()
-    """The runner's command, without the path of ``job.json``; empty: ours, in the runtime's interpreter."""
-    fetching: FetchRules = field(default_factory=FetchRules)
-    cgroup_owner: str = ""
-    """The mark of this data folder's control groups (see :func:`.cgroups.owner`); empty: they have none."""
-    environments: Environments | None = None
-    compiled: Compiled | None = None
 
 
 class CalledOff(Exception):
@@ -71,15 +49,16 @@ class CalledOff(Exception):
         """What the one who cancelled said."""
 
 
-def record(request: AttemptRequest, settings: Settings) -> Folder:
+def record(request: AttemptRequest, settings: Settings, warm: Sequence[str] = ()) -> str:
     """The attempt's folder, made unless it is there, with what was asked for (``request.json``) and nothing else.
 
-    What is quickly told is told now: whether the inputs are there, and have room. Blocks. Raises
+    What is quickly told is told now: whether the inputs are there, and have room. ``warm``: kernels that wait for such
+    a job; the first that can be claimed becomes the attempt, and its name is answered. Blocks. Raises
     :class:`BackendError` and ``StoreError``.
     """
     folder = Folder(os.path.join(settings.run_folder, request.ref.name))
     if os.path.isdir(folder.path):
-        return folder
+        return ""
     draft = Folder(os.path.join(settings.run_folder, f".new-{request.ref.name}-{secrets.token_hex(4)}"))
     offer = settings.offer
     try:
@@ -94,18 +73,21 @@ def record(request: AttemptRequest, settings: Settings) -> Folder:
             "blobPrefix": request.blob_prefix,
             "slow": slow,
         }
+        for name in () if slow else warm:
+            if slot.claim(name, folder, asked):
+                return name
         draft.write(REQUEST, asked, durable=True)
         draft.make_reserve()
         os.rename(draft.path, folder.path)
     except FileExistsError:
-        return folder  # another server was quicker
+        return ""  # another server was quicker
     except OSError as error:
         if os.path.isdir(folder.path):
-            return folder
+            return ""
         raise _cant_be_made(folder, error) from error
     finally:
         shutil.rmtree(draft.path, ignore_errors=True)
-    return folder
+    return ""
 
 
 def fill(folder: Folder, settings: Settings, going_on: Callable[[], None] = lambda: None) -> None:
@@ -124,9 +106,13 @@ def fill(folder: Folder, settings: Settings, going_on: Callable[[], None] = lamb
         asked["blobPrefix"],
     )
     try:
-        for name in ("in", "work", "out", "tmp", "shm"):
-            shutil.rmtree(folder.file(name), ignore_errors=True)
-        _fill(folder, request, settings, going_on)
+        waits = slot.of(folder)
+        if waits is None:
+            for name in ("in", "work", "out", "tmp", "shm"):
+                shutil.rmtree(folder.file(name), ignore_errors=True)
+        else:
+            shutil.rmtree(folder.file("in", "inputs"), ignore_errors=True)
+        _fill(folder, request, settings, going_on, waits)
     except OSError as error:
         raise _cant_be_made(folder, error) from error
 
@@ -152,20 +138,31 @@ def _cant_be_made(folder: Folder, error: OSError) -> BackendError:
     return BackendError(f"The attempt's folder {folder.path} can't be made: {error.strerror}.")
 
 
-def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on: Callable[[], None]) -> None:
+def _fill(
+    folder: Folder,
+    request: AttemptRequest,
+    settings: Settings,
+    going_on: Callable[[], None],
+    waits: dict[str, Any] | None,
+) -> None:
+    """``waits``: the orders of the kernel that waits in the folder; what was settled with its start stays."""
     job, offer = request.job, settings.offer
     found = _environment(request, settings)
     compiled = settings.compiled.place(job.spec.environment.language) if settings.compiled is not None else ""
+    if waits is not None:
+        compiled = waits["warm"]["compiled"]
     if shown := [path for path in (found.root, compiled) if path]:
         settings = replace(settings, runtime=replace(settings.runtime, binds=(*settings.runtime.binds, *shown)))
-    for name in ("in", "in/inputs", "work", "out", "out/results", "tmp", "tmp/home", "shm"):
-        os.mkdir(folder.file(name))
-        os.chmod(folder.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
-    where = _Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
+    if waits is None:
+        make_folders(folder)
+    else:
+        make_folder(folder, "in/inputs")
+    seen_as = folder if waits is None else Folder(waits["warm"]["path"])
+    where = Places(seen_as, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
     brought = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on).bring()
     _write_notebook(folder, request, settings.store, brought.entry)
-    limits = _limits(job.spec.resources, request, settings)
-    rlimits = _rlimits(limits, settings)
+    limits = limits_of(request, settings, len(brought.files))
+    rlimits = rlimits_of(limits, settings)
     place = Place(
         notebook=where.job("notebook.ipynb"),
         work=where.work,
@@ -179,7 +176,11 @@ def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on:
         compiled=compiled,
     )
     folder.write("in/job.json", described(request, place), mode=0o644)
-    told = _orders(folder, request, settings, limits, where, found)
+    told = attempt_orders(request, settings, limits)
+    if waits is None:
+        told |= process_orders(folder, request, settings, limits, where, found)
+    else:
+        told |= {name: waits[name] for name in PROCESS_ORDERS}
     told["rlimits"] = [name for name in ("nproc", "nofile", "fsize") if rlimits[name] is not None]
     told["inputs"] = [item["path"] for item in brought.files]
     told["conditions"] += brought.conditions
@@ -200,108 +201,6 @@ def _environment(request: AttemptRequest, settings: Settings) -> Found:
     if found is None:
         raise BackendError(f"The environment of the job ({named(asked)}) is gone.", remedy="Run it again with retry.")
     return found[0]
-
-
-class _Places:
-    """Where the job sees its folders."""
-
-    def __init__(self, folder: Folder, binds: list[str], *, sandboxed: bool) -> None:
-        self.sandboxed = sandboxed
-        self.inside = places(binds) if sandboxed else Inside(*map(folder.file, ("in", "work", "out")))
-        self.work, self.out = self.inside.work, self.inside.out
-        self.tmp = "/tmp" if sandboxed else folder.file("tmp")
-        self.runner = RUNNER if sandboxed else os.path.join(package_folder(), "runner")
-
-    def job(self, name: str) -> str:
-        """A path in the read-only folder."""
-        return f"{self.inside.job}/{name}"
-
-
-def _orders(
-    folder: Folder, request: AttemptRequest, settings: Settings, limits: Limits, where: _Places, found: Found
-) -> dict[str, Any]:
-    offer, runtime = settings.offer, settings.runtime
-    runner = settings.runner or (runtime.python, "-I", where.runner)
-    command = [*runner, where.job("job.json")]
-    environment = {
-        "PATH": os.pathsep.join([*found.paths, os.path.dirname(runtime.python), LAUNCH_ENV["PATH"]]),
-        "LANG": LAUNCH_ENV["LANG"],
-        "HOME": f"{where.tmp}/home",
-        "TMPDIR": where.tmp,
-        "USER": "job",
-        "LOGNAME": "job",
-        "JUPYTER_PATH": runtime.jupyter_path,
-        MARK: request.ref.name,
-        **({"R_LIBS": os.pathsep.join(found.libraries)} if found.libraries else {}),
-        **({"TRAINJOB_JARS": os.pathsep.join(found.jars)} if found.jars else {}),
-    }
-    argv = command
-    if offer.bwrap is not None:
-        argv = bwrap_argv(
-            offer.bwrap,
-            attempt_folder=folder.path,
-            binds=list(runtime.binds),
-            shm_bytes=limits.shm_bytes,
-            environment=environment,
-            command=command,
-            inside=where.inside,
-            package=package_folder(),
-        )
-    group_name = f"{settings.cgroup_owner}.{request.ref.name}" if settings.cgroup_owner else request.ref.name
-    group = cgroups.find(group_name) if offer.cgroups else None
-    first, last = settings.uid_range
-    return {
-        "protocol": 1,
-        "uid": request.ref.uid,
-        "attempt": request.ref.attempt,
-        "store": settings.store.describe(),
-        "prefix": attempt_prefix(request.ref.uid, request.ref.attempt),
-        "isolation": offer.level,
-        "sandboxed": where.sandboxed,
-        "argv": argv,
-        "environment": LAUNCH_ENV if where.sandboxed else environment,
-        "cwd": "/",
-        "drop": {"first": first, "last": last, "locks": settings.uid_locks} if offer.drop else None,
-        "cgroup": {"version": group.version, "folders": group.folders} if group else None,
-        "limits": {**limits.to_dict(), "tasks": limits.tasks},
-        "keep": keep(request),
-        "results": request.job.spec.outputs.names,
-        "conditions": _standing(offer),
-    }
-
-
-def _standing(offer: Offer) -> list[dict[str, str]]:
-    if offer.level != "process":
-        return []
-    message = "The job ran as an ordinary process of this machine: it could read its files and reach the network."
-    return [{"type": "Isolated", "status": "False", "reason": "ProcessOnly", "message": message}]
-
-
-def _limits(resources: Resources, request: AttemptRequest, settings: Settings) -> Limits:
-    return Limits(
-        memory_bytes=optional_bytes(resources.memory),
-        processes=resources.processes,
-        disk_bytes=optional_bytes(resources.disk),
-        file_size_bytes=optional_bytes(resources.file_size),
-        open_files=resources.open_files,
-        shm_bytes=optional_bytes(resources.shm) or 64 * 2**20,
-        log_bytes=optional_bytes(resources.log) or 64 * 2**20,
-        cpu_millis=resources.cpu_millis,
-        time_limit_seconds=time_limit(request),
-        startup_seconds=settings.startup_seconds,
-        grace_seconds=settings.grace_seconds,
-    )
-
-
-def _rlimits(limits: Limits, settings: Settings) -> dict[str, int | None]:
-    """What the runner sets. Processes only where nothing better counts them and where they are this attempt's alone."""
-    return {
-        "nproc": limits.tasks if settings.nproc_per_sandbox and not settings.offer.cgroups else None,
-        "nofile": limits.open_files,
-        "fsize": limits.file_size_bytes,
-        "as": None,
-        "core": 0,
-    }
 
 
 def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, entry: str) -> None:

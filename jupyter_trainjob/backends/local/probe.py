@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import cgroups, process
+from . import cgroups, filter, landlock, process
 from .folder import Folder
 from .runtime import Runtime, package_folder
 from .sandbox import LAUNCH_ENV, Bwrap, bwrap_argv, places
@@ -27,12 +27,20 @@ if uid:
     assert os.getuid() == uid
 import json, ctypes, encodings.idna
 assert len(os.listdir(sys.prefix)) > 0
-if sys.argv[2]:
-    open(os.path.join(sys.argv[2], "probe"), "w").close()
-    open("/dev/shm/probe", "w").close()
-    assert len([name for name in os.listdir("/proc") if name.isdigit()]) < 5, "the host's processes can be seen"
-print("works")
+open(os.path.join(sys.argv[2], "probe"), "w").close()
 """
+_SANDBOXED = """
+open("/dev/shm/probe", "w").close()
+assert len([name for name in os.listdir("/proc") if name.isdigit()]) < 5, "the host's processes can be seen"
+"""
+_LANDLOCKED = """
+try:
+    os.listdir(os.path.dirname(sys.argv[2]))
+    raise AssertionError("what is forbidden can be read")
+except PermissionError:
+    pass
+"""
+_SAY = "print('works')"
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,16 @@ class Offer:
     cgroups: bool
     drop: bool
     """As root: whether jobs run under a uid of their own."""
+    filtered: bool = False
+    """Whether system calls are filtered (:mod:`.filter`)."""
+    landlock: bool = False
     findings: tuple[str, ...] = field(default=())
     """What was tried and did not work, for people."""
+
+    @property
+    def builds_level(self) -> str:
+        """That of what builds environments, which needs a network: Landlock can't be its sandbox."""
+        return self.level if self.bwrap is not None else "process"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -55,7 +71,8 @@ class Offer:
     def from_dict(cls, data: dict[str, Any]) -> Offer:
         """From :meth:`to_dict`."""
         bwrap = Bwrap(**data["bwrap"]) if data["bwrap"] else None
-        return cls(data["level"], bwrap, data["cgroups"], data["drop"], tuple(data["findings"]))
+        given = {**data, "bwrap": bwrap, "findings": tuple(data["findings"])}
+        return cls(**given)
 
 
 def candidates(configured: str) -> list[str]:
@@ -81,12 +98,16 @@ def probe(
     uid: int = 0,
     allow_bwrap: bool = True,
     allow_cgroups: bool = True,
+    allow_landlock: bool = True,
 ) -> Offer:
     """Try everything, strongest first. ``uid``: to which a job of root's drops (0: none). Blocks for about 0.1 s."""
     findings: list[str] = []
     grouped = allow_cgroups and cgroups.works(f"probe-{os.getpid()}") is not None
     if allow_cgroups and not grouped:
         findings.append("control groups can't be made here: memory and processes are held by a watchdog")
+    unfiltered = filter.missing()
+    if unfiltered:
+        findings.append(f"system calls are not filtered: {unfiltered}")
     found = candidates(bwrap) if allow_bwrap else []
     if not allow_bwrap:
         findings.append("bubblewrap is switched off")
@@ -95,18 +116,22 @@ def probe(
     for path in found:
         for sizes in (True, False):
             tried = Bwrap(path, as_root=os.geteuid() == 0, sizes=sizes)
-            problem = _try_bwrap(tried, runtime, run_folder, uid)
+            problem = _try_bwrap(tried, runtime, run_folder, uid, filtered=not unfiltered)
             if not problem:
-                return Offer(
-                    "namespaces+cgroups" if grouped else "namespaces", tried, grouped, uid > 0, tuple(findings)
-                )
+                level = "namespaces+cgroups" if grouped else "namespaces"
+                return Offer(level, tried, grouped, uid > 0, not unfiltered, findings=tuple(findings))
             if "unknown option" not in problem.lower():
                 break
         findings.append(f"{path} does not work: {problem}")
     drop = uid > 0 and not _try_plain(runtime, run_folder, uid)
     if uid and not drop:
         findings.append("jobs run as root: no other user can read both the interpreter and the data folder")
-    return Offer("process", None, grouped, drop, tuple(findings))
+    problem = "it is switched off" if not allow_landlock else unfiltered
+    problem = problem or _try_landlock(runtime, run_folder, uid if drop else 0)
+    if not problem:
+        return Offer("landlock+seccomp", None, grouped, drop, True, True, findings=tuple(findings))
+    findings.append(f"Landlock does not work: {problem}")
+    return Offer("process", None, grouped, drop, findings=tuple(findings))
 
 
 def cached(cache_file: str, runtime: Runtime, run_folder: str, **options: Any) -> Offer:
@@ -134,7 +159,27 @@ def _stamp(path: str) -> list[Any]:
     return [path, info.st_mtime_ns, info.st_size]
 
 
-def _try_bwrap(bwrap: Bwrap, runtime: Runtime, run_folder: str, uid: int) -> str:
+def _try_landlock(runtime: Runtime, run_folder: str, uid: int) -> str:
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=run_folder) as path:
+        folder = Folder(path)
+        os.chmod(path, 0o711)  # noqa: S103 - another user passes through to its own folder
+        os.mkdir(folder.file("work"))
+        if uid:
+            os.chown(folder.file("work"), uid, uid)
+        filter.write(folder.file(filter.FILE), filter.build(counted=False))
+        rules = {
+            "list": [],
+            "read": [*landlock.READ, *runtime.binds],
+            "write": [*landlock.WRITE, folder.file("work")],
+            "tcp": False,
+            "filter": folder.file(filter.FILE),
+            "drop": uid > 0,
+        }
+        command = [runtime.python, "-I", "-c", _TRY + _LANDLOCKED + _SAY, str(uid), folder.file("work")]
+        return _run([sys.executable, "-I", "-m", landlock.__name__, json.dumps(rules), *command])
+
+
+def _try_bwrap(bwrap: Bwrap, runtime: Runtime, run_folder: str, uid: int, *, filtered: bool) -> str:
     """Why it does not work; empty if it does."""
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=run_folder) as path:
         folder = Folder(path)
@@ -149,31 +194,24 @@ def _try_bwrap(bwrap: Bwrap, runtime: Runtime, run_folder: str, uid: int) -> str
             binds=list(runtime.binds),
             shm_bytes=2**20,
             environment={"PATH": LAUNCH_ENV["PATH"]},
-            command=[runtime.python, "-I", "-c", _TRY, str(uid), places(list(runtime.binds)).work],
+            command=[runtime.python, "-I", "-c", _TRY + _SANDBOXED + _SAY, str(uid), places(list(runtime.binds)).work],
             package=package_folder(),
             info_fd=None,
+            filter_fd=0 if filtered else None,
         )
-        return _run(argv)
+        return _run(argv, filter.build(counted=False) if filtered else b"")
 
 
 def _try_plain(runtime: Runtime, run_folder: str, uid: int) -> str:
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=run_folder) as path:
         os.chown(path, uid, uid)
-        return _run(
-            [
-                runtime.python,
-                "-I",
-                "-c",
-                _TRY.split("    open(")[0] + "    os.listdir(sys.argv[2])\nprint('works')",
-                str(uid),
-                path,
-            ]
-        )
+        return _run([runtime.python, "-I", "-c", _TRY + _SAY, str(uid), path])
 
 
-def _run(argv: list[str]) -> str:
+def _run(argv: list[str], given: bytes = b"") -> str:
+    """Why it does not say that it works. ``given`` is its standard input."""
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=TRY_SECONDS, env=LAUNCH_ENV, cwd="/")
+        done = subprocess.run(argv, capture_output=True, timeout=TRY_SECONDS, env=LAUNCH_ENV, cwd="/", input=given)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0 and done.stdout.strip() == b"works":

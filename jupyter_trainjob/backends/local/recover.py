@@ -51,7 +51,7 @@ def recover(folder: Folder) -> bool:
         return False
     try:
         orders = folder.read("attempt.json")
-        if _ended(folder) or orders is None:
+        if _ended(folder) or orders is None:  # claimed, and not yet prepared: whoever prepares it sees to that
             return False
         if not orders:
             sweep(folder, orders)
@@ -130,7 +130,8 @@ def sweep(folder: Folder, orders: dict[str, Any]) -> None:
     while time.monotonic() < deadline:
         if group is not None:
             group.kill()
-        left = _marked(os.path.basename(folder.path)) + _of_own_uid(folder, orders)
+        marks = {os.path.basename(folder.path), orders.get("mark", "")} - {""}
+        left = [pid for mark in marks for pid in _marked(mark)] + _of_own_uid(folder, orders)
         if not left:
             break
         for pid in left:
@@ -155,7 +156,7 @@ def _marked(name: str) -> list[int]:
 
 def _of_own_uid(folder: Folder, orders: dict[str, Any]) -> list[int]:
     """Processes with the attempt's uid, unless another attempt has it by now (which made sure none was left)."""
-    drop = (folder.read("in/job.json") or {}).get("drop")
+    drop = (folder.read("in/waiting.json") or folder.read("in/job.json") or {}).get("drop")
     if not drop or not orders.get("drop"):
         return []
     lock = try_lock(os.path.join(orders["drop"]["locks"], f"{drop['uid']}.lock"))
@@ -169,7 +170,7 @@ def _of_own_uid(folder: Folder, orders: dict[str, Any]) -> list[int]:
 
 def remove(folder: Folder, keep_in: str) -> None:
     """Kill and drop all of an attempt. One whose outputs could not be stored is moved to ``keep_in`` instead."""
-    known, orders = folder.read("supervisor.json"), folder.read("attempt.json")
+    known, orders = folder.read("supervisor.json"), folder.read("attempt.json") or folder.read("slot.json")
     if known is not None and process.send(known, signal.SIGKILL):
         while process.is_alive(known):
             time.sleep(0.005)

@@ -34,7 +34,7 @@ INFO_FD = 4
 
 _SYSTEM = ("/usr", "/nix/store", "/gnu/store")
 _SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_ETC = (
+SHOWN_ETC = (
     "alternatives",
     "fonts",
     "ld.so.cache",
@@ -137,6 +137,7 @@ def bwrap_argv(
     package: str = "",
     hostname: str = "job",
     info_fd: int | None = INFO_FD,
+    filter_fd: int | None = None,
 ) -> list[str]:
     """The whole command. ``binds`` are host paths shown read-only at the same place; of ``package`` (the folder of
     our own) the runner is shown at :data:`RUNNER`, and no more.
@@ -149,6 +150,8 @@ def bwrap_argv(
     argv += ["--hostname", hostname, "--die-with-parent", "--new-session"]
     if info_fd is not None:
         argv += ["--info-fd", str(info_fd)]
+    if filter_fd is not None:
+        argv += ["--seccomp", str(filter_fd)]
     argv += confined_argv(bwrap, environment)
     argv += _shm(bwrap, attempt_folder, shm_bytes)
     argv += ["--bind", os.path.join(attempt_folder, "tmp"), "/tmp"]
@@ -180,7 +183,7 @@ def system_argv() -> list[str]:
         elif os.path.isdir(path):
             argv += ["--ro-bind", path, path]
     argv += ["--dir", "/etc"]
-    for name in _ETC:
+    for name in SHOWN_ETC:
         path = f"/etc/{name}"
         if os.path.exists(path):
             for folder in parents([path])[1:]:

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+FILTER_FD = 5
+"""Where bwrap finds the filter of system calls. The runner has 0 to 3, and bwrap says on 4 what its child's pid is."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -82,6 +84,8 @@ def spawn(orders: dict[str, Any], cgroup_files: list[str]) -> Spawned:
     """
     pipes = [os.pipe() for _ in range(4)]
     prctl = None
+    if orders.get("confine") is not None:
+        from . import landlock  # noqa: F401 - before the fork
     if not orders["sandboxed"]:
         prctl = _load_prctl()
         adopt_orphans()  # before there can be any; in a sandbox they stay below its first process
@@ -113,10 +117,20 @@ def _become(orders: dict[str, Any], cgroup_files: list[str], ends: list[int], pr
         for target, end in zip(range(1, last + 1), high, strict=False):
             os.dup2(end, target)
         os.closerange(last + 1, 100)
+        if orders["sandboxed"] and orders.get("filter"):
+            program = os.open(orders["filter"], os.O_RDONLY)
+            if program != FILTER_FD:
+                os.dup2(program, FILTER_FD)
+                os.close(program)
+            os.set_inheritable(FILTER_FD, True)
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.chdir(orders["cwd"])
+        if orders.get("confine") is not None:
+            from .landlock import restrict
+
+            restrict(orders["confine"])
         os.execve(orders["argv"][0], orders["argv"], orders["environment"])  # noqa: S606
     except OSError as error:
         os.write(2, f"can't start {orders['argv'][0]}: {error}\n".encode("utf-8", "backslashreplace"))

@@ -65,13 +65,17 @@ def _supervise(folder: Folder, handshake: int) -> NoReturn:
         os.write(handshake, b"ok")
         os.close(handshake)
         orders = folder.read("attempt.json")
-        if not orders:
+        waits = None if orders else folder.read("slot.json")
+        if not orders and not waits:
             raise OSError(f"{folder.file('attempt.json')} is missing or can't be read")
-        drop, cgroup, spawned = _start(folder, orders)
+        drop, cgroup, spawned = _start(folder, orders or waits or {}, waits=bool(waits))
 
         from .life import Life  # loads while the sandbox starts
 
-        Life(folder, orders, drop, cgroup, spawned).run()
+        if waits:
+            _lead_claimed(Life, folder, waits, drop, cgroup, spawned)
+        else:
+            Life(folder, orders or {}, drop, cgroup, spawned).run()
         status = 0
     except BaseException:
         import traceback
@@ -83,7 +87,24 @@ def _supervise(folder: Folder, handshake: int) -> NoReturn:
         os._exit(status)
 
 
-def _start(folder: Folder, orders: dict[str, Any]) -> tuple[Drop | None, Cgroup | None, Spawned | str]:
+def _lead_claimed(
+    life: Any, folder: Folder, waits: dict[str, Any], drop: Drop | None, cgroup: Cgroup | None, spawned: Spawned | str
+) -> None:
+    """Wait for a job, then lead that."""
+    from .waiting import Waiting, apply
+
+    if isinstance(spawned, str):
+        raise OSError(spawned)
+    waited = Waiting(folder, waits, spawned, drop, cgroup).wait()
+    if waited is None:
+        return
+    orders = waited.folder.read("attempt.json") or {}
+    led = life(waited.folder, orders, drop, cgroup, spawned, waited)
+    apply(waited.folder, orders, drop, cgroup, led.tree)
+    led.run()
+
+
+def _start(folder: Folder, orders: dict[str, Any], *, waits: bool) -> tuple[Drop | None, Cgroup | None, Spawned | str]:
     """The sandbox, started; or, in its place, why not."""
     drop: Drop | None = None
     cgroup: Cgroup | None = None
@@ -91,15 +112,17 @@ def _start(folder: Folder, orders: dict[str, Any]) -> tuple[Drop | None, Cgroup 
         if orders["drop"] is not None:
             drop = take_uid(orders["drop"])
             give_to(folder, drop.uid)
-        job = folder.read("in/job.json") or {}
+        told = "in/waiting.json" if waits else "in/job.json"
+        job = folder.read(told) or {}
         job["drop"] = {"uid": drop.uid, "gid": drop.uid} if drop else None
-        folder.write("in/job.json", job, mode=0o644)
+        folder.write(told, job, mode=0o644)
         if orders["sandboxed"]:
             write_etc(folder, drop.uid if drop else 1000)
         if orders["cgroup"] is not None:
             cgroup = Cgroup(orders["cgroup"]["version"], orders["cgroup"]["folders"])
             cgroup.create()
-            cgroup.limit(memory_bytes=orders["limits"]["memory_bytes"], tasks=orders["limits"]["tasks"])
+            if not waits:  # else they are the job's that comes
+                cgroup.limit(memory_bytes=orders["limits"]["memory_bytes"], tasks=orders["limits"]["tasks"])
         return drop, cgroup, spawn(orders, cgroup.entrances() if cgroup else [])
     except OSError as error:
         return drop, cgroup, f"The sandbox could not be started: {error}"

@@ -37,6 +37,11 @@ class Tree:
         runner = self._find_runner()
         return runner is not None and process.send(runner, signal.SIGTERM)
 
+    def wake_runner(self) -> bool:
+        """Tell the runner that its job's orders are there; False when there is none."""
+        runner = self._find_runner()
+        return runner is not None and process.send(runner, signal.SIGUSR1)
+
     def _find_runner(self) -> dict[str, Any] | None:
         """The runner as seen from here: the oldest child of the sandbox's first process."""
         if self._runner is None and self.init_pid is not None:

@@ -11,6 +11,8 @@ from .openup import open_folder
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
+_LONG_PATH = 2000
+"""Characters; the kernel takes paths of 4,095 bytes."""
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
@@ -92,29 +94,60 @@ class Disk:
 def disk(folders: list[str]) -> Disk:
     """Blocks of all that lies in ``folders`` (hard links once); nothing is followed.
 
-    Folders that the job closed to itself are opened up: what lies in them takes room, too.
+    Folders that the job closed to itself are opened up: what lies in them takes room, too. No path is longer than the
+    kernel takes, however deep they lie.
     """
     found = Disk()
     seen: set[tuple[int, int]] = set()
     for root in folders:
         within = os.path.realpath(root)
-        todo = [within]
+        shown = os.path.dirname(within)
+        todo: list[tuple[_Anchor | None, str]] = [(None, within)]
         while todo:
-            path = todo.pop()
+            anchor, path = todo.pop()
             try:
-                descriptor = open_folder(path, within=within)
-                try:
-                    _count_all(descriptor, path, found, seen, todo)
-                finally:
-                    os.close(descriptor)
+                descriptor = open_folder(path, dir_fd=anchor.descriptor if anchor else None, within=within)
             except (FileNotFoundError, NotADirectoryError):
-                continue
+                descriptor = -1
             except OSError as error:
-                found.unseen = found.unseen or f"{os.path.relpath(path, os.path.dirname(within))} ({error.strerror})"
+                where = os.path.relpath(path, shown) if anchor is None else f"…/{path}"
+                found.unseen = found.unseen or f"{where} ({error.strerror})"
+                descriptor = -1
+            if anchor is not None:
+                anchor.release()
+            if descriptor < 0:
+                continue
+            here = _Anchor(descriptor) if len(path) > _LONG_PATH else anchor
+            prefix = "" if len(path) > _LONG_PATH else f"{path}/"
+            try:
+                for name in _count_all(descriptor, found, seen):
+                    if here is not None:
+                        here.waiting += 1
+                    todo.append((here, prefix + name))
+            except OSError as error:
+                found.unseen = found.unseen or f"{path} ({error.strerror})"
+            if here is None or here is anchor:
+                os.close(descriptor)
+            else:
+                here.release()
     return found
 
 
-def _count_all(folder: int, path: str, found: Disk, seen: set[tuple[int, int]], todo: list[str]) -> None:
+class _Anchor:
+    """An open folder from which those below it are named: open until the last of them was looked at."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self.waiting = descriptor, 1
+
+    def release(self) -> None:
+        self.waiting -= 1
+        if not self.waiting:
+            os.close(self.descriptor)
+
+
+def _count_all(folder: int, found: Disk, seen: set[tuple[int, int]]) -> list[str]:
+    """Count what lies in an open folder; the names of the folders in it."""
+    folders = []
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
@@ -122,7 +155,7 @@ def _count_all(folder: int, path: str, found: Disk, seen: set[tuple[int, int]], 
             except FileNotFoundError:
                 continue
             if stat.S_ISDIR(info.st_mode):
-                todo.append(f"{path}/{entry.name}")
+                folders.append(entry.name)
             elif info.st_nlink > 1:
                 if (info.st_dev, info.st_ino) in seen:
                     continue
@@ -131,6 +164,7 @@ def _count_all(folder: int, path: str, found: Disk, seen: set[tuple[int, int]], 
             found.used_bytes += info.st_blocks * 512
             if stat.S_ISREG(info.st_mode):
                 found.largest_file_bytes = max(found.largest_file_bytes, info.st_size)
+    return folders
 
 
 def deleted_bytes(pids: list[int], device: int) -> int:

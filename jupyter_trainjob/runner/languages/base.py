@@ -103,6 +103,12 @@ class Language:
         """
         return ""
 
+    def preload(self, names: list[str]) -> str:
+        """Code that loads packages into a kernel that waits for its job, and binds no name of theirs; one that can't be
+        loaded is left to the job. Empty: there is none.
+        """
+        return ""
+
     def cell(self, source_file: str, answer_file: str) -> str:
         """Code that runs the cell in ``source_file`` and leaves how it ended, as JSON, in ``answer_file``.
 

@@ -96,6 +96,15 @@ object _trainjob {
   private var seed: Option[Long] = None // until the first cell: Spark draws from the same numbers while it starts
   // Makes this object before the cells, with all that is said while it is made.
   def begin(marked: String, first: Option[Long]): Unit = { mark = marked.getBytes(UTF_8); seed = first }
+  // The job is known now, for which this kernel was started before. What sys.env shows is made once, when the JVM starts.
+  def adopt(values: Map[String, String], first: Option[Long]): Unit = {
+    seed = first
+    val shown = System.getenv()
+    val within = shown.getClass.getDeclaredField("m")
+    within.setAccessible(true)
+    val made = within.get(shown).asInstanceOf[java.util.Map[String, String]]
+    values.foreach { case (name, value) => made.put(name, value) }
+  }
   def run(source: String, target: String): Unit = {
     val code = new String(Files.readAllBytes(Paths.get(source)), UTF_8)
     val (oldOut, oldErr, oldIn) = (System.out, System.err, System.in)

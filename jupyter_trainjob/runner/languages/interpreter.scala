@@ -55,6 +55,9 @@ class Interpreter(config: Config) extends ScalaInterpreter(config) {
     case List("begin", answer, mark, seed) =>
       _trainjob.begin(mark, if (seed.isEmpty) None else Some(seed.toLong))
       Files.write(Paths.get(answer), "{}".getBytes(UTF_8))
+    case "adopt" :: seed :: values =>
+      val pairs = values.grouped(2).collect { case List(name, value) => name -> value }.toMap
+      _trainjob.adopt(pairs, if (seed.isEmpty) None else Some(seed.toLong))
     case List("run", source, answer) => _trainjob.run(source, answer)
     case List("receive", answer, path, name, form) => _trainjob_data.answer(answer)(_trainjob_data.receive(path, name, form))
     case List("give", answer, name, path) => _trainjob_data.answer(answer)(_trainjob_data.give(name, path))

@@ -62,6 +62,10 @@ class Python(Language):
         """By :mod:`..inkernel`."""
         return f"{_MODULE}.adopt({values!r}, {seed!r})"
 
+    def preload(self, names: list[str]) -> str:
+        """By :mod:`..inkernel`."""
+        return f"{_MODULE}.preload({names!r})"
+
     def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
         """Call a function of :mod:`..inkernel`."""
         if function == "receive":

@@ -148,6 +148,12 @@ class R(Language):
         begin = "" if seed is None else f"set.seed({seed % 2**31}L); "
         return f"local({{ Sys.setenv({given}); {begin}invisible(NULL) }})"
 
+    def preload(self, names: list[str]) -> str:
+        """Load their namespaces; ``library`` then only attaches them."""
+        packages = ", ".join(map(quoted, names))
+        load = "suppressMessages(try(loadNamespace(one), silent = TRUE))"
+        return f"local({{ for (one in c({packages})) {load}; invisible(NULL) }})"
+
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""
         return f".trainjob$run({quoted(source_file)}, {quoted(answer_file)})"

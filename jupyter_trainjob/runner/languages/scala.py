@@ -167,6 +167,11 @@ class Scala(Language):
         place = job.compiled or os.environ.get(PLACE, "")
         return variables(command, environment, place) if place else {}
 
+    def adopt(self, values: dict[str, str], seed: int | None) -> str:
+        """By ``inkernel.scala``."""
+        pairs = ", ".join(f"{quoted(name)} -> {quoted(value)}" for name, value in values.items())
+        return f"_trainjob.adopt(Map({pairs}), {'None' if seed is None else f'Some({seed}L)'})"
+
     def compiled(self) -> CompiledScala:
         """One that takes orders."""
         from .toree import CompiledScala

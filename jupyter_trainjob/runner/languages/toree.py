@@ -101,6 +101,11 @@ class CompiledScala(Scala):
         """The first order; who has our code answers."""
         return _order("begin", answer_file, mark.decode("ascii"), "" if seed is None else str(seed))
 
+    def adopt(self, values: dict[str, str], seed: int | None) -> str:
+        """An order, too."""
+        words = [word for pair in values.items() for word in pair]
+        return _order("adopt", "" if seed is None else str(seed), *words)
+
     def cell(self, source_file: str, answer_file: str) -> str:
         """Let it run the cell."""
         return _order("run", source_file, answer_file)
