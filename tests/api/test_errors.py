@@ -214,7 +214,7 @@ async def test_a_failing_object_store_is_no_accident_of_the_servers(
     def fail(*_: object, **__: object) -> None:
         raise StoreError("No space left on device: /secret/path")
 
-    monkeypatch.setattr(type(server.services.objects), "put", fail)
+    monkeypatch.setattr(type(server.services.objects), "put_file", fail)
     digest = "sha256:" + "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     response = await alice("PUT", f"/blobs/{digest}", expect=503)
     assert "object store" in response.json()["message"]
