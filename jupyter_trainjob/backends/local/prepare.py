@@ -162,8 +162,9 @@ def _fill(folder: Folder, request: AttemptRequest, settings: Settings, going_on:
         os.mkdir(folder.file(name))
         os.chmod(folder.file(name), 0o750 if name.startswith("in") else FOLDER_MODE)  # whatever the umask says
     where = _Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
-    brought = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on).bring()
-    _write_notebook(folder, request, settings.store, brought.entry)
+    inputs = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on)
+    brought = inputs.bring()
+    _write_notebook(folder, request, settings.store, inputs, brought.entry)
     limits = _limits(job.spec.resources, request, settings)
     rlimits = _rlimits(limits, settings)
     place = Place(
@@ -304,7 +305,7 @@ def _rlimits(limits: Limits, settings: Settings) -> dict[str, int | None]:
     }
 
 
-def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, entry: str) -> None:
+def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, inputs: Inputs, entry: str) -> None:
     """What runs, as a notebook. ``entry``: the file of a folder that does."""
     source = request.job.spec.source
     target = draft.file("in", "notebook.ipynb")
@@ -318,6 +319,7 @@ def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, 
             data = store.get(blob_key(request, source.digest))
         except KeyMissing:
             raise lost("the script") from None
+        inputs.script(source.path, data)
         text = json.dumps(script(data, source.path)).encode()
     else:
         with open(entry, "rb") as file:
