@@ -82,6 +82,16 @@ def not_read(path: Path, error: OSError) -> InputError:
     return InputError(f"{path} can't be read: {error.strerror or error}.", remedy="Make it readable, or leave it out.")
 
 
+def read_plain(path: Path) -> bytes:
+    """A file's bytes. ``OSError`` as of ``open``; :class:`InputError` for a pipe, say, which might never end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(
+            f"{path} is neither a file nor a folder.", remedy="Write what it gives to a file, and send that."
+        )
+    return path.read_bytes()
+
+
 def file_digest(path: Path) -> tuple[str, int]:
     """``sha256:…`` and the size in bytes. Raises :class:`InputError`."""
     digest, size = hashlib.sha256(), 0
@@ -222,7 +232,7 @@ def check_notebook(text: bytes, path: str) -> None:
 def open_notebook(path: Path) -> bytes:
     """The notebook's bytes, checked; :class:`InputError` says what is wrong with it."""
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         raise InputError(f"There is no notebook {path}.", remedy="Check the path.") from None
     except IsADirectoryError:
@@ -250,6 +260,6 @@ def requirements_format(name: str) -> str:
 def read_requirements(file: Path) -> bytes:
     """A list of requirements as it is sent. Raises :class:`InputError`."""
     try:
-        return file.read_bytes()
+        return read_plain(file)
     except OSError as error:
         raise InputError(f"--requirements {file}: {error.strerror}.", remedy="Name a file that is there.") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.client import InputError, ResultError, inputs
+from jupyter_trainjob.client import InputError, ResultError, folders, inputs
 from jupyter_trainjob.client.download import target
 
 
@@ -133,3 +134,10 @@ def test_what_can_not_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
         inputs.open_notebook(tmp_path / f"{'n' * 500}.ipynb")
     with pytest.raises(InputError, match=r"gone\.csv can't be read: No such file or directory\."):
         inputs.file_digest(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize("read", [inputs.open_notebook, inputs.read_requirements, folders.script])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, read: Callable[[Path], bytes]) -> None:
+    os.mkfifo(tmp_path / "f.py")
+    with pytest.raises(InputError, match=r"f\.py is neither a file nor a folder\. Write what it gives to a file"):
+        read(tmp_path / "f.py")
