@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from . import spec
 from .errors import InputError
 
 MAX_FILES = 20_000
@@ -50,11 +51,18 @@ def _matches(folder: Path, pattern: str) -> Iterator[tuple[str, Path]]:
             remedy="Copy the file below it, and write a path without '..' and without a leading '/'.",
         )
     hidden = any(part.startswith(".") for part in parts)
-    for match in sorted(folder.glob("/".join(parts))):
+    try:
+        matches = sorted(folder.glob("/".join(parts)))
+    except (ValueError, OSError) as error:  # "a**b", or a name that no file can have
+        raise InputError(
+            f"--files {pattern}: {error}.", remedy="'*' stands for any part of a name, and '**' by itself for folders."
+        ) from None
+    for match in matches:
         for path in _plain_files(folder, match):
             relative = path.relative_to(folder)
             skip = any(part in _SKIPPED or (part.startswith(".") and not hidden) for part in relative.parts)
             if not skip or str(relative) == str(PurePosixPath(*parts)):
+                spec.check_text(f"--files: the file name {str(relative)!r}", str(relative), remedy="Rename it.")
                 yield relative.as_posix(), path
 
 
@@ -190,6 +198,13 @@ def _culprit(name: str, value: Any, dumps: Callable[[Any], bytes]) -> tuple[str,
 
 
 def _children(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    try:
+        yield from _parts(path, thing)
+    except Exception:  # of the user's classes: to look for what can't be sent must not fail otherwise
+        return
+
+
+def _parts(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(thing, Mapping):
         for key, item in list(thing.items())[:1000]:
             yield f"{path}[{key!r}]", item
@@ -199,7 +214,11 @@ def _children(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(thing, types.FunctionType):
         names = thing.__code__.co_freevars
         for free, cell in zip(names, thing.__closure__ or (), strict=True):
-            yield f"{path} → {free}", cell.cell_contents
+            try:
+                held = cell.cell_contents
+            except ValueError:  # it is not set yet
+                continue
+            yield f"{path} → {free}", held
         for used in thing.__code__.co_names:
             if used in thing.__globals__:
                 yield f"{path} → {used}", thing.__globals__[used]

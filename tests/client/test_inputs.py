@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,42 @@ def test_links_and_devices_are_named(folder: Path) -> None:
 def test_a_glob_without_a_match_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"--files \*\.txt: no file in .* matches"):
         names(folder, "*.csv", "*.txt")
+
+
+def test_a_pattern_that_is_none_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--files a\*\*b: Invalid pattern.*'\*\*' by itself for folders"):
+        names(folder, "a**b")
+    with pytest.raises(InputError, match=r"--files n+: "):
+        names(folder, "n" * 300)
+
+
+def test_a_name_that_is_no_utf_8_is_named(folder: Path) -> None:
+    (folder / os.fsdecode(b"\xff.py")).write_text("")
+    with pytest.raises(
+        InputError, match=r"the file name '\\udcff.py' holds '\\udcff', which is no character.*Rename it"
+    ):
+        names(folder, "*.py")
+
+
+def test_who_looks_for_the_culprit_does_not_fail() -> None:
+    def make() -> Callable[[], object]:
+        lock = threading.Lock()
+
+        def given() -> object:
+            return later, lock
+
+        if lock.locked():
+            later = 1
+        return given
+
+    class Odd(list):  # type: ignore[type-arg]
+        def __getitem__(self, at: object) -> object:
+            raise LookupError("never mind")
+
+    with pytest.raises(InputError, match=r"--in f: it can't be sent: f → lock \(_thread.lock\): cannot pickle"):
+        inputs.pickle_variables({"f": make()})
+    with pytest.raises(InputError, match=r"--in odd: it can't be sent: .*Odd\)?: cannot pickle '_thread.lock'"):
+        inputs.pickle_variables({"odd": Odd([threading.Lock()])})
 
 
 def test_the_part_that_does_not_pickle_is_named() -> None:
