@@ -167,6 +167,9 @@ async def test_a_fault_of_the_builder_is_told_once_and_not_built_for_ever(
         assert state.state == "failed"
         assert "the builder itself broke, RuntimeError: no such thing" in state.message
     assert held.begun == ["one"]
+    held.error = None
+    assert (await builds.state("later", named("one"))).state == "building", "a job that is sent now builds again"
+    await until(lambda: held.begun == ["one", "one"])
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
