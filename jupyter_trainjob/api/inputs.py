@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
 from collections.abc import Callable, Collection
 
 from ..resources import names
@@ -16,6 +17,7 @@ from ..resources.visible import Visible
 from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader
 
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 MAX_GATES = 64
 MAX_SUGGESTED = 1000
 """So many of a job's files are looked at for one of a similar name."""
@@ -38,7 +40,8 @@ def settle_outputs(
         except NotFound:
             parent = None
         if parent is None or parent.metadata.deletion_timestamp is not None or not may_read(parent):
-            errors.append(_no_job(f"{where}.job", item.job, job.metadata.namespace))
+            errors.append(_no_parent(item, f"{where}.job", job.metadata.namespace))
+            item.attempt = None  # that nobody left the file needs no telling
             continue
         item.job = parent.metadata.uid
         problem = _settle(job, parent, item, where)
@@ -74,6 +77,19 @@ def _settle(job: TrainJob, parent: TrainJob, item: OutputInput, where: str) -> F
     message = f"it waits until {name} has succeeded: what that job leaves is its input {item.path}"
     gates.append(Gate(type="dependency", job=item.job, message=message[:500]))
     return None
+
+
+def _no_parent(item: OutputInput, where: str, namespace: str) -> FieldError:
+    """Of an attempt by its job's uid, as a job that was settled once and is sent again has it, nobody knows a name."""
+    if item.attempt is None or not _UID.match(item.job):
+        return _no_job(where, item.job, namespace)
+    what = "all" if item.file == WHOLE_FOLDER else repr(item.file[:200])
+    return FieldError(
+        where,
+        f"it reads {what} of job {item.job}, which is not there (any more) in namespace {namespace!r}",
+        item.job,
+        "If it was deleted, run its code again, and submit this one anew with --input from that job.",
+    )
 
 
 def _no_job(where: str, name: str, namespace: str) -> FieldError:

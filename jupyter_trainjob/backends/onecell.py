@@ -11,8 +11,8 @@ def one_cell(code: str, cell_id: str, first_line: int = 1) -> dict[str, Any]:
 
 
 def script(data: bytes, path: str) -> dict[str, Any]:
-    """The same of a script, whose file is called ``path``: there is no cell to name."""
-    return _notebook(data.decode("utf-8", "replace"), "script", {"file": path} if path else {})
+    """The same of a script, whose file is called ``path``: there is no cell to name. A byte order mark is left out."""
+    return _notebook(data.decode("utf-8-sig", "replace"), "script", {"file": path} if path else {})
 
 
 def _notebook(code: str, cell_id: str, told: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Union
 
 from .errors import InputError
-from .inputs import not_read
+from .inputs import not_read, read_plain
 from .view import count_text, size_text
 
 MAX_FILES = 20_000
@@ -41,7 +41,7 @@ def collect(folder: Path) -> list[Packed]:
     :data:`ALWAYS_LEFT_OUT`. :class:`InputError` names a symbolic link, a file that is none, a name that can't travel,
     and too much of it all.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - a name that is too long is no folder either
         raise InputError(f"There is no folder {folder}.", remedy="Check the path.")
     found: list[Packed] = []
     for one in _walk(folder, "", _Rules(folder)):
@@ -160,7 +160,7 @@ def check_entry(folder: Path, entry: Union[str, None], found: Iterable[Packed]) 
         )
     if str(path) in paths:
         return str(path)
-    if (folder / path).is_file():
+    if os.path.isfile(folder / path):  # noqa: PTH113 - as above
         raise InputError(
             f"--entry {entry} is left out of what is sent, by {OWN_RULES} or {GIT_RULES}.",
             remedy="Take away the line that leaves it out.",
@@ -206,7 +206,7 @@ def script(path: Path) -> bytes:
             remedy="Rename it, or name another.",
         )
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except FileNotFoundError:
         raise InputError(f"There is no script {path}.", remedy="Check the path.") from None
     except IsADirectoryError:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from . import spec
 from .errors import InputError
 
 MAX_FILES = 20_000
@@ -50,11 +51,18 @@ def _matches(folder: Path, pattern: str) -> Iterator[tuple[str, Path]]:
             remedy="Copy the file below it, and write a path without '..' and without a leading '/'.",
         )
     hidden = any(part.startswith(".") for part in parts)
-    for match in sorted(folder.glob("/".join(parts))):
+    try:
+        matches = sorted(folder.glob("/".join(parts)))
+    except (ValueError, OSError) as error:  # "a**b", or a name that no file can have
+        raise InputError(
+            f"--files {pattern}: {error}.", remedy="'*' stands for any part of a name, and '**' by itself for folders."
+        ) from None
+    for match in matches:
         for path in _plain_files(folder, match):
             relative = path.relative_to(folder)
             skip = any(part in _SKIPPED or (part.startswith(".") and not hidden) for part in relative.parts)
             if not skip or str(relative) == str(PurePosixPath(*parts)):
+                spec.check_text(f"--files: the file name {str(relative)!r}", str(relative), remedy="Rename it.")
                 yield relative.as_posix(), path
 
 
@@ -80,6 +88,16 @@ def _plain_files(folder: Path, path: Path) -> Iterator[Path]:
 def not_read(path: Path, error: OSError) -> InputError:
     """The error for what this machine does not let us read."""
     return InputError(f"{path} can't be read: {error.strerror or error}.", remedy="Make it readable, or leave it out.")
+
+
+def read_plain(path: Path) -> bytes:
+    """A file's bytes. ``OSError`` as of ``open``; :class:`InputError` for a pipe, say, which might never end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(
+            f"{path} is neither a file nor a folder.", remedy="Write what it gives to a file, and send that."
+        )
+    return path.read_bytes()
 
 
 def file_digest(path: Path) -> tuple[str, int]:
@@ -180,6 +198,13 @@ def _culprit(name: str, value: Any, dumps: Callable[[Any], bytes]) -> tuple[str,
 
 
 def _children(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    try:
+        yield from _parts(path, thing)
+    except Exception:  # of the user's classes: to look for what can't be sent must not fail otherwise
+        return
+
+
+def _parts(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(thing, Mapping):
         for key, item in list(thing.items())[:1000]:
             yield f"{path}[{key!r}]", item
@@ -189,7 +214,11 @@ def _children(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(thing, types.FunctionType):
         names = thing.__code__.co_freevars
         for free, cell in zip(names, thing.__closure__ or (), strict=True):
-            yield f"{path} → {free}", cell.cell_contents
+            try:
+                held = cell.cell_contents
+            except ValueError:  # it is not set yet
+                continue
+            yield f"{path} → {free}", held
         for used in thing.__code__.co_names:
             if used in thing.__globals__:
                 yield f"{path} → {used}", thing.__globals__[used]
@@ -222,7 +251,7 @@ def check_notebook(text: bytes, path: str) -> None:
 def open_notebook(path: Path) -> bytes:
     """The notebook's bytes, checked; :class:`InputError` says what is wrong with it."""
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         raise InputError(f"There is no notebook {path}.", remedy="Check the path.") from None
     except IsADirectoryError:
@@ -250,6 +279,6 @@ def requirements_format(name: str) -> str:
 def read_requirements(file: Path) -> bytes:
     """A list of requirements as it is sent. Raises :class:`InputError`."""
     try:
-        return file.read_bytes()
+        return read_plain(file)
     except OSError as error:
         raise InputError(f"--requirements {file}: {error.strerror}.", remedy="Name a file that is there.") from error

@@ -190,9 +190,32 @@ MAX_CODE_BYTES = 1024 * 1024
 """The server's limit, asked here first so that nobody waits for 50 MB to be sent and refused."""
 
 
+def check_text(what: str, text: str, remedy: str = "Take it out.") -> None:
+    """:class:`InputError` for half a character, which no UTF-8 has: as Python reads it from a name with other bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} holds {text[error.start]!r}, which is no character and can't be sent.", remedy=remedy
+        ) from None
+
+
+def _check_texts(where: str, item: Any) -> None:
+    if isinstance(item, str):
+        check_text(where, item)
+    elif isinstance(item, Mapping):
+        for key, value in item.items():
+            check_text(f"a name in {where}", str(key))
+            _check_texts(f"{where}.{key}", value)
+    elif isinstance(item, (list, tuple)):
+        for index, value in enumerate(item):
+            _check_texts(f"{where}[{index}]", value)
+
+
 def check_code(code: str) -> None:
-    """:class:`InputError` for a cell that is larger than the server takes."""
-    size = len(code.encode("utf-8", "surrogatepass"))
+    """:class:`InputError` for a cell that can't be sent or is larger than the server takes."""
+    check_text("The cell", code)
+    size = len(code.encode())
     if size > MAX_CODE_BYTES:
         raise InputError(
             f"The cell is {size / 2**20:.1f} MiB, the limit is 1 MiB.",
@@ -239,6 +262,8 @@ def job(
         "generateName": options.get("name") or default_name,
         "labels": {key: str(text) for key, text in (options.get("labels") or {}).items()},
     }
+    for name, part in (("metadata", metadata), ("spec", spec)):
+        _check_texts(name, part)
     return {"apiVersion": API_VERSION, "kind": "TrainJob", "metadata": _filled(metadata), "spec": _filled(spec)}
 
 

@@ -41,6 +41,7 @@ def submit_notebook_bytes(
     session: Session, data: bytes, path: str, **options: Unpack[JobOptions]
 ) -> Steps[dict[str, Any]]:
     """Send a notebook that is in memory; ``path`` is its file name."""
+    spec.check_text(f"The notebook's name {path!r}", path, "Rename it.")
     inputs.check_notebook(data, path)
     digest = yield from ops.upload_bytes(session, data)
     source = {"type": "notebook", "digest": digest, "path": path}
@@ -50,6 +51,7 @@ def submit_notebook_bytes(
 def submit_script(session: Session, script: str | Path, **options: Unpack[JobOptions]) -> Steps[dict[str, Any]]:
     """Send a file of Python, R or Scala (.py, .R, .r, .scala) away as a job. It runs as one piece."""
     file = Path(options.get("folder") or ".", script)
+    spec.check_text(f"The script's name {file.name!r}", file.name, "Rename it.")
     data = yield from offload(lambda: folders.script(file))
     digest = yield from ops.upload_bytes(session, data)
     source = {"type": "script", "digest": digest, "path": file.name}
@@ -127,6 +129,7 @@ def _dependency(session: Session, namespace: str, text: str) -> Steps[dict[str, 
     name, colon, end = text.rpartition(":")
     if not colon:
         name, end = text, "succeeded"
+    spec.check_text("--depends-on", text)
     if end not in _DEPENDENCY_ENDS:
         raise InputError(
             f"--depends-on {text}: {end!r} is no end of a job.", remedy=f"Write one of {', '.join(_DEPENDENCY_ENDS)}."

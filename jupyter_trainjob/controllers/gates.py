@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..resources.errors import NotFound
+from ..resources.source import WHOLE_FOLDER
 from ..resources.trainjob import Gate, OutputInput, Phase, Reason, TrainJob
 from ..store import Reader, Writer
 from . import report
@@ -74,7 +75,29 @@ def _settle_outputs(job: TrainJob, parent_uid: str, reader: Reader) -> str:
         return f"It was to read what {parent.metadata.name} leaves, but that job ended before it started."
     for item in items:
         item.attempt = item.attempt or parent.status.attempts[-1].number
+        if item.attempt == parent.status.attempts[-1].number and not _left(parent, item.file):
+            return _not_left(parent, item)
     return ""
+
+
+def _left(parent: TrainJob, file: str) -> bool:
+    """Whether the job left it at its end, as far as its record tells; what it does not tell, the store does."""
+    outputs = parent.status.outputs
+    if outputs is None or parent.status.phase is not Phase.SUCCEEDED or outputs.files_total > len(outputs.files):
+        return True
+    if file == WHOLE_FOLDER:
+        return bool(outputs.files)
+    return any(one.path == file or one.path.startswith(f"{file}/") for one in outputs.files)
+
+
+def _not_left(parent: TrainJob, item: OutputInput) -> str:
+    outputs = parent.status.outputs
+    paths = [one.path for one in outputs.files] if outputs is not None else []
+    what = "no files" if item.file == WHOLE_FOLDER else f"no file and no folder {item.file!r}"
+    told = f"It was to read {item.path!r} from {parent.metadata.name}, which has ended and left {what}."
+    if paths:
+        told += f" It left: {', '.join(paths[:10])}{' …' if len(paths) > 10 else ''}."
+    return f"{told} Submit it again with the name of a file that is there, or mend what that job keeps."
 
 
 def judge(gate: Gate, reader: Reader) -> tuple[bool, str]:

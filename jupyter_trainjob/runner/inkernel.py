@@ -119,22 +119,9 @@ def _number_all_lines(shell: Any) -> None:
     shell.events.register("pre_run_cell", lambda info: _above.update(run=_above["read"]))
 
 
-def name_file(name: str) -> None:
-    """The next cell is all of a file: its tracebacks name that, where they would name a cell, of which it has none."""
-    shell = _shell()
-    compiler = shell.compile
-
-    def begin(_: Any) -> None:
-        shell.events.unregister("pre_run_cell", begin)
-        compiler.get_code_name = once
-
-    def once(*_: Any) -> str:
-        del compiler.get_code_name  # what the file's code may have run as cells of their own is not in the file
-        return name
-
-    shell.events.register("pre_run_cell", begin)
-    told = getattr(compiler, "format_code_name", None)  # IPython 8 asks this
-    compiler.format_code_name = lambda code: ("File", name) if code == name else told and told(code)
+def as_script(name: str, folder: str, source: str) -> None:
+    """By :mod:`.inscript`, whose path is ``source``."""
+    _load(source)["as_script"](_shell(), name, folder)
 
 
 def adopt(values: dict[str, str], seed: int | None) -> None:
@@ -337,8 +324,7 @@ def receive(path: str, names: list[str], made_by: str, form: str = "cloudpickle"
 
 def _read(path: str, name: str, form: str, reader: str) -> Any:
     """``reader``: the path of :mod:`.inframe` or of :mod:`.languages.values`."""
-    space: dict[str, Any] = {"__name__": "_trainjob_reader"}
-    exec(compile(Path(reader).read_bytes(), "<trainjob>", "exec"), space)  # noqa: S102 - our own source
+    space = _load(reader)
     try:
         return space["read"](path) if form == "frame" else space["decode"](json.loads(Path(path).read_bytes()))
     except ImportError as error:
@@ -348,6 +334,12 @@ def _read(path: str, name: str, form: str, reader: str) -> Any:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RuntimeError(f"The variable {name} can't be read: {error}.") from error
+
+
+def _load(source: str) -> dict[str, Any]:
+    space: dict[str, Any] = {"__name__": "_trainjob_part"}
+    exec(compile(Path(source).read_bytes(), "<trainjob>", "exec"), space)  # noqa: S102 - our own source
+    return space
 
 
 def give(name: str, path: str) -> dict[str, Any]:

@@ -175,8 +175,8 @@ class Run:
         for done, (index, cell) in enumerate(wanted):
             self._report(cellsDone=done, cellId=cell.id)
             if self.python and session.agent.taken_over and (name := documents.file_name(cell)):
-                with suppress(RuntimeError, OSError, ValueError):  # a name in a traceback is not worth the job
-                    await session.agent.call("name_file", name)
+                with suppress(RuntimeError, OSError, ValueError):  # an odd IPython still runs it, as a cell
+                    await session.agent.call("as_script", name, str(self.job.work))
             reply = await session.run_cell(cell, index)
             if self._stop.is_set():
                 raise Stopped

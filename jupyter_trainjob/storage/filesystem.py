@@ -25,7 +25,8 @@ Names = list[bytes]
 Entries = list[tuple[bytes, bool]]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""What looking for something that can't be there says."""
 _BLOCKED = (errno.ELOOP, errno.ENOTDIR)
 
 

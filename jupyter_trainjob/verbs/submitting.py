@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def submit(context: Context, arguments: argparse.Namespace) -> Show | int:
 
 def _send(context: Context, client: Client, arguments: argparse.Namespace, options: JobOptions) -> Job:
     path = Path(arguments.path)
-    if arguments.path != "-" and path.is_dir():
+    if arguments.path != "-" and os.path.isdir(path):  # noqa: PTH112 - no error of its own
         return _send_folder(context, client, path, arguments, options)
     if arguments.entry:
         raise InputError(f"--entry {arguments.entry}: {path} is no folder.", remedy="Leave --entry out.")

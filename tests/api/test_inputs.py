@@ -94,6 +94,8 @@ async def test_what_the_other_job_did_not_leave(
     told = await refusal(alice, output("train", "modle.pt"))
     assert told["message"] == "that job left no file and no folder 'modle.pt'"
     assert told["remedy"] == "Did you mean 'model.pt'? It left: model.pt."
+    told = await refusal(alice, output("train", "." * 300))
+    assert told["message"] == f"that job left no file and no folder '{'.' * 200}'"
     told = await refusal(alice, output("train", attempt=2))
     assert (told["field"], told["message"]) == (
         "spec.inputs[0].attempt",

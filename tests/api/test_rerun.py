@@ -182,6 +182,24 @@ async def test_the_environment_is_the_exact_one_that_was_built(
 
 
 @pytest.mark.asyncio
+async def test_a_job_whose_input_is_deleted_says_so_once(
+    alice: Caller, submit: Submit, run: Run, services: Services, objects: FilesystemStore
+) -> None:
+    parent = await submit(alice, name="parent")
+    uid = parent["metadata"]["uid"]
+    await run(parent, Phase.SUCCEEDED)
+    objects.put(f"jobs/{uid}/1/files/big", b"m")
+    job = await submit(alice, inputs=[{"type": "output", "job": "parent", "file": "big", "path": "big"}])
+    await run(job, Phase.SUCCEEDED)
+    await services.store.awrite(lambda writer: writer.remove(writer.by_uid(TrainJob, uid)))
+    for verb in ("rerun", "retry"):
+        told = await alice.refused("POST", at(job, verb), 422)
+        (detail,) = told["details"]
+        assert detail["message"] == f"it reads 'big' of job {uid}, which is not there (any more) in namespace 'alice'"
+        assert detail["remedy"].startswith("If it was deleted, run its code again, and submit this one anew")
+
+
+@pytest.mark.asyncio
 async def test_only_ones_own(bob: Caller, alice: Caller, submit: Submit, run: Run) -> None:
     job = await submit(alice)
     await run(job, Phase.SUCCEEDED)

@@ -475,6 +475,17 @@ async def test_a_notebook_is_read_and_its_kernel_recorded(alice: Caller) -> None
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 3}',
          "'Lab 1.ipynb' is no valid notebook: 3 is not of type 'array' (at cells)",
          "Open it in JupyterLab and save it again."),
+        *(
+            (b'{"nbformat": 4, "nbformat_minor": %s, "metadata": {}, "cells": []}' % minor,
+             "'Lab 1.ipynb' is no valid notebook: its nbformat_minor is no number",
+             "Open it in JupyterLab and save it again.")
+            for minor in (b'"x"', b"null", b"[]")
+        ),
+        (b'{"nbformat": true, "nbformat_minor": 5, "metadata": {}, "cells": []}',
+         "'Lab 1.ipynb' is no notebook: it names no nbformat", "Send the .ipynb file itself."),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": []}]}',
+         "'Lab 1.ipynb' is no valid notebook: a value in it is of a kind that no notebook has there",
+         "Open it in JupyterLab and save it again."),
         (notebook({"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# Hi"}, code_cell(" ")),
          "the notebook 'Lab 1.ipynb' has no code cell with code in it",
          "Check that it is the right file and that it is saved."),

@@ -25,12 +25,12 @@ from jupyter_trainjob.backends.local import process
 from jupyter_trainjob.backends.local.environments import builds as module
 from jupyter_trainjob.backends.local.environments import cache as cache_module
 from jupyter_trainjob.backends.local.environments import python as python_module
-from jupyter_trainjob.backends.local.environments.box import BuildFailed, BuildStopped
+from jupyter_trainjob.backends.local.environments.box import Bounds, Box, BuildFailed, BuildStopped
 from jupyter_trainjob.backends.local.environments.builds import Builds
 from jupyter_trainjob.backends.local.environments.cache import Environments, Keeping
 from jupyter_trainjob.backends.local.environments.recipes import Found, Site
 from jupyter_trainjob.backends.local.folder import try_lock
-from jupyter_trainjob.backends.local.probe import Offer
+from jupyter_trainjob.backends.local.probe import Offer, probe
 from jupyter_trainjob.backends.local.runtime import inspect
 from jupyter_trainjob.config import LocalBackendSettings
 from jupyter_trainjob.resources.names import requirements_key
@@ -167,7 +167,46 @@ async def test_a_fault_of_the_builder_is_told_once_and_not_built_for_ever(
         assert state.state == "failed"
         assert "the builder itself broke, RuntimeError: no such thing" in state.message
     assert held.begun == ["one"]
+    held.error = None
+    assert (await builds.state("later", named("one"))).state == "building", "a job that is sent now builds again"
+    await until(lambda: held.begun == ["one", "one"])
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("sandboxed", [False, True])
+def test_a_build_that_is_killed_says_so(tmp_path: Path, sandboxed: bool) -> None:
+    runtime = inspect(sys.executable, [])
+    offer = (
+        probe(runtime, str(tmp_path), uid=64_990 if os.geteuid() == 0 else 0, allow_cgroups=False)
+        if sandboxed
+        else PLAIN
+    )
+    if sandboxed and offer.bwrap is None:
+        pytest.skip("this machine has no sandbox")
+    for name in ("root", "scratch", "scratch/etc", "scratch/home"):
+        (tmp_path / name).mkdir()
+    for name in ("passwd", "group"):
+        (tmp_path / "scratch/etc" / name).touch()
+    lock = os.open(tmp_path, os.O_RDONLY)
+    box = Box(
+        offer=replace(offer, drop=False),
+        runtime=runtime,
+        bounds=Bounds(),
+        drop=None,
+        root=str(tmp_path / "root"),
+        scratch=str(tmp_path / "scratch"),
+        log=str(tmp_path / "log"),
+        nproc_per_sandbox=False,
+        lock=lock,
+        stopped=lambda: False,
+    )
+    kills = "import os, sys; print('Collecting pandas', flush=True); os.kill(os.getpid(), int(sys.argv[1]))"
+    with pytest.raises(
+        BuildFailed, match=r"killed from outside \(signal 9\), .* the list may be right, so retry the job"
+    ):
+        box.run([sys.executable, "-c", kills, "9"], network=False)
+    assert box.run([sys.executable, "-c", kills, "15"], network=False) not in (0, 137), "its own business"
+    os.close(lock)
 
 
 @pytest.mark.asyncio

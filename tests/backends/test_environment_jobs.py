@@ -92,9 +92,6 @@ async def test_waiting_jobs_are_told_of_the_end_and_of_a_failure_only_once(
     assert {ref.uid for ref in place.told if ref.attempt == 0} == {"u1", "u2"}
     assert (await place.backend.environment("u2", requirements)).state == "failed"
     wheel(wheels, "late", "1.0", "")
-    from jupyter_trainjob.backends.local.environments import builds
-
-    await asyncio.sleep(builds.FORGET_SECONDS)
     assert (await until_built(place, "u3", requirements)).state == "ready", "one that is sent again builds again"
     assert (await place.backend.environment("u1", requirements)).state == "ready"
 

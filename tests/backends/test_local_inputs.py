@@ -140,6 +140,23 @@ async def test_a_script_runs_with_its_own_lines(strong: Place, store: Filesystem
     assert "line 3, in <module>\n    1/0" in seen.claims["end"]["error"]["traceback"]
 
 
+async def test_a_script_may_begin_with_a_byte_order_mark(strong: Place, store: FilesystemStore) -> None:
+    source = {"type": "script", "digest": upload(store, b"\xef\xbb\xbfprint('\xc3\xa4')"), "path": "train.py"}
+    seen = await strong.run("", source=source)
+    assert (await strong.log(seen.ref)).decode() == "ä\n"
+
+
+async def test_a_script_lies_in_its_folder_and_does_not_come_home(place: Place, store: FilesystemStore) -> None:
+    code = b"import sys\nprint(sys.argv, open(__file__).read() == open('train.py').read(), open('train.py').readline())"
+    source = {"type": "script", "digest": upload(store, code), "path": "train.py"}
+    seen = await place.run("", source=source)
+    assert await place.log(seen.ref) == b"['train.py'] True import sys\n\n"
+    assert seen.files == []
+    other = {"type": "upload", "digest": upload(store, b"another"), "path": "train.py"}
+    seen = await place.run("", source=source, inputs=[other])
+    assert await place.log(seen.ref) == b"['train.py'] True another\n", "an input has its place"
+
+
 async def test_a_hostile_folder_is_refused_and_leaves_nothing(strong: Place, store: FilesystemStore) -> None:
     link = tarfile.TarInfo("out")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc"

@@ -56,12 +56,16 @@ def test_a_folder_says_what_it_sends(trainjob: Trainjob, project: Path) -> None:
         (("project/main.py", "--entry", "main.py"), "--entry main.py: project/main.py is no folder."),
         (("run.sh",), "run.sh is nothing that can be submitted: that is a notebook (.ipynb), a script ("),
         (("none.py",), "There is no script none.py. Check the path."),
+        ((f"{'n' * 300}.py",), "nnn.py can't be read: File name too long."),
+        (("project", "--entry", f"{'n' * 300}.py"), "nnn.py: there is no such file in project."),
+        (("loop.py",), "loop.py can't be read: Too many levels of symbolic links."),
         (("project/main.py", "--input", "clean"), "--input clean: this names no file of a job. Write --input JOB:FILE"),
         (("project/main.py", "--uri", "a.csv"), "--uri a.csv: this is no address. Write https://host/path/file"),
         (("project/main.py", "--requirements", "a.toml"), "--requirements a.toml: "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_sent_is_said(trainjob: Trainjob, project: Path, words: tuple[str, ...], said: str) -> None:
+    (project.parent / "loop.py").symlink_to("loop.py")
     done = trainjob("submit", *words)
     assert done.status == 2 and said in done.err, done
 

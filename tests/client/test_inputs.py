@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.client import InputError, ResultError, inputs
+from jupyter_trainjob.client import InputError, ResultError, folders, inputs
 from jupyter_trainjob.client.download import target
 
 
@@ -56,6 +58,42 @@ def test_links_and_devices_are_named(folder: Path) -> None:
 def test_a_glob_without_a_match_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"--files \*\.txt: no file in .* matches"):
         names(folder, "*.csv", "*.txt")
+
+
+def test_a_pattern_that_is_none_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--files a\*\*b: Invalid pattern.*'\*\*' by itself for folders"):
+        names(folder, "a**b")
+    with pytest.raises(InputError, match=r"--files n+: "):
+        names(folder, "n" * 300)
+
+
+def test_a_name_that_is_no_utf_8_is_named(folder: Path) -> None:
+    (folder / os.fsdecode(b"\xff.py")).write_text("")
+    with pytest.raises(
+        InputError, match=r"the file name '\\udcff.py' holds '\\udcff', which is no character.*Rename it"
+    ):
+        names(folder, "*.py")
+
+
+def test_who_looks_for_the_culprit_does_not_fail() -> None:
+    def make() -> Callable[[], object]:
+        lock = threading.Lock()
+
+        def given() -> object:
+            return later, lock
+
+        if lock.locked():
+            later = 1
+        return given
+
+    class Odd(list):  # type: ignore[type-arg]
+        def __getitem__(self, at: object) -> object:
+            raise LookupError("never mind")
+
+    with pytest.raises(InputError, match=r"--in f: it can't be sent: f → lock \(_thread.lock\): cannot pickle"):
+        inputs.pickle_variables({"f": make()})
+    with pytest.raises(InputError, match=r"--in odd: it can't be sent: .*Odd\)?: cannot pickle '_thread.lock'"):
+        inputs.pickle_variables({"odd": Odd([threading.Lock()])})
 
 
 def test_the_part_that_does_not_pickle_is_named() -> None:
@@ -133,3 +171,10 @@ def test_what_can_not_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
         inputs.open_notebook(tmp_path / f"{'n' * 500}.ipynb")
     with pytest.raises(InputError, match=r"gone\.csv can't be read: No such file or directory\."):
         inputs.file_digest(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize("read", [inputs.open_notebook, inputs.read_requirements, folders.script])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, read: Callable[[Path], bytes]) -> None:
+    os.mkfifo(tmp_path / "f.py")
+    with pytest.raises(InputError, match=r"f\.py is neither a file nor a folder\. Write what it gives to a file"):
+        read(tmp_path / "f.py")

@@ -131,3 +131,21 @@ def test_a_volume_that_can_not_be_read_is_told_how_to_write_it(text: str) -> Non
         f"--volume {text}: this can't be read. Write NAME, NAME:rw to write into it, and NAME:/mnt/place or "
         "NAME:/mnt/place:rw for another place."
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"labels": {"who": "a\udcff"}}, r"metadata\.labels\.who"),
+        ({"env": {"A": "a\udcff"}}, r"spec\.environment\.env\[0\]\.value"),
+        ({"kernel": "a\udcff"}, r"spec\.environment\.kernel"),
+    ],
+)
+def test_half_a_character_is_refused_by_its_place(options: Any, where: str) -> None:
+    with pytest.raises(InputError, match=where + r" holds '\\udcff', which is no character and can't be sent"):
+        spec.job({"type": "cell", "code": "1"}, options, inputs=[], gates=[], default_name="cell")
+
+
+def test_a_cell_with_half_a_character_is_refused() -> None:
+    with pytest.raises(InputError, match=r"The cell holds '\\ud800', which is no character"):
+        spec.check_code("x = '\ud800'")

@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.backends.base import BackendError, EnvironmentState
-from jupyter_trainjob.backends.kubernetes import environments
 from jupyter_trainjob.backends.kubernetes.environments_objects import BUILDING, BUILDS
 from jupyter_trainjob.backends.kubernetes.environments_rules import EnvironmentRules
 from jupyter_trainjob.resources.names import environment_lock_key, requirements_key
@@ -123,7 +122,7 @@ async def test_it_is_built_once_and_jobs_read_it_without_a_network(
 
 
 async def test_a_failure_is_told_with_pips_words_and_its_folder_goes(
-    cluster: Cluster, namespace: str, place: ClusterPlace, folder: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, namespace: str, place: ClusterPlace, folder: Path
 ) -> None:
     wanted = ask(place, "tinylib==9\n")
     failed = await built(place, "u1", wanted)
@@ -131,7 +130,6 @@ async def test_a_failure_is_told_with_pips_words_and_its_folder_goes(
     assert "No matching distribution found for tinylib==9" in failed.message, failed.message
     assert "Correct the list and submit it again" in failed.message
     assert (await place.backend.environment("u1", wanted)) == failed, "as long as that job asks"
-    monkeypatch.setattr(environments, "FORGET_SECONDS", 0.0)
     again = await place.backend.environment("u2", wanted)
     assert again.state == "building", "one that is sent again builds again"
     assert (await built(place, "u2", wanted)).state == "failed"

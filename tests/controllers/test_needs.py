@@ -10,7 +10,8 @@ import pytest
 from jupyter_trainjob.controllers import gates, needs
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.controllers.retention import Retention, RetentionController
-from jupyter_trainjob.resources.trainjob import Attempt, Gate, OutputInput, Phase, TrainJob
+from jupyter_trainjob.resources.outcome import OutputFile, OutputStatus
+from jupyter_trainjob.resources.trainjob import Attempt, Gate, OutputInput, Phase, Retries, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Filter, Store
 
@@ -26,9 +27,9 @@ def ended(store: Store, phase: Phase = Phase.SUCCEEDED, attempts: int = 1) -> st
     return store.write(lambda writer: writer.create(job)).metadata.uid
 
 
-def reading(store: Store, parent: str, attempt: int | None = 1, **spec: Any) -> str:
+def reading(store: Store, parent: str, attempt: int | None = 1, file: str = ".", **spec: Any) -> str:
     spec.setdefault("scheduling_gates", [Gate(type="hold", message="later")])
-    job = make_job("child", inputs=[OutputInput(job=parent, file=".", path="data", attempt=attempt)], **spec)
+    job = make_job("child", inputs=[OutputInput(job=parent, file=file, path="data", attempt=attempt)], **spec)
     return store.write(lambda writer: writer.create(job)).metadata.uid
 
 
@@ -90,6 +91,41 @@ def test_the_attempt_is_noted_when_the_gate_opens(store: Store) -> None:
     job = job_of(store, child)
     assert job.spec.scheduling_gates == []
     assert [item.attempt for item in job.spec.inputs] == [3]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("left", "file", "total", "said"),
+    [
+        ([], ".", 0, "has ended and left no files. Submit it again with"),
+        ([], "x", 0, "has ended and left no file and no folder 'x'. Submit it again with"),
+        (["m.pt", "t/a"], "mm.pt", 2, "left no file and no folder 'mm.pt'. It left: m.pt, t/a. Submit it again with"),
+        (["m.pt", "t/a"], "m.pt", 2, ""),
+        (["m.pt", "t/a"], "t", 2, ""),
+        (["m.pt", "t/a"], ".", 2, ""),
+        (["m.pt", "t/a"], "x", 3, ""),
+    ],
+)
+def test_what_the_other_job_did_not_leave_ends_the_job_at_once(
+    store: Store, left: list[str], file: str, total: int, said: str
+) -> None:
+    parent = ended(store)
+
+    def leave(writer: Any) -> None:
+        job = writer.by_uid(TrainJob, parent)
+        job.status.outputs = OutputStatus(files=[OutputFile(path=path, size=1) for path in left], files_total=total)
+        writer.update(job)
+
+    store.write(leave)
+    gates_ = [Gate(type="dependency", job=parent)]
+    child = reading(store, parent, None, file, scheduling_gates=gates_, retries=Retries(limit=2))
+    store.write(lambda writer: gates.settle(writer, child, utc_now()))
+    job = job_of(store, child)
+    if said:
+        assert (job.status.phase, job.status.reason) == (Phase.FAILED, "DependencyFailed")
+        assert (
+            f"It was to read 'data' from {job_of(store, parent).metadata.name}, which has ended" in job.status.message
+        )
+    assert said in job.status.message and (job.status.phase is Phase.QUEUED) is not bool(said)
 
 
 def test_a_job_that_never_started_leaves_nothing_to_read(store: Store) -> None:

@@ -255,3 +255,55 @@ def test_the_kernels_reader_refuses_what_the_clients_refuses(
         frames.load(data)
     with pytest.raises(ValueError, match=r"row|'two'|'wrong'|'y' is none of the levels|unknown here"):
         inframe.read(str(tmp_path / "df"))
+
+
+R_EDGES = r"""
+frame <- data.frame(day = as.Date(c("0500-01-01", NA, "0012-12-31")), n = 1:3)
+named <- setNames(list(), character(0))
+within <- list(a = named, b = setNames(integer(0), character(0)), c = list())
+days <- c(as.Date("0500-01-01"), first, as.Date("9999-12-31"))
+moment <- as.POSIXct("0012-03-04 05:06:07", tz = "UTC")
+levels <- data.frame(kind = factor(c(NA, NA)))
+byte <- rawToChar(as.raw(c(0x41, 0xff)))
+bytes <- data.frame(text = c("a", byte))
+latin <- "\xe4"
+Encoding(latin) <- "latin1"
+plain <- "\u00e4"
+"""
+
+
+@needs_r
+def test_rs_edges_come_back_as_they_are_or_are_refused(tmp_path: Path) -> None:
+    names = [
+        "frame",
+        "named",
+        "nothing",
+        "within",
+        "first",
+        "days",
+        "moment",
+        "levels",
+        "byte",
+        "bytes",
+        "latin",
+        "plain",
+    ]
+    first = datetime.date(1, 1, 1)
+    ended = run(tmp_path, notebook(R_EDGES), language="R", results=names, parameters=_encoded(nothing={}, first=first))
+    assert ended.outcome == "ok", ended.log
+    assert got(ended, "frame")["day"].tolist() == [datetime.date(500, 1, 1), None, datetime.date(12, 12, 31)]
+    assert (got(ended, "named"), got(ended, "nothing")) == ({}, {})
+    assert got(ended, "within") == {"a": {}, "b": {}, "c": []}
+    assert got(ended, "first") == first
+    assert got(ended, "days") == [datetime.date(500, 1, 1), first, datetime.date(9999, 12, 31)]
+    assert got(ended, "moment") == datetime.datetime(12, 3, 4, 5, 6, 7, tzinfo=datetime.timezone.utc)
+    assert got(ended, "levels")["kind"].isna().all()
+    assert (got(ended, "latin"), got(ended, "plain")) == ("ä", "ä")
+    said = errors(ended)
+    assert set(said) == {"byte", "bytes"}
+    assert "byte holds text that is not valid in its encoding; see iconv()" in said["byte"]
+    assert "the column 'text' holds text that is not valid in its encoding" in said["bytes"]
+
+
+def _encoded(**values: Any) -> dict[str, Any]:
+    return {name: typed.encode(value, name) for name, value in values.items()}

@@ -99,6 +99,7 @@ class StoreContract:
             store.get("no/such")
         store.delete("no/such")
         assert store.exists("no/such/thing")
+        assert list(store.list(f"no/{'n' * 300}/")) == [], "a name that nothing can have"
 
     def test_put_replaces_but_not_where_it_must_be_absent(self, store: Any) -> None:
         store.put("k", b"1", if_absent=True)

@@ -24,10 +24,16 @@ def load(data: bytes, path: str, field: str, errors: list[FieldError]) -> dict[s
     except (ValueError, RecursionError):
         refuse(f"{path!r} is no notebook: it is not JSON", "Send the .ipynb file itself.")
         return None
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("nbformat"), int):
+    if not isinstance(notebook, dict) or not _is_number(notebook.get("nbformat")):
         refuse(f"{path!r} is no notebook: it names no nbformat", "Send the .ipynb file itself.")
         return None
     major, minor = notebook["nbformat"], notebook.get("nbformat_minor", 0)
+    if not _is_number(minor):
+        refuse(
+            f"{path!r} is no valid notebook: its nbformat_minor is no number",
+            "Open it in JupyterLab and save it again.",
+        )
+        return None
     if major > NEWEST_NBFORMAT:
         refuse(
             f"{path!r} is of notebook format {major}.{minor}; this server reads up to "
@@ -44,10 +50,15 @@ def load(data: bytes, path: str, field: str, errors: list[FieldError]) -> dict[s
     for cell in notebook["cells"] if isinstance(notebook.get("cells"), list) else ():
         if isinstance(cell, dict) and minor >= 5:
             cell.setdefault("id", "none")  # older writers forget it; runners give one
-    problem = next(
-        iter_validate(notebook, version=major, version_minor=minor, relax_add_props=True),  # type: ignore[no-untyped-call]
-        None,
-    )
+    try:
+        problem = next(
+            iter_validate(notebook, version=major, version_minor=minor, relax_add_props=True),  # type: ignore[no-untyped-call]
+            None,
+        )
+    except (TypeError, ValueError, KeyError, AttributeError):  # the validator did not expect it
+        message = f"{path!r} is no valid notebook: a value in it is of a kind that no notebook has there"
+        refuse(message, "Open it in JupyterLab and save it again.")
+        return None
     if problem is not None:
         at = "/".join(str(part) for part in problem.absolute_path)
         refuse(
@@ -56,6 +67,10 @@ def load(data: bytes, path: str, field: str, errors: list[FieldError]) -> dict[s
         )
         return None
     return notebook
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool)
 
 
 def source(cell: Mapping[str, Any]) -> str:

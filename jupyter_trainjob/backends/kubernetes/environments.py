@@ -45,9 +45,8 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Part of every key: raised when environments are to be built in another way."""
 AT_ONCE = 2
-FORGET_SECONDS = 10.0
-"""So long a failure is told to all who ask; afterwards only to the jobs that waited for it, and others build again."""
 FORGET_ALL_SECONDS = 3600.0
+"""So long a failure is told to the jobs that waited for it. Others build again: what was away may be there by now."""
 ABANDONED_SECONDS = 120.0
 """A build that nobody asked for during so long is ended: those who wait ask every ten seconds."""
 MAX_TOLD_BYTES = 16 * 2**20
@@ -241,7 +240,7 @@ class Environments:
 
     async def _begin(self, uid: str, requirements: Requirements, wanted: Wanted) -> EnvironmentState:
         failure = self._failures.get(wanted.name)
-        if failure is not None and (uid in failure.uids or time.monotonic() - failure.at < FORGET_SECONDS):
+        if failure is not None and uid in failure.uids:
             return EnvironmentState("failed", failure.words)
         async with self._beginning:  # or many find the same free place
             under_way = [job for job in self._jobs.values() if is_build(job, wanted.scope) and not is_over(job)]

@@ -104,6 +104,16 @@ class Inputs:
             )
         return self._brought
 
+    def script(self, path: str, data: bytes) -> None:
+        """The script itself beside what it reads, as its author has it; where an input has its path, that is it."""
+        try:
+            target = self._place(path)
+        except BackendError:
+            return
+        with open(target, "xb") as file:
+            file.write(data)
+        os.chmod(target, _READ_ONLY)
+
     def _place(self, path: str) -> str:
         """A new file's place in the draft; it appears at ``path``. Raises :class:`BackendError` where that is taken."""
         check_count(len(self._brought.files))

@@ -159,8 +159,9 @@ def _fill(
         make_folder(folder, "in/inputs")
     seen_as = folder if waits is None else Folder(waits["warm"]["path"])
     where = Places(seen_as, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
-    brought = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on).bring()
-    _write_notebook(folder, request, settings.store, brought.entry)
+    inputs = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on)
+    brought = inputs.bring()
+    _write_notebook(folder, request, settings.store, inputs, brought.entry)
     limits = limits_of(request, settings, len(brought.files))
     rlimits = rlimits_of(limits, settings)
     place = Place(
@@ -203,7 +204,7 @@ def _environment(request: AttemptRequest, settings: Settings) -> Found:
     return found[0]
 
 
-def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, entry: str) -> None:
+def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, inputs: Inputs, entry: str) -> None:
     """What runs, as a notebook. ``entry``: the file of a folder that does."""
     source = request.job.spec.source
     target = draft.file("in", "notebook.ipynb")
@@ -217,6 +218,7 @@ def _write_notebook(draft: Folder, request: AttemptRequest, store: ObjectStore, 
             data = store.get(blob_key(request, source.digest))
         except KeyMissing:
             raise lost("the script") from None
+        inputs.script(source.path, data)
         text = json.dumps(script(data, source.path)).encode()
     else:
         with open(entry, "rb") as file:

@@ -123,6 +123,7 @@ scalars <- function(value, where) {
 }
 
 strings <- function(texts, where) {
+  if (length(texts) == 0L) return(character()) # of which paste0 would make one text
   texts <- checked(texts, where)
   found <- gsub('"', '\\"', gsub("\\", "\\\\", texts, fixed = TRUE), fixed = TRUE)
   odd <- grep("[\001-\037]", texts, useBytes = TRUE)
@@ -134,9 +135,13 @@ strings <- function(texts, where) {
 }
 
 checked <- function(texts, where) {
-  texts <- enc2utf8(as.character(texts))
-  if (!all(validUTF8(texts[!is.na(texts)]))) refuse(where, " holds text that is not valid in its encoding; see iconv()")
-  texts
+  texts <- as.character(texts)
+  # Asked before enc2utf8, which makes "<ff>" of a byte that is none.
+  as_is <- Encoding(texts) == "UTF-8" | (Encoding(texts) != "latin1" & l10n_info()[["UTF-8"]])
+  if (!all(validUTF8(texts[as_is & !is.na(texts)]))) {
+    refuse(where, " holds text that is not valid in its encoding; see iconv()")
+  }
+  enc2utf8(texts)
 }
 
 # The shortest of 15 and 17 digits that reads back as the same number.
@@ -155,8 +160,15 @@ exactly <- function(texts) {
 }
 
 days <- function(values, where) {
-  texts <- format(values, "%Y-%m-%d")
+  texts <- four_digits(format(values, "%Y-%m-%d"))
   if (!all(grepl("^[0-9]{4}-", texts[!is.na(values)]))) refuse(where, " holds a date outside the years 0 to 9999")
+  texts
+}
+
+# R writes the year 7 as "7".
+four_digits <- function(texts) {
+  short <- grep("^[0-9]{1,3}-", texts)
+  texts[short] <- paste0(strrep("0", 5L - regexpr("-", texts[short], fixed = TRUE)), texts[short])
   texts
 }
 
@@ -167,7 +179,7 @@ moments <- function(values, where) {
   micros <- round((seconds - whole) * 1e6)
   whole <- whole + (micros %in% 1e6)
   micros[micros %in% 1e6] <- 0
-  texts <- format(as.POSIXct(whole, origin = "1970-01-01", tz = "UTC"), "%Y-%m-%dT%H:%M:%S", tz = "UTC")
+  texts <- four_digits(format(as.POSIXct(whole, origin = "1970-01-01", tz = "UTC"), "%Y-%m-%dT%H:%M:%S", tz = "UTC"))
   if (!all(grepl("^[0-9]{4}-", texts[!is.na(values)]))) refuse(where, " holds a time outside the years 0 to 9999")
   paste0(texts, ifelse(micros %in% c(0, NA), "", sprintf(".%06.0f", micros)), "Z")
 }

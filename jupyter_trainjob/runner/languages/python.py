@@ -68,6 +68,8 @@ class Python(Language):
 
     def call(self, answer_file: str, function: str, args: tuple[Any, ...]) -> str:
         """Call a function of :mod:`..inkernel`."""
+        if function == "as_script":
+            args = (*args, str(_RUNNER / "inscript.py"))
         if function == "receive":
             args = (*args, str(_READERS[args[3]])) if args[3] in _READERS else args
         return f"{_MODULE}.answer({answer_file!r}, {_MODULE}.{function}(*{args!r}) or {{}})"

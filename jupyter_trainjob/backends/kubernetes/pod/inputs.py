@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 
 from ....resources.folder import MAX_BYTES, MAX_ENTRY_BYTES, FolderError, walk_folder
 from ....storage.base import KeyMissing, StoreError
@@ -162,10 +163,15 @@ class Inputs:
         elif "inline" in told:
             replace(target, json.dumps(told["inline"]).encode(), 0o444)
         elif "script" in told:
-            self._fetch(told["script"], target, "the script")
-            with open(target, "rb") as file:
+            path, place = str(told.get("path", "")), f"{self._in}/inputs/script"
+            self._fetch(told["script"], place, "the script")
+            with open(place, "rb") as file:
                 data = file.read()
-            replace(target, _script(data, str(told.get("path", ""))), 0o444)
+            replace(target, _script(data, path), 0o444)
+            with suppress(Collision):  # an input has its path: that is it, then
+                if path:
+                    self._paths.claim(path)
+                    self._files.append({"path": path, "source": place})
         else:
             self._fetch(told, target, "the notebook")
 

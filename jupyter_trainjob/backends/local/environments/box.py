@@ -68,7 +68,7 @@ if orders["parent"]:
                     except ProcessLookupError:
                         pass
                 time.sleep(0.01)
-        sys.exit(1 if status else 0)
+        sys.exit(128 + (status & 127) if status & 127 else 1 if status else 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.close(orders["lock"])
     prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -165,7 +165,8 @@ class Box:
     ) -> int:
         """Run one command to its end; its exit status. ``cache``: one more folder that it may write into.
 
-        What it prints goes to the log. Raises :class:`BuildFailed` where it needs more than :attr:`bounds` allow.
+        What it prints goes to the log. Raises :class:`BuildFailed` where it needs more than :attr:`bounds` allow, and
+        where it is killed.
         """
         environment = {
             "PATH": LAUNCH_ENV["PATH"],
@@ -192,9 +193,15 @@ class Box:
                 pass_fds=() if self.offer.bwrap else (self.lock,),
             )
         try:
-            return self._watch(child)
+            status = self._watch(child)
         finally:
             self._end(child)
+        if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            raise BuildFailed(
+                "its process was killed from outside (signal 9), which a machine does that runs out of memory; "
+                "the list may be right, so retry the job when there is more"
+            )
+        return status
 
     def _entered(self, argv: list[str], processes: int | None) -> list[str]:
         rlimits = {

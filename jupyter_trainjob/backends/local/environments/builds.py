@@ -26,9 +26,8 @@ AT_ONCE = 2
 ABANDONED_SECONDS = 60.0
 """A build that nobody asked for during so long is stopped: those who wait ask every ten seconds."""
 LOOK_SECONDS = 1.0
-FORGET_SECONDS = 10.0
-"""So long a failure is told to all who ask; afterwards only to the jobs that waited for it, and others build again."""
 FORGET_ALL_SECONDS = 3600.0
+"""So long a failure is told to the jobs that waited for it. Others build again: what was away may be there by now."""
 
 
 @dataclass
@@ -105,7 +104,7 @@ class Builds:
         if self._environments.stop.is_set():
             return EnvironmentState("building", "the server stops; the next one begins to build it")
         failure = self._failure(key)
-        if failure is not None and (uid in failure.uids or time.monotonic() - failure.at < FORGET_SECONDS):
+        if failure is not None and uid in failure.uids:
             return EnvironmentState("failed", failure.words)
         crowded = await self._look(self._environments.crowded)
         return EnvironmentState("building", crowded) if crowded else None

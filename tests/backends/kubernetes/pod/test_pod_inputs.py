@@ -71,6 +71,14 @@ def test_a_script_and_a_notebook_of_the_store_run(pod: Pod) -> None:
     assert ran_from(pod) == "train.py"
 
 
+def test_a_script_lies_in_its_folder_and_does_not_come_home(real: Pod) -> None:
+    code = b"import sys\nprint(sys.argv, open(__file__).read() == open('train.py').read())"
+    script = {"script": real.put("blobs/s", code), "path": "train.py"}
+    assert real.run(notebook=script) == (0, 0), real.words()
+    assert real.log() == b"['train.py'] True\n"
+    assert real.state["files"] == []
+
+
 def ran_from(pod: Pod) -> object:
     """The file whose errors name it."""
     notebook = json.loads((pod.root / "in" / "notebook.ipynb").read_bytes())
