@@ -2,14 +2,18 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { PathExt } from '@jupyterlab/coreutils';
 import { DocumentWidget } from '@jupyterlab/docregistry';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { ITranslator } from '@jupyterlab/translation';
 
 import { JobActions } from './actions';
 import { TrainJobClient } from './api/client';
 import { NotebookOpener } from './card/notebook';
 import { cardFactory } from './card/renderer';
+import { jobPlugin } from './job/plugin';
 import { panelPlugin } from './panel/plugin';
+import { queuesPlugin } from './queues/plugin';
+import { submitPlugin } from './submit/plugin';
 import { IJobs } from './plugins';
+import { translations } from './language';
 import { JobStore } from './store/jobs';
 import { JobList } from './store/list';
 
@@ -20,8 +24,8 @@ const jobs: JupyterFrontEndPlugin<IJobs> = {
   autoStart: true,
   provides: IJobs,
   optional: [ITranslator],
-  activate: (app: JupyterFrontEnd, translator: ITranslator | null): IJobs => {
-    const trans = (translator ?? nullTranslator).load('jupyter_trainjob');
+  activate: async (app: JupyterFrontEnd, translator: ITranslator | null): Promise<IJobs> => {
+    const trans = await translations(translator);
     const client = new TrainJobClient(app.serviceManager.serverSettings);
     const opener = new NotebookOpener(client, app.serviceManager.contents, app.commands, trans);
     const store = new JobStore(client); // one a page, and so one feed
@@ -30,7 +34,7 @@ const jobs: JupyterFrontEndPlugin<IJobs> = {
       const { currentWidget } = app.shell;
       return currentWidget instanceof DocumentWidget ? PathExt.dirname(currentWidget.context.path) : '';
     };
-    return { client, store, list: new JobList(store), opener, actions, trans, folder };
+    return { client, store, list: new JobList(store), opener, actions, trans, folder, selected: () => [] };
   }
 };
 
@@ -40,15 +44,9 @@ const cards: JupyterFrontEndPlugin<void> = {
   description: 'Shows jobs live in the output of the cells that sent them.',
   autoStart: true,
   requires: [IJobs, IRenderMimeRegistry],
-  optional: [ITranslator],
-  activate: (
-    _: JupyterFrontEnd,
-    { store, opener }: IJobs,
-    rendermime: IRenderMimeRegistry,
-    translator: ITranslator | null
-  ) => {
-    rendermime.addFactory(cardFactory({ store, opener }, translator ?? nullTranslator));
+  activate: (_: JupyterFrontEnd, { store, opener, trans }: IJobs, rendermime: IRenderMimeRegistry) => {
+    rendermime.addFactory(cardFactory({ store, opener, trans }));
   }
 };
 
-export default [jobs, cards, panelPlugin];
+export default [jobs, cards, panelPlugin, jobPlugin, submitPlugin, queuesPlugin];

@@ -3,6 +3,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { JobActions } from './actions';
 import { TrainJobClient } from './api/client';
+import { ITrainJob } from './api/types';
 import { NotebookOpener } from './card/notebook';
 import { JobStore } from './store/jobs';
 import { JobList } from './store/list';
@@ -15,6 +16,8 @@ export interface IJobs {
   opener: NotebookOpener;
   actions: JobActions;
   trans: TranslationBundle;
+  /** What is selected in the panel. */
+  selected: () => ITrainJob[];
   /** The folder of what is open: copies go there. */
   folder: () => string;
 }

@@ -1,3 +1,5 @@
+import '../../style/panel.css';
+
 import { TranslationBundle } from '@jupyterlab/translation';
 import { LabIcon, addIcon, filterIcon, treeViewIcon } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
@@ -161,6 +163,8 @@ export class JobsPanel extends Widget {
     const { trans, commands } = this._context;
     const submit = this._tool(addIcon, trans.__('Submit a notebook…'), () => commands.execute(CommandIDs.submitForm));
     const queues = this._tool(treeViewIcon, trans.__('Show the queues'), () => commands.execute(CommandIDs.queues));
+    submit.hidden = !commands.hasCommand(CommandIDs.submitForm);
+    queues.hidden = !commands.hasCommand(CommandIDs.queues); // Notebook 7 has no place for them
     this._more = this._tool(filterIcon, trans.__('Filter'), () => this._toggleFilter());
     this._more.setAttribute('aria-expanded', 'false');
     this._whose.append(
@@ -255,7 +259,10 @@ export class JobsPanel extends Widget {
     }
     return list.jobs.size
       ? trans.__('No job passes the filter.')
-      : trans.__('No jobs yet. Put %%trainjob on top of a cell and run it, or submit a notebook with the + above.');
+      : trans.__(
+          'No jobs yet. Put %1 on top of a cell and run it, or submit a notebook with the + above.',
+          '%%trainjob'
+        );
   }
 
   private _showLive(): void {

@@ -49,6 +49,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const panel = new PanelHost({ ...jobs, commands, filters, seesOthers: quiet(seesOthers) }, () =>
       commands.notifyCommandChanged()
     );
+    jobs.selected = () => panel.selected();
     panel.title.icon = jobsIcon;
     panel.title.caption = trans.__('Jobs');
     panel.node.setAttribute('role', 'region');
@@ -79,7 +80,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         const allowed = await allowBrowserNotices();
         Notification.info(
-          allowed ? trans.__('The browser will tell, too.') : trans.__('The browser does not allow notices here.')
+          allowed ? trans.__('The browser will tell, too.') : trans.__('The browser does not allow notices here.'),
+          { autoClose: 10_000 }
         );
       }
     });

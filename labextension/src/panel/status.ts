@@ -42,9 +42,10 @@ export class JobsStatus extends Widget {
         waiting += group === 'waiting' ? 1 : 0;
       }
     }
-    const words = this._trans.__('Jobs: %1 running, %2 waiting', running, waiting);
+    const words = this._list.ready
+      ? this._trans.__('Jobs: %1 running, %2 waiting', running, waiting)
+      : this._trans.__('Jobs');
     setText(this._button, this._store.live ? words : this._trans.__('Jobs: reconnecting…'));
-    this.setHidden(!this._list.ready || running + waiting === 0);
   }
 
   private _button = element('button', { type: 'button', class: 'jp-TrainJobStatus-button' });
