@@ -2,8 +2,8 @@ import js from '@eslint/js';
 import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
-export default tseslint.config({ ignores: ['lib/**', 'node_modules/**'] }, js.configs.recommended, {
-  files: ['src/**/*.ts'],
+export default tseslint.config({ ignores: ['**/lib/**', 'node_modules/**'] }, js.configs.recommended, {
+  files: ['src/**/*.ts', 'executor/src/**/*.ts'],
   extends: [tseslint.configs.recommendedTypeChecked],
   languageOptions: {
     globals: globals.browser,

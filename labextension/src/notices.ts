@@ -28,6 +28,20 @@ export function notifyEnd(job: ITrainJob, opener: NotebookOpener, trans: Transla
     autoClose: false,
     actions: hasNotebook(job) ? [open] : []
   });
+  if (document.hidden && browserNotices()?.permission === 'granted') {
+    // who looks at another tab sees none of Lab's own
+    new (browserNotices()!)(endWords(job, trans), { tag: job.metadata.uid });
+  }
+}
+
+/** Asks the browser whether we may tell ends in notices of its own. */
+export async function allowBrowserNotices(): Promise<boolean> {
+  return (await browserNotices()?.requestPermission()) === 'granted';
+}
+
+/** The browser's class of the same name as Lab's; some have none. */
+function browserNotices(): typeof window.Notification | undefined {
+  return 'Notification' in window ? window.Notification : undefined;
 }
 
 /** Which job, how it ended, and after how long or why. */

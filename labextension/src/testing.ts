@@ -1,8 +1,8 @@
 /** What several tests use. Not part of the extension: nothing imports it there. */
 import { nullTranslator } from '@jupyterlab/translation';
 
-import { ApiError, FeedSocket } from './api/client';
-import { IJobRef, isFinal, ITrainJob, ITrainJobStatus } from './api/types';
+import { ApiError, FeedSocket, IJobQuery } from './api/client';
+import { IJobRef, IPage, isFinal, ITrainJob, ITrainJobStatus } from './api/types';
 
 export const trans = nullTranslator.load('jupyter_trainjob');
 
@@ -82,6 +82,25 @@ export class Server {
     this.lists += 1;
     const mine = [...this.jobs.values()].filter(job => job.metadata.owner === owner && !isFinal(job));
     return this.away ? this._no() : Promise.resolve(mine);
+  };
+
+  /** A page of jobs; `continue` is where the next begins. */
+  list = (query: IJobQuery): Promise<IPage<ITrainJob>> => {
+    if (this.away) {
+      return this._no();
+    }
+    const passing = [...this.jobs.values()].filter(
+      job =>
+        (!query.owner || job.metadata.owner === query.owner) &&
+        (!query.phase?.length || query.phase.includes(job.status.phase))
+    );
+    const from = Number(query.continue ?? 0);
+    const to = from + (query.limit ?? 100);
+    const more = to < passing.length ? { continue: String(to) } : {};
+    return Promise.resolve({
+      items: passing.slice(from, to),
+      metadata: { resourceVersion: String(this.feedVersion), ...more }
+    });
   };
 
   openFeed = (since: number): FeedSocket => {

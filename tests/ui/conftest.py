@@ -3,12 +3,15 @@
 - ``browser``: Debian's Chromium
 - ``lab``: a Jupyter server with the installed extension and front end
 - ``sockets``: the page's connections to the feed, closed ones too
+- ``client``: the Python client of that server
+- ``panel``: call it; the page shows the jobs panel of a Lab without a notebook
 - ``opened``: call it with a notebook's cells; the page shows it. ``theme`` may be "JupyterLab Dark"
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +19,9 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Error, Page, WebSocket, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, WebSocket, expect, sync_playwright
+
+from jupyter_trainjob import Client
 
 FLAGS = [
     "--no-sandbox",
@@ -59,6 +64,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def lab(jupyter_servers: Callable[..., Any]) -> Any:
     return jupyter_servers()
+
+
+@pytest.fixture(scope="package")
+def client(lab: Any) -> Iterator[Client]:
+    with Client(lab.url, token=lab.token) as client:
+        yield client
 
 
 def settings(server: Any, plugin: str, **values: object) -> None:
@@ -113,6 +124,32 @@ def opened(lab: Any, page: Page) -> Callable[..., Page]:
         return page
 
     return show
+
+
+@pytest.fixture
+def panel(lab: Any, page: Page) -> Callable[..., Locator]:
+    def show(server: Any = lab, theme: str = "JupyterLab Light") -> Locator:
+        settings(server, "@jupyterlab/apputils-extension:themes", theme=theme)
+        settings(server, "@jupyterlab/apputils-extension:notification", fetchNews="false", checkForUpdates=False)
+        page.goto(f"{server.url}lab?reset&token={server.token}")
+        page.wait_for_selector("#jp-main-dock-panel", timeout=FIRST_START_MS)
+        page.evaluate("() => window.jupyterapp.restored")
+        execute(page, "trainjob:panel")
+        found = page.locator(".jp-TrainJobs")
+        expect(found.get_by_role("treegrid", name="Jobs")).to_be_visible()
+        return found
+
+    return show
+
+
+def execute(page: Page, command: str, **arguments: object) -> None:
+    """Run one of Lab's commands, and do not wait for its end: it may ask something."""
+    page.evaluate("([id, args]) => void window.jupyterapp.commands.execute(id, args)", [command, arguments])
+
+
+def job_row(panel: Locator, name: str) -> Locator:
+    """The row of the job whose name begins so."""
+    return panel.locator(".jp-TrainJobRow[data-phase]").filter(has_text=re.compile(rf"^{name}-"))
 
 
 def open_page(page: Page, server: Any, name: str) -> None:

@@ -31,7 +31,6 @@ def test_it_is_told_though_the_notebook_is_closed(
     opened: Callable[..., Page], lab: Any, sockets: list[WebSocket], tmp_path: Path
 ) -> None:
     page = opened("%%trainjob --name told --notify\nimport time\ntime.sleep(5)\n1 / 0", name="told.ipynb")
-    assert not sockets, "nothing is followed, and yet there is a connection"
     run_cell(page)
     expect(state(page)).to_have_text("Running")
     close(page)
@@ -40,8 +39,7 @@ def test_it_is_told_though_the_notebook_is_closed(
     expect(toast).to_have_class(re.compile("error"))
     page.wait_for_timeout(1000)  # it slides in
     page.screenshot(path=tmp_path / "notice.png")
-    until(page, lambda: sockets and all(socket.is_closed() for socket in sockets), "nothing waits, no connection")
-    assert len(sockets) == 1
+    assert len(sockets) == 1, "the status bar's, which is the panel's and the cards'"
 
     toast.get_by_role("button", name="Open executed notebook").click()
     expect(page.get_by_role("tab", name=re.compile("told-"))).to_be_visible()
@@ -85,5 +83,6 @@ def test_all_cards_of_a_page_share_one_connection(opened: Callable[..., Page], s
     assert len(sockets) == 1
     assert not sockets[0].is_closed()
     close(page)
-    until(page, sockets[0].is_closed, "no card is left, no connection")
+    page.evaluate("() => void window.jupyterapp.commands.execute('trainjob:panel')")
+    expect(page.locator(".jp-TrainJobRow[data-phase=Succeeded]").first).to_be_visible()
     assert len(sockets) == 1

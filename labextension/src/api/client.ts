@@ -1,7 +1,23 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import { IFeedMessage, IJobRef, ILogChunk, IOutputs, ITrainJob } from './types';
+import {
+  IDraft,
+  IFeedMessage,
+  IFieldProblem,
+  IInspection,
+  IJobRef,
+  IKernel,
+  ILogChunk,
+  IMe,
+  IOutputs,
+  IPage,
+  IProfile,
+  IQueue,
+  ISeries,
+  ITrainJob,
+  IWhy
+} from './types';
 
 const ROOT = 'trainjob/api/v1';
 
@@ -15,7 +31,8 @@ export class ApiError extends Error {
   constructor(
     readonly code: number,
     message: string,
-    readonly remedy = ''
+    readonly remedy = '',
+    readonly details: IFieldProblem[] = []
   ) {
     super(message);
     this.name = 'ApiError';
@@ -25,6 +42,25 @@ export class ApiError extends Error {
   get passing(): boolean {
     return this.code === 0 || this.code === 502 || this.code === 503 || this.code === 504;
   }
+}
+
+/** What to tell a person of a failure: the server's words and its remedy. */
+export function told(error: unknown): string {
+  if (error instanceof ApiError) {
+    return [error.message, error.remedy].filter(Boolean).join(' ');
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Which jobs, as the query of a list. */
+export interface IJobQuery {
+  owner?: string;
+  queue?: string;
+  phase?: string[];
+  labelSelector?: string;
+  q?: string;
+  limit?: number;
+  continue?: string;
 }
 
 /** The socket of the feed, as much of it as we use. */
@@ -51,7 +87,70 @@ export class TrainJobClient {
 
   /** Who is logged in, as the owner of jobs. */
   async username(): Promise<string> {
-    return String((await (await this._request(this._url('me'))).json()).username);
+    return (await this.me()).username;
+  }
+
+  /** Who is logged in, what they may do, and what their limits are. */
+  async me(): Promise<IMe> {
+    return this._json('me');
+  }
+
+  /** A page of jobs of all namespaces that one may see, newest first. */
+  async list(query: IJobQuery): Promise<IPage<ITrainJob>> {
+    const { phase = [], ...rest } = query;
+    const phases = phase.map(one => `&phase=${one}`).join('');
+    return (await this._request(this._url('trainjobs') + URLExt.objectToQueryString(rest) + phases)).json();
+  }
+
+  async queues(): Promise<IQueue[]> {
+    return (await this._json<IPage<IQueue>>('queues')).items;
+  }
+
+  async queue(name: string): Promise<IQueue> {
+    return this._json('queues', name);
+  }
+
+  /** Puts a queue in its place; where somebody changed it since it was read, an {@link ApiError} of code 409. */
+  async replaceQueue(queue: IQueue): Promise<IQueue> {
+    return (await this._request(this._url('queues', queue.metadata.name), sending('PUT', queue))).json();
+  }
+
+  async profiles(): Promise<IProfile[]> {
+    return (await this._json<IPage<IProfile>>('profiles')).items;
+  }
+
+  async kernels(): Promise<IKernel[]> {
+    return (await this._json<{ kernels: IKernel[] }>('kernels')).kernels;
+  }
+
+  /** The JSON Schema of a kind. */
+  async schema(kind: string): Promise<Record<string, unknown>> {
+    return this._json('schemas', kind);
+  }
+
+  /** Makes a job; with `dryRun` only tells what it would be, and when it would run. */
+  async submit(namespace: string, draft: IDraft, dryRun = false): Promise<ITrainJob> {
+    const url = this._url('namespaces', namespace, 'trainjobs') + (dryRun ? '?dryRun=true' : '');
+    return (await this._request(url, sending('POST', draft))).json();
+  }
+
+  /** What a draft's code is, what parameters it takes, and what is wrong so far. */
+  async inspect(draft: IDraft): Promise<IInspection> {
+    return (await this._request(this._url('inspect'), sending('POST', draft))).json();
+  }
+
+  /** Uploads bytes under their digest (`sha256:…`), unless they are there. */
+  async upload(digest: string, data: Uint8Array<ArrayBuffer>): Promise<void> {
+    const url = this._url('blobs', digest);
+    try {
+      await this._request(url, { method: 'HEAD' });
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 404) {
+        throw error;
+      }
+      const headers = { 'Content-Type': 'application/octet-stream' };
+      await this._request(url, { method: 'PUT', body: data, headers });
+    }
   }
 
   /** Jobs of `owner` that have not ended, newest first; of very many the newest {@link MANY}. */
@@ -82,14 +181,49 @@ export class TrainJobClient {
     return (await this._request(this._job(ref, 'cancel'), POST)).json();
   }
 
+  async hold(ref: IJobRef): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'hold'), POST)).json();
+  }
+
+  async release(ref: IJobRef): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'release'), POST)).json();
+  }
+
+  /** Changes labels (null removes one) or the priority. */
+  async patch(ref: IJobRef, change: IJobChange): Promise<ITrainJob> {
+    const { labels, priority } = change;
+    const body = { ...(labels && { metadata: { labels } }), ...(priority !== undefined && { spec: { priority } }) };
+    return (await this._request(this._job(ref), sending('PATCH', body))).json();
+  }
+
+  async remove(ref: IJobRef): Promise<void> {
+    await this._request(this._job(ref), { method: 'DELETE' });
+  }
+
+  async why(ref: IJobRef): Promise<IWhy> {
+    return (await this._request(this._job(ref, 'why'))).json();
+  }
+
+  /** Logged metrics, each thinned out to at most so many points. */
+  async series(ref: IJobRef, maxPoints: number): Promise<ISeries> {
+    return (await this._request(this._job(ref, 'metrics', 'series') + `?maxPoints=${maxPoints}`)).json();
+  }
+
+  /** A file's bytes, as far as `limit` goes. */
+  async file(ref: IJobRef, path: string, limit: number): Promise<ArrayBuffer> {
+    const headers = { Range: `bytes=0-${limit - 1}` };
+    return (await this._request(this.fileUrl(ref, path), { headers })).arrayBuffer();
+  }
+
   /** The new job. */
   async retry(ref: IJobRef): Promise<ITrainJob> {
     return (await this._request(this._job(ref, 'retry'), POST)).json();
   }
 
   /** At most `limit` bytes from `offset`, of what is there now. */
-  async log(ref: IJobRef, offset: number, limit: number): Promise<ILogChunk> {
-    const response = await this._request(this._job(ref, 'log') + `?offset=${offset}&limit=${limit}`);
+  async log(ref: IJobRef, offset: number, limit: number, wait = 0): Promise<ILogChunk> {
+    const waiting = wait ? `&wait=${wait}` : '';
+    const response = await this._request(this._job(ref, 'log') + `?offset=${offset}&limit=${limit}${waiting}`);
     const data = new Uint8Array(await response.arrayBuffer());
     const from = Number(response.headers.get('X-Log-Offset') ?? offset);
     return {
@@ -112,6 +246,11 @@ export class TrainJobClient {
 
   fileUrl(ref: IJobRef, path: string): string {
     return this._job(ref, 'outputs', 'files', ...path.split('/'));
+  }
+
+  /** Notebook, results and files in one tar. */
+  archiveUrl(ref: IJobRef): string {
+    return this._job(ref, 'outputs', 'archive');
   }
 
   resultUrl(ref: IJobRef, name: string): string {
@@ -137,6 +276,10 @@ export class TrainJobClient {
     return URLExt.join(this.settings.baseUrl, ROOT, ...parts.map(encodeURIComponent));
   }
 
+  private async _json<T>(...parts: string[]): Promise<T> {
+    return (await this._request(this._url(...parts))).json();
+  }
+
   private async _request(url: string, init: RequestInit = {}): Promise<Response> {
     let response: Response;
     try {
@@ -155,11 +298,22 @@ export class TrainJobClient {
   private _skewMs = 0;
 }
 
+/** What may be changed in a job. */
+export interface IJobChange {
+  labels?: Record<string, string | null>;
+  priority?: number;
+}
+
+function sending(method: string, body: unknown): RequestInit {
+  return { method, body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+}
+
 async function apiError(response: Response): Promise<ApiError> {
   const text = await response.text();
   try {
     const status = JSON.parse(text);
-    return new ApiError(response.status, String(status.message ?? text), String(status.remedy ?? ''));
+    const details: IFieldProblem[] = Array.isArray(status.details) ? status.details : [];
+    return new ApiError(response.status, String(status.message ?? text), String(status.remedy ?? ''), details);
   } catch {
     // not ours: a proxy's page, or a server without the extension
     return new ApiError(response.status, `${response.status} ${response.statusText}`.trim());

@@ -24,9 +24,14 @@ export interface IUsage {
 
 export interface IAttempt {
   number: number;
+  backend?: string;
+  admitted?: string;
   /** When the user's code began, RFC 3339. */
   start?: string;
   end?: string;
+  reason?: string;
+  message?: string;
+  node?: string;
   isolation?: string;
   usage?: IUsage;
   error?: ICodeError;
@@ -35,6 +40,8 @@ export interface IAttempt {
 export interface IProgress {
   cellsDone?: number;
   cells?: number;
+  /** The cell that runs now. */
+  cellId?: string;
   /** 0 to 1. */
   fraction?: number;
   message?: string;
@@ -44,6 +51,9 @@ export interface ITrainJobStatus {
   phase: Phase;
   reason?: string;
   message?: string;
+  /** Since when it waits, RFC 3339. */
+  queued?: string;
+  finished?: string;
   conditions?: ICondition[];
   attempts?: IAttempt[];
   progress?: IProgress;
@@ -69,7 +79,12 @@ export interface ITrainJob {
     labels?: Record<string, string>;
   };
   spec: {
+    source?: { type: string; code?: string; path?: string; entry?: string };
+    parameters?: Record<string, unknown>;
+    profile?: string;
     queue?: string;
+    priority?: number;
+    schedulingGates?: { type: string; message?: string }[];
     resources?: { cpu?: string; memory?: string; gpu?: number };
     timeLimitSeconds?: number;
     /** Its owner wants to be told of its end. */
@@ -89,6 +104,150 @@ export interface IJobRef {
 export function refOf(job: ITrainJob): IJobRef {
   const { uid, namespace, name } = job.metadata;
   return { uid, namespace, name };
+}
+
+/** What may be in use at once; what is left out has no limit. */
+export interface ILimits {
+  runningJobs?: number | null;
+  cpu?: string | null;
+  memory?: string | null;
+  gpu?: number | null;
+}
+
+export interface IQueueUse {
+  runningJobs: number;
+  queuedJobs: number;
+  cpu: string;
+  memory: string;
+  gpu: number;
+}
+
+/** A queue. Servers tell more or less of it: every field of the spec may be missing. */
+export interface IQueue {
+  kind: 'Queue';
+  metadata: {
+    name: string;
+    resourceVersion: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+  };
+  spec: {
+    description?: string;
+    backend?: string;
+    kueue?: { localQueue: string } | null;
+    parent?: string;
+    weight?: number;
+    limits?: ILimits;
+    guaranteed?: ILimits;
+    perUser?: ILimits;
+    queuedPerUser?: number | null;
+    maxTimeLimitSeconds?: number | null;
+    priorities?: { minimum: number; maximum: number };
+    admission?: 'Open' | 'Paused' | 'Draining';
+  };
+  status: { use?: IQueueUse; mine?: IQueueUse };
+}
+
+export interface IProfile {
+  metadata: { name: string };
+  spec: {
+    description?: string;
+    queue?: string;
+    environment?: { language?: string };
+    defaults?: Record<string, string | number | null>;
+    maximum?: Record<string, string | number | null>;
+    timeLimitSeconds?: number;
+    maxTimeLimitSeconds?: number | null;
+  };
+}
+
+export interface IKernel {
+  backend: string;
+  name: string;
+  language: string;
+  displayName: string;
+}
+
+/** Verbs on a kind: in a namespace, in a queue, or everywhere. */
+export interface IPermission {
+  kind: string;
+  verbs: string[];
+  namespace?: string;
+  queue?: string;
+}
+
+export interface IMe {
+  username: string;
+  displayName: string;
+  operator: boolean;
+  namespaces: { name: string; role: string }[];
+  permissions: IPermission[];
+  limits: {
+    queues: { queue: string; queuedJobs: number | null; perUser: ILimits; maxTimeLimitSeconds: number | null }[];
+  };
+  use: ({ queue: string } & IQueueUse)[];
+}
+
+/** What a bad field of a request is. */
+export interface IFieldProblem {
+  field: string;
+  message: string;
+  remedy?: string;
+}
+
+export interface IParameter {
+  name: string;
+  type: string;
+  /** As a parameter's value; absent where nobody can tell it. */
+  default?: unknown;
+  /** The default as it is written. */
+  expression: string;
+  help: string;
+}
+
+export interface IInspection {
+  language: string;
+  kernel: string;
+  parameters: IParameter[];
+  problems: IFieldProblem[];
+}
+
+/** What one sends to submit a job. */
+export interface IDraft {
+  apiVersion: 'jupyter-trainjob/v1';
+  kind: 'TrainJob';
+  metadata: { namespace?: string; generateName?: string; labels?: Record<string, string> };
+  spec: Record<string, unknown>;
+}
+
+/** One metric's points, thinned out; see the server's `points.py`. */
+export interface IMetric {
+  count: number;
+  /** A value that is no finite number is null. */
+  last: number | null;
+  minimum: number | null;
+  maximum: number | null;
+  points: [step: number, value: number | null, seconds: number][];
+}
+
+export interface ISeries {
+  attempt: number | null;
+  metrics: Record<string, IMetric>;
+  complete: boolean;
+}
+
+/** Why a job does not run yet. */
+export interface IWhy {
+  position?: number | null;
+  waitingFor?: string;
+  estimatedStart?: string | null;
+  blockers: { message: string; remedy?: string }[];
+}
+
+/** A page of a list. */
+export interface IPage<T> {
+  items: T[];
+  metadata: { resourceVersion: string; continue?: string };
 }
 
 export interface IOutputs {

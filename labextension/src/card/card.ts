@@ -4,7 +4,7 @@ import { IDisposable } from '@lumino/disposable';
 import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
-import { ApiError } from '../api/client';
+import { told } from '../api/client';
 import { IJobRef, ITrainJob, isFinal, latestAttempt } from '../api/types';
 import { FollowedJob, JobStore } from '../store/jobs';
 import { setText } from './dom';
@@ -208,11 +208,4 @@ export class JobCard extends Widget {
   private _askedForLater = false;
   private _below = new Set<string>();
   private _clock: ReturnType<typeof setInterval> | undefined;
-}
-
-function told(error: unknown): string {
-  if (error instanceof ApiError) {
-    return [error.message, error.remedy].filter(Boolean).join(' ');
-  }
-  return error instanceof Error ? error.message : String(error);
 }

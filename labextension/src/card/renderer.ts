@@ -1,6 +1,5 @@
 import { PathExt } from '@jupyterlab/coreutils';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
-import { ITranslator } from '@jupyterlab/translation';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { IJobRef } from '../api/types';
@@ -17,23 +16,19 @@ const RANK = 30;
  *
  * Safe: whatever stands in the output is looked up by uid with the viewer's own rights and shown as text.
  */
-export function cardFactory(
-  context: Omit<ICardContext, 'folder' | 'trans'>,
-  translator: ITranslator
-): IRenderMime.IRendererFactory {
+export function cardFactory(context: Omit<ICardContext, 'folder'>): IRenderMime.IRendererFactory {
   return {
     safe: true,
     mimeTypes: [MIME_TYPE],
     defaultRank: RANK,
-    createRenderer: options => new CardRenderer(options, context, translator)
+    createRenderer: options => new CardRenderer(options, context)
   };
 }
 
 class CardRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(
     private _options: IRenderMime.IRendererOptions,
-    private _shared: Omit<ICardContext, 'folder' | 'trans'>,
-    private _translator: ITranslator
+    private _shared: Omit<ICardContext, 'folder'>
   ) {
     super();
     this.layout = new PanelLayout();
@@ -48,7 +43,7 @@ class CardRenderer extends Widget implements IRenderMime.IRenderer {
 
   private _show(ref: IJobRef | null, logIsBelow: boolean): void {
     const layout = this.layout as PanelLayout;
-    const trans = this._translator.load('jupyter_trainjob');
+    const { trans } = this._shared;
     const shown = layout.widgets[0];
     if (ref && shown instanceof JobCard && shown.ref.uid === ref.uid && shown.logIsBelow === logIsBelow) {
       return;
@@ -56,7 +51,7 @@ class CardRenderer extends Widget implements IRenderMime.IRenderer {
     shown?.dispose();
     if (ref) {
       const folder = () => PathExt.dirname(resolverPath(this._options.resolver));
-      layout.addWidget(new JobCard(ref, { ...this._shared, trans, folder }, logIsBelow));
+      layout.addWidget(new JobCard(ref, { ...this._shared, folder }, logIsBelow));
     } else {
       const text = trans.__('This output names no job.');
       layout.addWidget(new Widget({ node: element('p', {}, text) }));

@@ -22,7 +22,12 @@ export interface IFeedSource {
  * `restarted` tells that what happened before is not in the changes: read anew what you follow.
  */
 export class Feed implements IDisposable {
-  constructor(private _source: IFeedSource) {
+  /** Begins after version `since`; where that is left out, now. */
+  constructor(
+    private _source: IFeedSource,
+    since: number | null = null
+  ) {
+    this._version = since;
     void this._connect();
   }
 

@@ -97,15 +97,35 @@ export class JobStore implements IDisposable {
     return this._seen;
   }
 
+  /** All that one message of the feed tells, deletions too. */
+  get batch(): ISignal<this, IChange[]> {
+    return this._batch;
+  }
+
+  /**
+   * Whether what happens is told as it happens. While it is not, what is shown may be out of date.
+   * A feed that is opened for the first time counts as live: what is shown was read a moment ago.
+   */
+  get live(): boolean {
+    return this._feed === null || !this._cut;
+  }
+
+  get liveChanged(): ISignal<this, boolean> {
+    return this._liveChanged;
+  }
+
   /** Emitted when what is followed is read again: true where the feed has left something out, false every now and then. */
   get reread(): ISignal<this, boolean> {
     return this._reread;
   }
 
-  /** Keeps the feed connected until disposed, for one who listens to {@link seen} and follows no job. */
-  listen(): IDisposable {
+  /**
+   * Keeps the feed connected until disposed, for one who listens to {@link seen} and follows no job. `since` is the
+   * version of what the listener has read: a feed that was already open has told what came later, a new one begins there.
+   */
+  listen(since: number | null = null): IDisposable {
     this._listeners += 1;
-    this._start();
+    this._start(since);
     return new DisposableDelegate(() => {
       this._listeners -= 1;
       this._stopIfIdle();
@@ -166,17 +186,18 @@ export class JobStore implements IDisposable {
     }
   }
 
-  private _start(): void {
+  private _start(since: number | null = null): void {
     if (this._feed) {
       return;
     }
-    this._feed = new Feed(this.client);
+    this._feed = new Feed(this.client, since);
     this._feed.changed.connect((_, changes) => this._take(changes));
     this._feed.restarted.connect(() => void this._refresh(true));
     this._feed.openChanged.connect((_, open) => {
       if (open) {
         this._setOnline(true);
       }
+      this._setCut(!open);
       this._pace();
       void this._poll.refresh(); // tells at once whether it is only the socket that is gone, or the server
     });
@@ -187,12 +208,14 @@ export class JobStore implements IDisposable {
   private _stop(): void {
     this._feed?.dispose();
     this._feed = null;
+    this._setCut(false);
     if (!this._poll.isDisposed) {
       void this._poll.stop();
     }
   }
 
   private _take(changes: IChange[]): void {
+    this._batch.emit(changes);
     for (const { type, object } of changes) {
       const followed = this._followed.get(object.metadata.uid)?.followed;
       if (type === 'DELETED') {
@@ -256,6 +279,13 @@ export class JobStore implements IDisposable {
     }
   }
 
+  private _setCut(cut: boolean): void {
+    if (cut !== this._cut) {
+      this._cut = cut;
+      this._liveChanged.emit(!cut);
+    }
+  }
+
   private _setOnline(online: boolean): void {
     if (online !== this._online) {
       this._online = online;
@@ -268,6 +298,9 @@ export class JobStore implements IDisposable {
   private _poll: Poll;
   private _online = true;
   private _onlineChanged = new Signal<this, boolean>(this);
+  private _cut = false;
+  private _liveChanged = new Signal<this, boolean>(this);
+  private _batch = new Signal<this, IChange[]>(this);
   private _seen = new Signal<this, ITrainJob>(this);
   private _reread = new Signal<this, boolean>(this);
   private _listeners = 0;

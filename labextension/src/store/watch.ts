@@ -27,7 +27,9 @@ export interface IWatchMemory {
 export class EndWatch implements IDisposable {
   constructor(
     private _store: JobStore,
-    private _memory: IWatchMemory
+    private _memory: IWatchMemory,
+    /** Whose end is to be told. */
+    private _wants: (job: ITrainJob) => boolean = job => !!job.spec.notify
   ) {
     _store.seen.connect(this._see, this);
     _store.reread.connect(this._reread, this);
@@ -101,7 +103,7 @@ export class EndWatch implements IDisposable {
 
   private _see(_: JobStore, job: ITrainJob): void {
     // of the many that only pass by, nothing is asked
-    if (this._watched.has(job.metadata.uid) || (job.spec.notify && !isFinal(job))) {
+    if (this._watched.has(job.metadata.uid) || (!isFinal(job) && this._wants(job))) {
       this._me().then(
         () => this._take(job),
         () => undefined // no answer: it is seen again
@@ -114,7 +116,7 @@ export class EndWatch implements IDisposable {
     if (this._disposed || this._told.has(uid)) {
       return;
     }
-    if (!job.spec.notify || owner !== this._username) {
+    if (!this._wants(job) || owner !== this._username) {
       this._forget(uid); // remembered by somebody else who used this server
     } else if (!isFinal(job)) {
       if (!this._watched.has(uid)) {

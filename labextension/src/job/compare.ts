@@ -1,0 +1,202 @@
+import '../../style/job.css';
+
+import { TranslationBundle } from '@jupyterlab/translation';
+import { CommandRegistry } from '@lumino/commands';
+import { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
+
+import { ApiError } from '../api/client';
+import { IJobRef, isFinal, ISeries, ITrainJob, refOf } from '../api/types';
+import { element, setText } from '../card/dom';
+import { phaseWords } from '../card/words';
+import { CommandIDs } from '../commands';
+import { shortNumber } from '../panel/spark';
+import { JobStore } from '../store/jobs';
+import { MetricsView } from './metrics';
+import { ITable, ITableRow, sorted, tableOf } from './table';
+
+const EVERY_MS = 5_000;
+const POINTS = 10;
+const AT_ONCE = 4;
+/** More lines nobody tells apart. */
+const PLOTTED = 16;
+
+/** A sweep as a table, sortable by parameters and metrics, and the metrics of the chosen ones in one plot each. */
+export class CompareView extends Widget {
+  constructor(
+    private _refs: IJobRef[],
+    private _store: JobStore,
+    private _commands: CommandRegistry,
+    private _trans: TranslationBundle
+  ) {
+    super();
+    this.addClass('jp-TrainJobCompare');
+    this._chosen = new Set(_refs.slice(0, PLOTTED).map(ref => ref.uid));
+    this._metrics = new MetricsView(_store.client, this._plotted(), _trans);
+    this._table.setAttribute('aria-label', _trans.__('Jobs beside each other'));
+    this.node.append(
+      this._words,
+      element('div', { class: 'jp-TrainJobCompare-table', tabindex: '0' }, this._table),
+      this._metrics.node
+    );
+    setText(this._words, _trans.__('Asking the server…'));
+  }
+
+  dispose(): void {
+    if (!this.isDisposed) {
+      this._sleep();
+      this._metrics.dispose();
+      super.dispose();
+    }
+  }
+
+  protected onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      this._wake();
+    }
+  }
+
+  protected onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._wake();
+  }
+
+  protected onBeforeHide(message: Message): void {
+    this._sleep();
+    super.onBeforeHide(message);
+  }
+
+  protected onBeforeDetach(message: Message): void {
+    this._sleep();
+    super.onBeforeDetach(message);
+  }
+
+  private _wake(): void {
+    if (!this._awake) {
+      this._awake = true;
+      this._metrics.start();
+      void this._step();
+    }
+  }
+
+  private _sleep(): void {
+    this._awake = false;
+    clearTimeout(this._timer);
+    this._metrics.stop();
+  }
+
+  private async _step(): Promise<void> {
+    const due = this._refs.filter(ref => !this._over.has(ref.uid));
+    const worker = async () => {
+      for (let ref = due.shift(); ref && this._awake; ref = due.shift()) {
+        await this._read(ref);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    setText(this._words, '');
+    this._show();
+    if (this._awake && this._over.size < this._refs.length) {
+      this._timer = setTimeout(() => void this._step(), EVERY_MS);
+    }
+  }
+
+  private async _read(ref: IJobRef): Promise<void> {
+    const { client } = this._store;
+    try {
+      const job = await client.get(ref);
+      const series = await client.series(ref, POINTS);
+      this._known.set(ref.uid, { job, series });
+      if (isFinal(job) && series.complete) {
+        this._over.add(ref.uid);
+      }
+    } catch (error) {
+      if (!(error instanceof ApiError)) {
+        throw error;
+      }
+      if (!error.passing) {
+        this._over.add(ref.uid); // deleted meanwhile, or never ours: the others are still to be seen
+      }
+    }
+  }
+
+  private _show(): void {
+    const known = this._refs.flatMap(ref => this._known.get(ref.uid) ?? []);
+    const table = tableOf(known);
+    const rows = sorted(table.rows, this._by, this._down);
+    this._table.replaceChildren(
+      element('thead', {}, this._head(table)),
+      element('tbody', {}, ...rows.map(row => this._row(table, row)))
+    );
+  }
+
+  private _head({ columns }: ITable): HTMLElement {
+    const trans = this._trans;
+    const all = [
+      { id: 'name', label: trans.__('Job') },
+      { id: 'state', label: trans.__('State') },
+      ...columns.map(({ id, label, kind }) => ({ id, label: kind === 'metric' ? trans.__('%1 (last)', label) : label }))
+    ];
+    return element(
+      'tr',
+      {},
+      element('th', { scope: 'col' }, trans.__('Plot')),
+      ...all.map(({ id, label }) => {
+        const button = element('button', { type: 'button' }, label);
+        button.onclick = () => {
+          this._down = this._by === id && !this._down;
+          this._by = id;
+          this._show();
+          this._table.querySelector<HTMLElement>(`[data-by="${CSS.escape(id)}"] button`)?.focus();
+        };
+        const order: Record<string, string> =
+          this._by === id ? { 'aria-sort': this._down ? 'descending' : 'ascending' } : {};
+        return element('th', { scope: 'col', 'data-by': id, ...order }, button);
+      })
+    );
+  }
+
+  private _row({ columns }: ITable, { job, values }: ITableRow): HTMLElement {
+    const { name, uid } = job.metadata;
+    const box = element('input', { type: 'checkbox', 'aria-label': this._trans.__('Plot %1', name) });
+    box.checked = this._chosen.has(uid);
+    box.onchange = () => {
+      if (box.checked) {
+        this._chosen.add(uid);
+      } else {
+        this._chosen.delete(uid);
+      }
+      this._metrics.jobs = this._plotted();
+    };
+    const open = element('button', { type: 'button', class: 'jp-TrainJobs-plain' }, name);
+    open.onclick = () => void this._commands.execute(CommandIDs.open, { ...refOf(job) });
+    const cells = columns.map(({ id }) => {
+      const value = values[id];
+      const number = typeof value === 'number';
+      return element('td', number ? { class: 'jp-mod-number' } : {}, number ? shortNumber(value) : (value ?? '–'));
+    });
+    return element(
+      'tr',
+      {},
+      element('td', {}, box),
+      element('th', { scope: 'row' }, open),
+      element('td', {}, phaseWords(job.status.phase, this._trans)),
+      ...cells
+    );
+  }
+
+  private _plotted(): IJobRef[] {
+    return this._refs.filter(ref => this._chosen.has(ref.uid));
+  }
+
+  private _words = element('p', { class: 'jp-TrainJobs-message', role: 'status' });
+  private _table = element('table');
+  private _metrics: MetricsView;
+  private _known = new Map<string, { job: ITrainJob; series: ISeries }>();
+  private _over = new Set<string>();
+  private _chosen: Set<string>;
+  private _by = 'name';
+  private _down = false;
+  private _awake = false;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
+}

@@ -1,0 +1,133 @@
+import { describe, expect, it } from 'vitest';
+
+import { ApiError } from '../api/client';
+import { ILogChunk } from '../api/types';
+import { LogSearch } from './search';
+import { LogWindow, PIECE } from './window';
+
+/** A log as the server serves it; bytes of a gap are not there. */
+function served(text: string, gap: [number, number] = [0, 0]) {
+  const all = new TextEncoder().encode(text);
+  const log = { all, complete: true, asked: [] as number[] };
+  const fetch = (offset: number, limit: number): Promise<ILogChunk> => {
+    log.asked.push(offset);
+    const from = offset >= gap[0] && offset < gap[1] ? gap[1] : offset;
+    const until = from < gap[0] ? gap[0] : log.all.length;
+    const data = log.all.slice(from, Math.min(until, from + limit));
+    const nextOffset = from + data.length;
+    return Promise.resolve({ data, offset: from, nextOffset, size: log.all.length, complete: log.complete });
+  };
+  return { log, fetch };
+}
+
+function texts(window: LogWindow): string[] {
+  return window.lines.map(line => (line.gap ? `[${line.gap}]` : new TextDecoder().decode(line.bytes)));
+}
+
+const line = (number: number) => `line ${String(number).padStart(8, '0')} ${'.'.repeat(50)}\n`;
+const long = Array.from({ length: 40_000 }, (_, number) => line(number)).join('');
+
+describe('a window on a log', () => {
+  it('shows a short log whole', async () => {
+    const window = new LogWindow(served('one\ntwo\nthree').fetch);
+    await window.toEnd();
+    expect(texts(window)).toEqual(['one', 'two', 'three']);
+    expect([window.atStart, window.atEnd]).toEqual([true, true]);
+  });
+
+  it('goes to the end of a long one and reads no more than that', async () => {
+    const { log, fetch } = served(long);
+    const window = new LogWindow(fetch);
+    await window.toEnd();
+    expect(window.end).toBe(long.length);
+    expect(window.end - window.start).toBeLessThanOrEqual(2 * PIECE);
+    expect(log.asked.length).toBeLessThanOrEqual(3);
+    expect(texts(window).every(text => text.startsWith('line '))).toBe(true);
+    expect(texts(window).at(-1)).toBe(line(39_999).trimEnd());
+  });
+
+  it('moves back and forth over all of it, whole lines in order, and never holds more than it may', async () => {
+    const window = new LogWindow(served(long).fetch);
+    await window.toEnd();
+    while (await window.back()) {
+      expect(window.end - window.start).toBeLessThanOrEqual(4 * PIECE);
+    }
+    expect(window.start).toBe(0);
+    let last = -1;
+    do {
+      for (const text of texts(window)) {
+        const number = Number(text.slice(5, 13));
+        if (number > last && text.length === line(0).length - 1) {
+          expect(number).toBe(last + 1);
+          last = number;
+        }
+      }
+    } while (await window.forward());
+    expect(last).toBe(39_999);
+  });
+
+  it('finds the row of an offset', async () => {
+    const window = new LogWindow(served(long).fetch);
+    const offset = 20_000 * line(0).length + 7;
+    await window.toEnd();
+    await window.jump(offset);
+    expect(texts(window)[window.lineAt(offset)]).toBe(line(20_000).trimEnd());
+  });
+
+  it('says where bytes were left out', async () => {
+    const { fetch } = served('aaaa\nbbbb\ncccc\n', [5, 10]);
+    const window = new LogWindow(fetch);
+    await window.toEnd();
+    await window.forward();
+    expect(texts(window)).toEqual(['aaaa', '[5]', 'cccc']);
+  });
+
+  it('follows what comes', async () => {
+    const { log, fetch } = served('one\n');
+    log.complete = false;
+    const window = new LogWindow(fetch);
+    await window.toEnd();
+    expect(await window.forward()).toBe(false);
+    log.all = new TextEncoder().encode('one\ntwo\n');
+    expect(await window.forward()).toBe(true);
+    expect(texts(window)).toEqual(['one', 'two']);
+  });
+
+  it('cuts a line that never ends into rows, not within a letter', async () => {
+    const window = new LogWindow(served('é'.repeat(5000)).fetch);
+    await window.toEnd();
+    expect(texts(window).length).toBeGreaterThan(1);
+    expect(texts(window).join('')).toBe('é'.repeat(5000));
+  });
+
+  it('is empty where nothing was printed yet', async () => {
+    const window = new LogWindow(() => Promise.reject(new ApiError(404, 'no log')));
+    await window.toEnd();
+    expect(texts(window)).toEqual([]);
+  });
+});
+
+describe('searching a log', () => {
+  it('finds all, also across pieces, from where one is and round', async () => {
+    const text = 'x'.repeat(1024 * 1024 - 3) + 'Needle' + 'y'.repeat(1024 * 1024) + 'needle';
+    const { fetch } = served(text);
+    let told = 0;
+    const search = new LogSearch(fetch, 'needle', () => (told += 1));
+    await search.run(text.length - 1, text.length);
+    expect(search.hits).toEqual([1024 * 1024 - 3, text.length - 6]);
+    expect([search.count, search.done, told > 0]).toEqual([2, true, true]);
+    expect(search.next(-1)).toBe(search.hits[0]);
+    expect(search.next(search.hits[1])).toBe(search.hits[0]);
+    expect(search.next(search.hits[0], true)).toBe(search.hits[1]);
+  });
+
+  it('takes capitals at their word where there are some, and other letters by their bytes', async () => {
+    const { fetch } = served('Grün grün GRÜN');
+    const exact = new LogSearch(fetch, 'Grün', () => undefined);
+    await exact.run(0, 20);
+    expect(exact.count).toBe(1);
+    const none = new LogSearch(fetch, 'blau', () => undefined);
+    await none.run(0, 20);
+    expect([none.count, none.done, none.next(0)]).toEqual([0, true, -1]);
+  });
+});

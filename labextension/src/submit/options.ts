@@ -1,0 +1,227 @@
+/** The line `%%trainjob --name digits --cpu 2`, read as the Python magic reads it: pure. */
+
+/** What was typed, by option: text for one value, a list where it may be given again, true for a switch. */
+export interface ILineOptions {
+  [option: string]: string | string[] | true | undefined;
+}
+
+/** An option, whether it may be given again, and whether it takes a value. */
+type Kind = 'one' | 'many' | 'switch';
+
+const KINDS: Record<string, Kind> = {
+  in: 'many',
+  name: 'one',
+  profile: 'one',
+  queue: 'one',
+  namespace: 'one',
+  cpu: 'one',
+  memory: 'one',
+  gpu: 'one',
+  shm: 'one',
+  disk: 'one',
+  'time-limit': 'one',
+  priority: 'one',
+  param: 'many',
+  out: 'many',
+  files: 'many',
+  input: 'many',
+  uri: 'many',
+  keep: 'many',
+  requirements: 'one',
+  env: 'many',
+  label: 'many',
+  'depends-on': 'many',
+  retries: 'one',
+  kernel: 'one',
+  image: 'one',
+  volume: 'many',
+  hold: 'switch',
+  notify: 'switch',
+  block: 'switch',
+  'dry-run': 'switch'
+};
+
+const SHORT: Record<string, string> = { n: 'namespace' };
+
+/** What is wrong with what was typed, in words for the one who typed it. */
+export class LineError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'LineError';
+  }
+}
+
+export interface IMagicCell {
+  /** What stands behind `%%trainjob`. */
+  line: string;
+  code: string;
+  /** The line of the cell at which the code begins, from 1. */
+  firstLine: number;
+}
+
+const MAGIC = /^%%trainjob(?=\s|$)(.*)$/;
+
+/** The parts of a cell that begins with `%%trainjob`; null for any other. Empty lines may stand above. */
+export function magicCell(source: string): IMagicCell | null {
+  const lines = source.split('\n');
+  const first = lines.findIndex(line => line.trim());
+  const match = first < 0 ? null : MAGIC.exec(lines[first].trimEnd());
+  return match && { line: match[1].trim(), code: lines.slice(first + 1).join('\n'), firstLine: first + 2 };
+}
+
+/** The options of a line. What follows a `#` word is a comment. */
+export function parseLine(line: string): ILineOptions {
+  const words = splitWords(line);
+  const found: ILineOptions = {};
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index];
+    const match = /^(?:--([a-z-]+)|-([a-z]))(?:=(.*))?$/s.exec(word);
+    const option = match && (match[1] ?? SHORT[match[2]]);
+    const kind = option ? KINDS[option] : undefined;
+    if (!match || !option || !kind) {
+      throw new LineError(
+        `${word} is no option of %%trainjob. There are: ${Object.keys(KINDS)
+          .map(one => `--${one}`)
+          .join(', ')}.`
+      );
+    }
+    if (kind === 'switch') {
+      if (match[3] !== undefined) {
+        throw new LineError(`--${option} takes no value.`);
+      }
+      found[option] = true;
+      continue;
+    }
+    const value = match[3] ?? words[++index];
+    if (value === undefined) {
+      throw new LineError(`--${option} lacks its value.`);
+    }
+    if (kind === 'one') {
+      found[option] = value;
+    } else {
+      found[option] = [...((found[option] as string[] | undefined) ?? []), value];
+    }
+  }
+  return found;
+}
+
+/** Words as a shell has them: quotes keep blanks, a backslash keeps the next character. */
+export function splitWords(line: string): string[] {
+  const words: string[] = [];
+  let word = '';
+  let begun = false;
+  let quote = '';
+  for (let at = 0; at < line.length; at++) {
+    const letter = line[at];
+    if (quote) {
+      if (letter === quote) {
+        quote = '';
+      } else if (letter === '\\' && quote === '"' && '"\\'.includes(line[at + 1] ?? ' ')) {
+        word += line[++at];
+      } else {
+        word += letter;
+      }
+    } else if (letter === '"' || letter === "'") {
+      quote = letter;
+      begun = true;
+    } else if (letter === '\\' && at + 1 < line.length) {
+      word += line[++at];
+      begun = true;
+    } else if (/\s/.test(letter)) {
+      if (begun) {
+        words.push(word);
+      }
+      word = '';
+      begun = false;
+    } else {
+      word += letter;
+      begun = true;
+    }
+  }
+  if (quote) {
+    throw new LineError(`A quotation mark ${quote} is opened and not closed: ${line}`);
+  }
+  return begun ? [...words, word] : words;
+}
+
+/** `["a,b", "c"]` → `["a", "b", "c"]`, each once. */
+export function splitNames(texts: string[]): string[] {
+  const names = texts.flatMap(text => text.split(',')).map(name => name.trim());
+  return [...new Set(names.filter(Boolean))];
+}
+
+/** `"k=v"` → `["k", "v"]`. */
+export function pair(text: string, option: string): [string, string] {
+  const at = text.indexOf('=');
+  const key = text.slice(0, Math.max(0, at)).trim();
+  if (!key) {
+    throw new LineError(`--${option} ${text}: there is no '='. Write --${option} name=value.`);
+  }
+  return [key, text.slice(at + 1)];
+}
+
+const DURATION = /^(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?$/;
+
+/** A duration in whole seconds: `5m`, `1h30m`, `2d`, `90`. */
+export function seconds(text: string): number {
+  const match = DURATION.exec(text.trim().toLowerCase().replace(/ /g, ''));
+  if (!match || !match.slice(1).some(Boolean)) {
+    throw new LineError(`'${text}' is no duration. Write for example 90 (seconds), 5m, 1h30m or 2d.`);
+  }
+  const [days, hours, minutes, rest] = match.slice(1).map(part => Number(part ?? 0));
+  return Math.round(days * 86400 + hours * 3600 + minutes * 60 + rest);
+}
+
+/** A whole number, or a sentence. */
+export function whole(text: string): number {
+  if (!/^[+-]?\d+$/.test(text.trim())) {
+    throw new LineError(`'${text}' is no whole number.`);
+  }
+  return Number(text);
+}
+
+/** What a parameter's text means: JSON, also NaN and Infinity, a date, a Python constant, else the text. */
+export function parameterValue(text: string): unknown {
+  const trimmed = text.trim();
+  const special = /^(-?)(NaN|Infinity)$/.exec(trimmed);
+  if (special) {
+    return { $type: 'float', value: special[2] === 'NaN' ? 'NaN' : trimmed };
+  }
+  if (/^\d{4}-\d{2}-\d{2}$/.test(trimmed) && isDate(trimmed)) {
+    return { $type: 'date', value: trimmed };
+  }
+  if (trimmed in CONSTANTS) {
+    return CONSTANTS[trimmed];
+  }
+  const quoted = /^'([^'\\]*)'$/.exec(trimmed);
+  if (quoted) {
+    return quoted[1];
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(trimmed);
+  } catch {
+    return text;
+  }
+  if (tooLarge(value)) {
+    throw new LineError(
+      `The value ${text.slice(0, 40)} can't be carried exactly from here: it has a number beyond what a browser counts with. ` +
+        'Quote it to send text, or submit from Python.'
+    );
+  }
+  return value;
+}
+
+const CONSTANTS: Record<string, unknown> = { True: true, False: false, None: null };
+
+function isDate(text: string): boolean {
+  const date = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
+}
+
+function tooLarge(value: unknown): boolean {
+  if (typeof value === 'number') {
+    return !Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value));
+  }
+  return typeof value === 'object' && value !== null && Object.values(value).some(tooLarge);
+}

@@ -1,0 +1,145 @@
+"""Submitting without magics: the notebook by its form, cells by menu and keys, also in R."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, expect
+
+from jupyter_trainjob import Client
+
+from .conftest import CARD, FIRST_START_MS, execute, job_row, open_page, run_cell
+
+pytestmark = [pytest.mark.ui, pytest.mark.slow]
+
+TOP = Path(__file__).parents[2]
+
+
+def unique(name: str) -> str:
+    return f"{name}{uuid.uuid4().hex[:5]}"
+
+
+def parameters() -> Any:
+    code = "rate = 0.1  # how fast it learns\nrounds: int = 3"
+    return nbformat.v4.new_code_cell(code, metadata={"tags": ["parameters"]})
+
+
+def test_the_open_notebook_is_submitted_by_a_form(opened: Callable[..., Page], client: Client, tmp_path: Path) -> None:
+    name = unique("form")
+    page = opened(parameters(), "print('rate is', rate)", name=f"{name}.ipynb")
+    page.locator(".jp-NotebookPanel-toolbar").get_by_role("button", name="Submit the notebook as a job").click()
+    form = page.locator(".jp-TrainJobSubmit")
+    expect(form.get_by_role("status")).to_contain_text(re.compile("It would"))
+    expect(form.get_by_label("rate")).to_have_attribute("placeholder", "0.1")
+    expect(form).to_contain_text("how fast it learns")
+    expect(form).to_contain_text(re.compile(r"Of the whole process tree\. · left empty: 1Gi"))
+    page.screenshot(path=tmp_path / "form.png")
+
+    form.get_by_label("Time limit").fill("soon")
+    expect(form).to_contain_text("'soon' is no duration.")
+    form.get_by_label("Time limit").fill("5m")
+    form.get_by_label("CPUs").fill("4000")
+    expect(form).to_contain_text(re.compile(r"4000 CPUs is more than .+ Ask for at most \d+\."))
+    expect(form.get_by_label("CPUs")).to_have_attribute("aria-invalid", "true")
+    form.get_by_label("CPUs").fill("")
+    form.get_by_label("rate").fill("9007199254740993")
+    expect(form).to_contain_text("can't be carried exactly from here")
+    form.get_by_label("rate").fill("0.5")
+    expect(form.get_by_role("status")).to_contain_text(re.compile("It would"))
+    form.get_by_role("button", name="Submit").click()
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+    toast = page.locator(".Toastify__toast")
+    expect(toast).to_contain_text(re.compile(rf"{name}-\w+ is sent\."))
+    toast.get_by_role("button", name="Show").click()
+    expect(page.locator(".jp-TrainJobView").get_by_role("log")).to_contain_text("rate is 0.5", timeout=30_000)
+    assert client.job(name).wait().phase == "Succeeded"
+
+
+def test_the_form_can_be_read_by_all(opened: Callable[..., Page], client: Client) -> None:
+    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+        page = opened(parameters(), theme=theme)
+        execute(page, "trainjob:submit-notebook")
+        form = page.locator(".jp-TrainJobSubmit")
+        expect(form.get_by_role("status")).to_contain_text("It would")
+        form.get_by_label("Time limit").fill("soon")
+        expect(form).to_contain_text("'soon' is no duration.")
+        page.evaluate((TOP / "labextension" / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
+        found = page.evaluate("() => axe.run('.jp-TrainJobSubmit')")
+        assert found["passes"], "axe has looked at nothing"
+        assert not found["violations"], json.dumps(found["violations"], indent=1)[:4000]
+
+
+def test_a_cell_is_submitted_from_its_menu(opened: Callable[..., Page], client: Client) -> None:
+    page = opened("print('sent as it is')", name=f"{unique('menu')}.ipynb")
+    page.locator(".jp-CodeCell").click(button="right")
+    page.get_by_role("menuitem", name="Submit the cell as a job").click()
+    card = page.locator(CARD)
+    expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Succeeded", timeout=30_000)
+    expect(card.get_by_role("log")).to_have_text("sent as it is")
+
+
+def test_what_is_wrong_with_a_line_is_said(opened: Callable[..., Page]) -> None:
+    page = opened("%%trainjob --cpus 2\nprint(1)", name=f"{unique('wrong')}.ipynb")
+    page.locator(".jp-CodeCell .cm-content").click()
+    page.keyboard.press("Control+Alt+Enter")
+    expect(page.locator(".Toastify__toast")).to_contain_text("--cpus is no option of %%trainjob")
+    expect(page.locator(CARD)).to_have_count(0)
+
+
+def test_a_cell_in_r_has_the_same_first_line_and_card(lab: Any, client: Client, page: Page) -> None:
+    kernels = {kernel["name"] for kernel in lab.get("trainjob/api/v1/kernels")["kernels"]}
+    if "ir" not in kernels:
+        pytest.skip("there is no R kernel here")
+    name = unique("r")
+    code = f"%%trainjob --name {name} --cpu 0.5\ncat('this is', R.version$language, '\\n')\nstop('on line 3')"
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(code)],
+        metadata={
+            "kernelspec": {"name": "ir", "display_name": "R", "language": "R"},
+            "language_info": {"name": "R"},
+        },
+    )
+    nbformat.write(notebook, lab.root / f"{name}.ipynb")
+    open_page(page, lab, f"{name}.ipynb")
+    page.locator(".jp-CodeCell .cm-content").click()
+    page.keyboard.press("Control+Alt+Enter")
+    card = page.locator(CARD)
+    expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Failed: error in the code", timeout=FIRST_START_MS)
+    expect(card.get_by_role("log")).to_contain_text("this is R")
+    expect(card.locator(".jp-TrainJobCard-note")).to_contain_text("line 3")
+    execute(page, "trainjob:panel")
+    expect(job_row(page.locator(".jp-TrainJobs"), name)).to_have_attribute("data-phase", "Failed")
+
+
+def test_running_such_a_cell_sends_it_and_all_others_run_as_ever(lab: Any, client: Client, page: Page) -> None:
+    """The executor of its own: Shift+Enter is enough."""
+    kernels = {kernel["name"] for kernel in lab.get("trainjob/api/v1/kernels")["kernels"]}
+    if "ir" not in kernels:
+        pytest.skip("there is no R kernel here")
+    name = unique("run")
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("cat('here', 6 * 7)"),
+            nbformat.v4.new_code_cell(f"%%trainjob --name {name} --cpu 0.5\ncat('there', 6 * 7)"),
+        ],
+        metadata={
+            "kernelspec": {"name": "ir", "display_name": "R", "language": "R"},
+            "language_info": {"name": "R"},
+        },
+    )
+    nbformat.write(notebook, lab.root / f"{name}.ipynb")
+    open_page(page, lab, f"{name}.ipynb")
+    run_cell(page, 0)
+    expect(page.locator(".jp-CodeCell").first.locator(".jp-OutputArea-output")).to_contain_text("here 42")
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    card = page.locator(CARD)
+    expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Succeeded", timeout=FIRST_START_MS)
+    expect(card.get_by_role("log")).to_have_text("there 42")
