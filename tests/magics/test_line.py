@@ -59,9 +59,9 @@ def test_cancel_all(kernel: Kernel, client: Client) -> None:
 
 def test_several_names_of_which_one_is_wrong(kernel: Kernel, client: Client) -> None:
     name = client.submit_cell("print(1)", name="right", hold=True).name
-    ran = kernel.run(f"%trainjob cancel wrong {name}")
+    ran = kernel.run(f"%trainjob cancel nobodys {name}")
     assert ran.stdout.startswith(f"{name}: cancel") and ran.status == "error", "a notebook that is run whole stops here"
-    assert ran.evalue.splitlines()[0].startswith("There is no TrainJob 'wrong'")
+    assert ran.evalue.splitlines()[0].startswith("There is no TrainJob 'nobodys'")
     assert ran.evalue.endswith("This failed for 1 of 2 jobs.")
 
 
