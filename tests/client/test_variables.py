@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -71,6 +72,19 @@ def test_what_is_called_data_is_never_unpickled(form: str, capsys: pytest.Captur
     with pytest.raises(ResultError, match=f"The result 'x' is no {form}, though the job says so: "):
         results.opened("x", io.BytesIO(pickle.dumps(Bomb())), {"name": "x", "format": form})
     assert "opened" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("the code did not set a variable 'x'", r"Check the name in --out\."),
+        ("the code did not finish", r"The job's error and its log say why"),
+        ("'x' can't be pickled: it is a lock", r"Bring back what it is made of"),
+    ],
+)
+def test_a_result_that_did_not_come_is_told_with_what_helps(error: str, remedy: str) -> None:
+    with pytest.raises(ResultError, match=f"could not bring back 'x': {re.escape(error)}\\. {remedy}"):
+        results.listed("x", {"results": [{"name": "x", "error": error}]}, "Failed")
 
 
 def test_a_format_that_is_not_known() -> None:
