@@ -45,6 +45,12 @@ def test_frames_go_and_come_as_frames() -> None:
         ({"a": [1, {2}]}, r"x\['a'\]\[1\] is of the type set, which R can't get\. Send what it is made of"),
         ({2}, r"x is of the type set, which R can't get\. Send sorted\(x\)"),
         ({1: 2}, r"x is a dict with the key 1; keys are text"),
+        ([1, 2**53 + 1], r"--in x: x\[1\] is 9007199254740993, which R can't hold exactly; send it as text"),
+        ({"a": "b\0"}, r"--in x: x\['a'\] holds a NUL character, which no string of R can"),
+        (
+            pd.DataFrame({"n": [1, -(2**53) - 1]}),
+            r"--in x: the column 'n' holds -9007199254740993, which R can't hold exactly\. Send it as text",
+        ),
         (print, r"type builtin_function_or_method, which R can't get\. Send what it is made of"),
         (1j, r"type complex.* To R go DataFrames, and None, numbers, text, dates and times"),
     ],
@@ -52,6 +58,12 @@ def test_frames_go_and_come_as_frames() -> None:
 def test_what_another_language_cannot_get(value: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         variables.foreign("x", value, "r")
+
+
+def test_what_only_r_can_not_hold_goes_to_scala() -> None:
+    for value in (2**53 + 1, "a\0", pd.DataFrame({"n": [2**53 + 1]})):
+        assert variables.foreign("x", value, "scala")
+    assert variables.foreign("x", pd.DataFrame({"n": [2**53, -(2**53)]}), "r")
 
 
 def test_too_much_is_told_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
