@@ -23,6 +23,8 @@ class Ending:
     reason: Reason
     message: str
     error: CodeError | None = None
+    again: bool = True
+    """Whether another attempt may help."""
 
 
 def ending(spec: TrainJobSpec, seen: Observation) -> Ending:
