@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ..resources.errors import FieldError, NotFound
-from ..resources.parameters import LARGEST_EXACT_R, whole_numbers
+from ..resources.parameters import LARGEST_EXACT_R, texts, whole_numbers
 from ..resources.profile import Profile
 from ..resources.trainjob import Gate, Network, TrainJob, VariablesInput
 from ..resources.words import counted
@@ -109,6 +109,9 @@ def parameter_errors(job: TrainJob, language: str) -> list[FieldError]:
             errors.append(
                 FieldError(f"spec.parameters.{name}", problem, None, f'Write "{str(beyond)[:40]}" in quotes.')
             )
+        if any("\0" in text for text in texts(value)):
+            problem = "a string of R can't hold a NUL character"
+            errors.append(FieldError(f"spec.parameters.{name}", problem, None, "Take it out, or send it in a file."))
     return errors
 
 

@@ -44,15 +44,16 @@ def is_frame(value: Any) -> bool:
 # Writing
 
 
-def dump(frame: pd.DataFrame, name: str) -> bytes:
+def dump(frame: pd.DataFrame, name: str, language: str = "") -> bytes:
     """A frame file. :class:`InputError` names the column of the variable ``name`` that can't travel, and why.
 
     Row numbers are left out; an index that says more is refused, as are column names that are no text or come twice.
+    For R (``language``) so is a whole number that it can't hold exactly.
     """
     _check_labels(frame, name)
     described, columns = [], []
     for position, label in enumerate(frame.columns):
-        what, texts = _column(frame.iloc[:, position], f"--in {name}: the column {label!r}")
+        what, texts = _column(frame.iloc[:, position], f"--in {name}: the column {label!r}", language)
         described.append({"name": label, **what})
         columns.append(texts)
     head = {"columns": described, "rows": len(frame)}
@@ -87,7 +88,7 @@ def _check_labels(frame: pd.DataFrame, name: str) -> None:
         seen.add(label)
 
 
-def _column(column: pd.Series, where: str) -> tuple[dict[str, Any], list[str]]:
+def _column(column: pd.Series, where: str, language: str = "") -> tuple[dict[str, Any], list[str]]:
     """What the header says of it, and its fields."""
     import pandas as pd
 
@@ -102,6 +103,8 @@ def _column(column: pd.Series, where: str) -> tuple[dict[str, Any], list[str]]:
     kind, write = _NUMPY.get(dtype.kind) or _kind(known, dtype, where)
     if kind == "int64" and (large := next((value for value in known if int(value) not in _RANGE), None)) is not None:
         raise InputError(f"{where} holds {large}, which is no 64-bit number.", remedy="Send it as text.")
+    if kind == "int64" and language == "r" and (large := next((one for one in known if abs(one) > 2**53), None)):
+        raise InputError(f"{where} holds {large}, which R can't hold exactly.", remedy="Send it as text: .astype(str).")
     if kind == "string" and (bad := next((value for value in known if "\0" in value), None)) is not None:
         raise InputError(f"{where} holds a NUL character, in {bad[:40]!r}.", remedy="Take it out: not all have it.")
     what = {"type": kind}

@@ -28,18 +28,21 @@ def check_owner(name: str, owner: str, username: str, trust: bool) -> None:
         )
 
 
+_REMEDIES = {
+    "did not set": "Check the name in --out.",
+    "code did not finish": "The job's error and its log say why; submit it again when that is mended.",
+}
+_REMEDY = "Bring back what it is made of, or write it to a file."
+
+
 def listed(name: str, outputs: Mapping[str, Any], phase: str) -> dict[str, Any]:
     """What the server says of the result ``name``; :class:`ResultError` says why it is not among the job's."""
     results = {item.get("name"): item for item in outputs.get("results") or []}
     if name in results:
         error = str(results[name].get("error") or "")
         if error:
-            unset = "did not set" in error
-            raise ResultError(
-                f"The job could not bring back {name!r}: {error}.",
-                remedy="Check the name in --out." if unset else "Bring back what it is made of, or write it to a file.",
-                data={"why": error},
-            )
+            remedy = next((remedy for words, remedy in _REMEDIES.items() if words in error), _REMEDY)
+            raise ResultError(f"The job could not bring back {name!r}: {error}.", remedy=remedy, data={"why": error})
         return dict(results[name])
     there = ", ".join(sorted(str(key) for key in results)) or "none"
     remedy = "Name it with --out when you submit the job."

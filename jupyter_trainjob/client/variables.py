@@ -32,7 +32,7 @@ def foreign(name: str, value: Any, language: str) -> tuple[str, bytes]:
     :class:`InputError` says why it can't go.
     """
     if frames.is_frame(value):
-        form, content = "frame", frames.dump(value, name)
+        form, content = "frame", frames.dump(value, name, language)
     else:
         form, content = "json", _json(name, value, language)
     if len(content) > MAX_VARIABLE_BYTES:
@@ -46,7 +46,10 @@ def foreign(name: str, value: Any, language: str) -> tuple[str, bytes]:
 
 def _json(name: str, value: Any, language: str) -> bytes:
     try:
-        return json.dumps(typed.encode(value, name), ensure_ascii=False, allow_nan=False).encode()
+        encoded = typed.encode(value, name)
+        if language == "r":
+            _check_r(encoded, name)
+        return json.dumps(encoded, ensure_ascii=False, allow_nan=False).encode()
     except InputError as error:
         to = word(language)
         why = error.message.removeprefix("The parameter ").replace("a parameter can't be", f"{to} can't get")
@@ -57,6 +60,18 @@ def _json(name: str, value: Any, language: str) -> bytes:
             remedy=f"{near.format(name)} To {to} go DataFrames, and None, numbers, text, dates and times "
             "with lists and dicts of these.",
         ) from error
+
+
+def _check_r(value: Any, where: str) -> None:
+    """:class:`InputError` for what R can't hold as it is: large whole numbers, and NUL characters."""
+    if isinstance(value, (list, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_r(key, f"a key in {where}")
+            _check_r(item, f"{where}[{key!r}]")
+    elif isinstance(value, str) and "\0" in value:
+        raise InputError(f"{where} holds a NUL character, which no string of R can.")
+    elif isinstance(value, int) and abs(value) > 2**53:
+        raise InputError(f"{where} is {str(value)[:40]}, which R can't hold exactly; send it as text.")
 
 
 def _kind(value: Any) -> str:

@@ -23,6 +23,8 @@ class Ending:
     reason: Reason
     message: str
     error: CodeError | None = None
+    again: bool = True
+    """Whether another attempt may help."""
 
 
 def ending(spec: TrainJobSpec, seen: Observation, making_room: str = "") -> Ending:
@@ -78,11 +80,8 @@ def ending(spec: TrainJobSpec, seen: Observation, making_room: str = "") -> Endi
         )
     if exit_code is not None or evidence.get("signal") is not None:
         how = f"signal {evidence['signal']}" if evidence.get("signal") else f"exit status {exit_code}"
-        return Ending(
-            Phase.FAILED,
-            Reason.RUNNER_LOST,
-            f"The process that runs the code ended with {how} before it reported. {note}".strip(),
-        )
+        words = f"The process that runs the code ended with {how} before it reported. {note}".strip().rstrip(".")
+        return Ending(Phase.FAILED, Reason.RUNNER_LOST, f"{words}. Run it again with retry.")
     return Ending(Phase.FAILED, Reason.UNKNOWN, f"Nothing tells how the job ended. {note}".strip())
 
 

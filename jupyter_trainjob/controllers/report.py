@@ -206,7 +206,7 @@ def _makes_room(job: TrainJob, how: Ending) -> bool:
 
 def _again(job: TrainJob, how: Ending) -> bool:
     retries = job.spec.retries
-    if how.phase is not Phase.FAILED or job.spec.cancel is not None or _spent(job) > retries.limit:
+    if how.phase is not Phase.FAILED or not how.again or job.spec.cancel is not None or _spent(job) > retries.limit:
         return False
     return how.reason in INFRASTRUCTURE_REASONS or (retries.on_code_error and how.reason is Reason.CODE_ERROR)
 

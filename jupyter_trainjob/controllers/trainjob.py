@@ -167,7 +167,7 @@ class TrainJobController:
             await backend.create(request)
         except BackendError as error:
             if error.permanent:
-                await self._finish(job, Ending(Phase.FAILED, Reason.BACKEND_ERROR, str(error)))
+                await self._finish(job, Ending(Phase.FAILED, Reason.BACKEND_ERROR, str(error), again=False))
                 return None
             return await self._create_later(job, backend, error)
         reach("attempt.created")

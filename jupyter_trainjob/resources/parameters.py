@@ -59,6 +59,15 @@ def whole_numbers(value: Any) -> Iterator[int]:
     return (part for part in _parts(value) if isinstance(part, int) and not isinstance(part, bool))
 
 
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a checked value, the keys of objects too."""
+    for part in _parts(value):
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            yield from part
+
+
 def _check_tagged(name: str, value: dict[str, Any]) -> None:
     tag, inner = value[TAG], value.get("value")
     tags = f"The types are {', '.join(_EXAMPLES)}; for example {{}}."

@@ -616,6 +616,10 @@ async def test_whole_numbers_that_r_would_change_are_refused(alice: Caller, subm
     assert set(found) == {"spec.parameters.n"}
     assert found["spec.parameters.n"]["message"] == "R can't hold 9007199254740993 exactly; send it as a string"
     await submit(alice, code="n", parameters={"n": 2**200})
+    for value in ("a\0", ["a\0"], {"a\0": 1}):
+        found = await fields(alice, cell("c(n)", parameters={"n": value}, environment={"kernel": "R"}))
+        assert found["spec.parameters.n"]["message"] == "a string of R can't hold a NUL character"
+    await submit(alice, code="n", parameters={"n": "a\0"})
 
 
 async def test_the_kernels_there_are_can_be_asked(alice: Caller) -> None:

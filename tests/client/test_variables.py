@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -44,6 +45,12 @@ def test_frames_go_and_come_as_frames() -> None:
         ({"a": [1, {2}]}, r"x\['a'\]\[1\] is of the type set, which R can't get\. Send what it is made of"),
         ({2}, r"x is of the type set, which R can't get\. Send sorted\(x\)"),
         ({1: 2}, r"x is a dict with the key 1; keys are text"),
+        ([1, 2**53 + 1], r"--in x: x\[1\] is 9007199254740993, which R can't hold exactly; send it as text"),
+        ({"a": "b\0"}, r"--in x: x\['a'\] holds a NUL character, which no string of R can"),
+        (
+            pd.DataFrame({"n": [1, -(2**53) - 1]}),
+            r"--in x: the column 'n' holds -9007199254740993, which R can't hold exactly\. Send it as text",
+        ),
         (print, r"type builtin_function_or_method, which R can't get\. Send what it is made of"),
         (1j, r"type complex.* To R go DataFrames, and None, numbers, text, dates and times"),
     ],
@@ -51,6 +58,12 @@ def test_frames_go_and_come_as_frames() -> None:
 def test_what_another_language_cannot_get(value: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         variables.foreign("x", value, "r")
+
+
+def test_what_only_r_can_not_hold_goes_to_scala() -> None:
+    for value in (2**53 + 1, "a\0", pd.DataFrame({"n": [2**53 + 1]})):
+        assert variables.foreign("x", value, "scala")
+    assert variables.foreign("x", pd.DataFrame({"n": [2**53, -(2**53)]}), "r")
 
 
 def test_too_much_is_told_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +84,19 @@ def test_what_is_called_data_is_never_unpickled(form: str, capsys: pytest.Captur
     with pytest.raises(ResultError, match=f"The result 'x' is no {form}, though the job says so: "):
         results.opened("x", io.BytesIO(pickle.dumps(Bomb())), {"name": "x", "format": form})
     assert "opened" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("the code did not set a variable 'x'", r"Check the name in --out\."),
+        ("the code did not finish", r"The job's error and its log say why"),
+        ("'x' can't be pickled: it is a lock", r"Bring back what it is made of"),
+    ],
+)
+def test_a_result_that_did_not_come_is_told_with_what_helps(error: str, remedy: str) -> None:
+    with pytest.raises(ResultError, match=f"could not bring back 'x': {re.escape(error)}\\. {remedy}"):
+        results.listed("x", {"results": [{"name": "x", "error": error}]}, "Failed")
 
 
 def test_a_format_that_is_not_known() -> None:

@@ -104,6 +104,13 @@ def test_what_the_cluster_did_is_told_with_a_remedy(limit: str, says: str) -> No
     assert how.message == f"So it was. {says}"
 
 
+def test_a_runner_that_was_lost_is_told_once_and_with_what_to_do() -> None:
+    began = "The process that runs the code ended with"
+    assert ending(SPEC, seen({"signal": 9})).message == f"{began} signal 9 before it reported. Run it again with retry."
+    told = ending(SPEC, seen({"exitCode": 1, "message": "Its last words: ImportError"})).message
+    assert told == (f"{began} exit status 1 before it reported. Its last words: ImportError. Run it again with retry.")
+
+
 def test_messages_name_the_limit_and_the_remedy() -> None:
     told = ending(SPEC, seen({"limit": "OutOfMemory", "message": "It held 1.2Gi at its peak."})).message
     assert told == "It held 1.2Gi at its peak. Ask for more with --memory, or hold less at once."

@@ -146,10 +146,11 @@ async def test_what_fails_to_start_for_good_says_why_and_frees_its_place(
     limit_queue(store, running_jobs=1)
     backend = InstantBackend(fail_creates=1, permanent=True)
     async with running(store, objects, backend):
-        first, second = submit("a").metadata.uid, submit("b").metadata.uid
+        first, second = submit("a", retries=Retries(limit=2)).metadata.uid, submit("b").metadata.uid
         failed = await until_phase(store, first, Phase.FAILED)
         await until_phase(store, second, Phase.SUCCEEDED)
     assert (failed.status.reason, failed.status.message) == ("BackendError", "no room on the runway")
+    assert len(failed.status.attempts) == 1, "trying again is of no use"
 
 
 @pytest.mark.asyncio

@@ -69,6 +69,11 @@ def test_points_are_appended_one_line_each(file: Path) -> None:
         (lambda: injob.log_metric("x" * 201, 1), ValueError, "a short text on one line"),
         (lambda: injob.log_metric("loss", [1, 2]), TypeError, "takes one number, not a list"),
         (lambda: injob.log_metric("loss", 1, math.inf), ValueError, "takes a finite step, not inf"),
+        (lambda: injob.log_metric("loss", 10**400), ValueError, "takes a number of up to 1.8e308, not a larger one"),
+        (lambda: injob.log_metric("loss", 1, "x"), ValueError, "takes a finite step, not 'x'"),
+        (lambda: injob.log_metric("loss", 1, 10**400), ValueError, "takes a finite step, not 1000"),
+        (lambda: injob.progress("x"), ValueError, "a fraction from 0 to 1, not 'x'"),
+        (lambda: injob.progress(None), ValueError, "a fraction from 0 to 1, not None"),
         (lambda: injob.progress(1.5), ValueError, "a fraction from 0 to 1, not 1.5"),
         (lambda: injob.progress(math.nan), ValueError, "a fraction from 0 to 1, not nan"),
         (lambda: injob.Client, AttributeError, "In a job, jupyter_trainjob has log_metric, log_metrics, progress only"),
@@ -91,7 +96,7 @@ for step in range(20_000):
     log_metric("parent", step, step)
 os.wait()
 progress(0.25, "a  quarter\\nof it")
-progress(1)
+progress(1, None)
 """
 
 

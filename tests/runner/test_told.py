@@ -191,6 +191,8 @@ say(log_metric("", 1)); say(log_metric("a\tb", 1)); say(log_metric("loss", c(1, 
 say(log_metric("loss", 1, Inf)); say(progress(1.5)); say(progress(NA))
 say(log_metrics(1:2))
 cat(exists("log_metric", globalenv(), inherits = FALSE), "\n")
+Sys.sleep(0.3)
+progress(0.5, NA)
 """
 
 
@@ -222,6 +224,7 @@ def test_r_logs_points_and_tells_progress(tmp_path: Path) -> None:
         assert [row[1] for row in found if row[0] == child] == [str(step) for step in range(1, 501)]
     assert found[-1] == ["printed", "", "7.0"]
     assert (1.0, "some words") in told(ended)
+    assert told(ended)[-1] == (0.5, "")
 
 
 R_AT_ONCE = r"""

@@ -145,7 +145,8 @@ def settle(sight: Sight, told: Mapping[str, Any] | None, bounds: Mapping[str, An
             facts["limit"], facts["message"] = limit, message
     if end is None and "limit" not in facts and "cancelled" not in facts and not facts.get("message"):
         words = str(main.get("lastWords") or "").strip()[:4096]
-        facts["message"] = "The job's runner ended without a report." + (f" Its last words: {words}" if words else "")
+        if words:
+            facts["message"] = f"Its last words: {words}"
     return facts
 
 

@@ -42,7 +42,7 @@ def evidence(
         facts["limit"] = limit
     text = stderr.decode("utf-8", "replace").strip()
     if end is None and not limit:
-        message = "The job's runner ended without a report." + (f" Its last words: {text}" if text else "")
+        message = f"Its last words: {text}" if text else ""
     elif end is None and limit == "BackendError" and text not in message:  # a runner says both ways why it can't
         message = f"{message} {text}".strip()
     if message:

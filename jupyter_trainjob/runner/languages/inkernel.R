@@ -62,7 +62,7 @@ progress <- function(fraction, message = "") {
     stop("progress takes a fraction from 0 to 1, not ", shortly(fraction), ": done / all, for example", call. = FALSE)
   }
   now <- proc.time()[[3L]]
-  text <- trimws(gsub("[[:space:]]+", " ", paste(message, collapse = " ")))
+  text <- trimws(gsub("[[:space:]]+", " ", paste(message[!is.na(message)], collapse = " ")))
   if (fraction < 1 && text == told_text && now - told_at < 0.1) return(invisible())
   told_at <<- now
   told_text <<- text

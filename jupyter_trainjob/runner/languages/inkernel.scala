@@ -49,7 +49,7 @@ object _trainjob {
   def progress(fraction: Double, message: String = ""): Unit = {
     if (!(fraction >= 0 && fraction <= 1))
       throw new IllegalArgumentException(s"progress takes a fraction from 0 to 1, not $fraction: done / all, for example")
-    val text = message.trim.replaceAll("\\s+", " ").take(500)
+    val text = Option(message).getOrElse("").trim.replaceAll("\\s+", " ").take(500)
     val now = System.nanoTime
     val tells = told.synchronized {
       val late = fraction >= 1 || text != told.text || now - told.at >= 100000000L

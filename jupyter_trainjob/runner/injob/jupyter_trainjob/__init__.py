@@ -53,10 +53,10 @@ def progress(fraction: SupportsFloat, message: str = "") -> None:
     Raises ``ValueError`` for a fraction that is none.
     """
     global _told
-    done = float(fraction)
+    done = _float(fraction)
     if not 0 <= done <= 1:
-        raise ValueError(f"progress takes a fraction from 0 to 1, not {fraction!r}: done / all, for example")
-    now, text = time.monotonic(), " ".join(str(message).split())[:500]
+        raise ValueError(f"progress takes a fraction from 0 to 1, not {fraction!r:.100}: done / all, for example")
+    now, text = time.monotonic(), " ".join(str(message or "").split())[:500]
     if done < 1 and text == _told[1] and now - _told[0] < INTERVAL_SECONDS:
         return
     _told = (now, text)
@@ -82,15 +82,25 @@ def point(name: str, value: SupportsFloat, step: float | None) -> bytes:
             f"log_metric({name!r}, …) takes one number, not a {type(value).__name__}; of a tensor or a list log "
             "its mean, say, or each element under a name of its own"
         ) from None
+    except OverflowError:
+        raise ValueError(f"log_metric({name!r}, …) takes a number of up to 1.8e308, not a larger one") from None
     at: Any = "" if step is None else _step(name, step)
     return f"{name}\t{at}\t{number!r}\t{time.time():.3f}\n".encode()
 
 
 def _step(name: str, step: float) -> str:
-    number = float(step)
+    number = _float(step)
     if not math.isfinite(number):
-        raise ValueError(f"log_metric({name!r}, …) takes a finite step, not {step!r}")
+        raise ValueError(f"log_metric({name!r}, …) takes a finite step, not {step!r:.100}")
     return repr(int(number) if number.is_integer() else number)
+
+
+def _float(value: Any) -> float:
+    """NaN for what is no number, or one that no float holds."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _descriptor() -> int | None:
