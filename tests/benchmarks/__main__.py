@@ -28,6 +28,9 @@ NAMES = (
     "k8s_scale",
     "k8s_kueue",
     "minio_logs",
+    "panel_10k",
+    "panel_latency",
+    "log_view",
 )
 
 

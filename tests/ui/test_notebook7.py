@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import nbformat
 import pytest
 from playwright.sync_api import Page, expect
+
+from jupyter_trainjob import Client
 
 from .conftest import CARD, FIRST_START_MS, run_cell, until
 
@@ -74,3 +77,15 @@ def test_an_end_is_told_on_the_page_of_files(classic: Any, page: Page) -> None:
     expect(page.locator(".Toastify__toast")).to_contain_text(
         re.compile(r"left-\w+: Succeeded, after \d+ s\."), timeout=FIRST_START_MS
     )
+
+
+def test_a_file_that_names_a_job_shows_it(classic: Any, page: Page) -> None:
+    with Client(classic.url, token=classic.token) as client:
+        job = client.submit_cell("print('seen in a document')", name="document").wait()
+    reference = {"uid": job.uid, "namespace": job.namespace, "name": job.name}
+    (classic.root / "document.trainjob").write_text(json.dumps(reference))
+    page.goto(f"{classic.url}edit/document.trainjob?token={classic.token}")
+    view = page.locator(".jp-TrainJobView")
+    expect(view.get_by_role("log")).to_contain_text("seen in a document", timeout=FIRST_START_MS)
+    view.get_by_role("tab", name="What happened").click()
+    expect(view).to_contain_text("Succeeded.")

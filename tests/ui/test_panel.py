@@ -102,6 +102,7 @@ def test_the_keyboard_reaches_all(panel: Callable[..., Locator], client: Client,
     page.keyboard.press("Shift+F10")
     expect(page.get_by_role("menuitem", name="Cancel")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(shown.get_by_role("treegrid")).to_be_focused()
     page.keyboard.press("Delete")
     page.get_by_role("dialog").get_by_role("button", name="Cancel the job").press("Enter")
     expect(row).to_have_attribute("data-phase", "Cancelled")

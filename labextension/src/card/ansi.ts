@@ -1,3 +1,5 @@
+import '../../style/ansi.css';
+
 import Anser from 'anser';
 
 /* Operating-system commands, all escapes but colours, and control characters that no text needs. */

@@ -3,7 +3,7 @@ import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { IJobRef } from '../api/types';
-import { JobCard, ICardContext } from './card';
+import type { ICardContext } from './card';
 import { element } from './dom';
 
 export const MIME_TYPE = 'application/vnd.trainjob+json';
@@ -35,28 +35,36 @@ class CardRenderer extends Widget implements IRenderMime.IRenderer {
     this.addClass('jp-TrainJobOutput');
   }
 
-  renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     const data = model.data[MIME_TYPE];
-    this._show(jobRef(data), isLogBelow(data));
-    return Promise.resolve();
+    await this._show(jobRef(data), isLogBelow(data));
   }
 
-  private _show(ref: IJobRef | null, logIsBelow: boolean): void {
-    const layout = this.layout as PanelLayout;
+  private async _show(ref: IJobRef | null, logIsBelow: boolean): Promise<void> {
     const { trans } = this._shared;
-    const shown = layout.widgets[0];
-    if (ref && shown instanceof JobCard && shown.ref.uid === ref.uid && shown.logIsBelow === logIsBelow) {
+    const wanted = JSON.stringify([ref, logIsBelow]);
+    if (wanted === this._wanted) {
       return;
     }
-    shown?.dispose();
-    if (ref) {
+    this._wanted = wanted;
+    if (!ref) {
+      this._put(new Widget({ node: element('p', {}, trans.__('This output names no job.')) }));
+      return;
+    }
+    const { JobCard } = await import('./card'); // pages without a card do without it
+    if (wanted === this._wanted && !this.isDisposed) {
       const folder = () => PathExt.dirname(resolverPath(this._options.resolver));
-      layout.addWidget(new JobCard(ref, { ...this._shared, folder }, logIsBelow));
-    } else {
-      const text = trans.__('This output names no job.');
-      layout.addWidget(new Widget({ node: element('p', {}, text) }));
+      this._put(new JobCard(ref, { ...this._shared, folder }, logIsBelow));
     }
   }
+
+  private _put(widget: Widget): void {
+    const layout = this.layout as PanelLayout;
+    layout.widgets[0]?.dispose();
+    layout.addWidget(widget);
+  }
+
+  private _wanted = '';
 }
 
 /** The reference in an output, if it is one. An output is anybody's text. */

@@ -1,3 +1,5 @@
+import '../../style/card.css';
+
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { hasNotebook, ITrainJob, isFinal, latestAttempt } from '../api/types';

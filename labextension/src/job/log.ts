@@ -7,7 +7,7 @@ import { element, setText } from '../card/dom';
 import { bytes } from '../card/words';
 import { VirtualList } from '../panel/virtual';
 import { LogSearch } from './search';
-import { Fetch, ILine, LogWindow } from './window';
+import { Fetch, ILine, LogWindow, PIECE } from './window';
 
 const LINE_PX = 18;
 /** So near to the edge of what is here, more is read. */
@@ -142,7 +142,9 @@ export class LogView {
           this._running = false;
           return;
         }
-        if (!this._window.atEnd) {
+        if (!this._window.atEnd && this.following) {
+          await this._catchUp(turn);
+        } else if (!this._window.atEnd) {
           // somebody reads elsewhere: only how long it is
           const chunk = await this._fetch(this._window.size, 1, WAIT_SECONDS);
           this._window.size = Math.max(this._window.size, chunk.size);
@@ -165,6 +167,18 @@ export class LogView {
         }
         await pause(AGAIN_MS);
       }
+    }
+  }
+
+  /** The log grows faster than it was read: what lies between is passed over, and can be scrolled to. */
+  private async _catchUp(turn: number): Promise<void> {
+    const behind = this._window.size - this._window.end;
+    const more = behind > 2 * PIECE ? await this._window.toEnd().then(() => true) : await this._window.forward();
+    if (turn === this._turn && this.following) {
+      this._show(true);
+    }
+    if (!more) {
+      await pause(AGAIN_MS); // nothing comes, though it is said to be longer
     }
   }
 
