@@ -43,6 +43,7 @@ class LogPiece:
     complete: bool
     gap: tuple[int, int] | None
     missing: int
+    attempt: int | None
 
     def headers(self) -> dict[str, str]:
         """As response headers."""
@@ -53,6 +54,8 @@ class LogPiece:
             "X-Log-Complete": "true" if self.complete else "false",
             "X-Log-Missing": str(self.missing),
         }
+        if self.attempt is not None:
+            told["X-Log-Attempt"] = str(self.attempt)
         if self.gap is not None:
             told["X-Log-Gap"] = f"{self.gap[0]}-{self.gap[1]}"
         return told
@@ -84,7 +87,7 @@ class Logs:
             job, version = await self._reread(job)
             attempt = pick_attempt(job, number)
         if attempt is None:
-            return LogPiece(b"", offset, offset, 0, job.status.phase.final, None, 0)
+            return LogPiece(b"", offset, offset, 0, job.status.phase.final, None, 0, None)
         limit = min(limit, self._services.config.log_chunk_bytes)
         return await self._follow(job, attempt, folder, offset, limit, patience)
 
@@ -102,7 +105,7 @@ class Logs:
             chunk = await self._services.io(partial(reader.read, offset, limit, fresh=over or patience.left <= 0))
             if chunk.data or chunk.complete or over or patience.left <= 0:
                 self._remember(prefix, reader, chunk)
-                return self._piece(chunk, over)
+                return self._piece(chunk, over, attempt.number)
             await self._pause(patience)
             if loop.time() - looked >= LOOK_AGAIN_SECONDS:
                 looked = loop.time()
@@ -128,10 +131,12 @@ class Logs:
             while len(self._places) > READERS:
                 self._places.popitem(last=False)
 
-    def _piece(self, chunk: LogChunk, over: bool) -> LogPiece:
+    def _piece(self, chunk: LogChunk, over: bool, number: int) -> LogPiece:
         self._services.metrics.log_bytes.inc(len(chunk.data))
         complete = chunk.complete or (over and not chunk.data)  # a supervisor that was lost wrote no end record
-        return LogPiece(chunk.data, chunk.offset, chunk.next_offset, chunk.size, complete, chunk.gap, chunk.missing)
+        return LogPiece(
+            chunk.data, chunk.offset, chunk.next_offset, chunk.size, complete, chunk.gap, chunk.missing, number
+        )
 
     async def _reread(self, job: TrainJob) -> tuple[TrainJob, int]:
         """The job as it is now, and the feed's version of that."""

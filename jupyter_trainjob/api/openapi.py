@@ -30,6 +30,7 @@ JSON = "application/json"
 
 FILE_HEADERS: dict[str, Schema] = {
     "Accept-Ranges": STRING,
+    "ETag": {**STRING, "description": "For If-Range: where other bytes are kept now, all of them come."},
     "Content-Disposition": STRING,
     "Content-Range": {**STRING, "description": "Of a 206."},
 }
@@ -40,6 +41,10 @@ LOG_HEADERS: dict[str, Schema] = {
     "X-Log-Size": {**COUNT, "description": "Bytes printed so far."},
     "X-Log-Complete": {**BOOLEAN, "description": "Nothing more will come behind the size."},
     "X-Log-Gap": {**STRING, "description": "a-b: the bytes [a, b) were left out by the cap."},
+    "X-Log-Attempt": {
+        **COUNT,
+        "description": "Whose bytes these are, where one has begun. Name it to read on: offsets count within one.",
+    },
     "X-Log-Missing": {**COUNT, "description": "Bytes lost because the store was away for too long."},
 }
 RESOLVED: dict[str, Schema] = {"X-TrainJob-Resolved": {**STRING, "description": "The full name that was meant."}}

@@ -25,11 +25,12 @@ MAX_COUNTED = 100_000
 
 @dataclass(frozen=True)
 class Download:
-    """One object to be sent: its key, its size in bytes, the name it is saved under."""
+    """One object to be sent: its key, its size in bytes, the name it is saved under, its version."""
 
     key: str
     size: int
     name: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Outputs:
             info = await self._services.io(self._objects.stat, key)
         except (KeyMissing, ValueError):
             raise problem from None
-        return Download(key, info.size, f"{job.metadata.name}.ipynb" if part == "notebook" else name)
+        name = f"{job.metadata.name}.ipynb" if part == "notebook" else name
+        return Download(key, info.size, name, info.version)
 
     async def archive(self, job: TrainJob, number: int | None) -> Archive:
         """All that an attempt left, to be sent. Raises :class:`NotFound` where it has not begun."""

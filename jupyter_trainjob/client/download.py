@@ -47,12 +47,13 @@ class _Sink:
         self._file = file
         self._answer: Mapping[str, str] | None = None
         self.size = 0
+        self.version = ""
 
     def take(self, status: int, headers: Mapping[str, str], piece: bytes) -> None:
         if status == 200 and self._fresh(headers):
             self._file.seek(0)
             self._file.truncate()
-            self.size = 0
+            self.size, self.version = 0, headers.get("etag", "")
         self._file.write(piece)
         self.size += len(piece)
 
@@ -104,6 +105,8 @@ def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str]
         headers = {"accept-encoding": "identity"}
         if sink.size:
             headers["range"] = f"bytes={sink.size}-"
+            if sink.version:  # a notebook is written anew after each cell: half of one and half of the next is none
+                headers["if-range"] = sink.version
         before = sink.size
         try:
             request = Request("GET", url, params, headers=headers, sink=sink.take, timeout_seconds=60)

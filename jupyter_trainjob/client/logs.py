@@ -22,7 +22,11 @@ _FIRST_WAIT_SECONDS = 2
 
 @dataclass(frozen=True)
 class LogChunk:
-    """A piece of a log. ``gap`` is ``(a, b)`` when the bytes from a to b were left out just before it."""
+    """A piece of a log. ``gap`` is ``(a, b)`` when the bytes from a to b were left out just before it.
+
+    ``attempt`` is the number of the one whose bytes these are, as far as the server says so. What is read on must name
+    it: offsets count within one, and "the latest" may become another at any time.
+    """
 
     data: bytes
     offset: int
@@ -31,6 +35,7 @@ class LogChunk:
     complete: bool
     gap: tuple[int, int] | None
     missing: int
+    attempt: int | None = None
 
 
 class LogText(str):
@@ -81,6 +86,7 @@ def _chunk(answer: Response, offset: int) -> LogChunk:
         headers.get("x-log-complete", "").lower() in ("true", "1"),
         (int(gap[0]), int(gap[1])) if len(gap) == 2 and all(part.strip().isdecimal() for part in gap) else None,
         number("missing", 0),
+        number("attempt", 0) or None,
     )
 
 
@@ -95,14 +101,15 @@ def whole(
     while True:
         chunk = yield from read(session, namespace, uid, offset, attempt=attempt)
         text.add(chunk, offset)
-        offset = chunk.next_offset
+        offset, attempt = chunk.next_offset, attempt or chunk.attempt
         if not chunk.data or offset >= chunk.size:
             return LogText(text.taken() + text.rest(chunk))
 
 
 def _tail(session: Session, namespace: str, uid: str, lines: int, attempt: int | None) -> Steps[tuple[bytes, int]]:
     """The last ``lines`` lines, and the offset behind them: the log may have grown since."""
-    size = (yield from read(session, namespace, uid, 0, limit=1, attempt=attempt)).size
+    first = yield from read(session, namespace, uid, 0, limit=1, attempt=attempt)
+    size, attempt = first.size, attempt or first.attempt
     window = _FIRST_WINDOW_BYTES
     while True:
         begin = max(0, size - window)

@@ -79,7 +79,7 @@ class _Cursor:
             return []
         self._end = chunk.size if self._end is None else self._end
         gap = bool(chunk.data) and chunk.offset > self._offset
-        self._offset = chunk.next_offset
+        self._offset, self._attempt = chunk.next_offset, self._attempt or chunk.attempt
         self.done = not chunk.data or self._offset >= self._end
         return self.reader.feed(chunk.data, gap=gap, ended=self.done)
 

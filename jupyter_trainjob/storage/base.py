@@ -31,10 +31,14 @@ class KeyTaken(Exception):
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object's key and its size in bytes."""
+    """An object's key and its size in bytes.
+
+    ``version``, where it was looked at singly: a word that is another one once other bytes are kept under the key.
+    """
 
     key: str
     size: int
+    version: str = ""
 
 
 def check_key(key: str) -> str:
@@ -116,7 +120,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def stat(self, key: str) -> ObjectInfo:
-        """Size of one object. Raises :class:`KeyMissing` and :class:`StoreError`."""
+        """Size and version of one object. Raises :class:`KeyMissing` and :class:`StoreError`."""
 
     @abstractmethod
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:

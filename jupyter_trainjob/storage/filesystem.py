@@ -134,7 +134,7 @@ class FilesystemStore(ObjectStore):
                 yield chunk
 
     def stat(self, key: str) -> ObjectInfo:
-        """Size of one object. See :meth:`ObjectStore.stat`."""
+        """Size and version of one object. See :meth:`ObjectStore.stat`."""
         folders, name = _split(key)
         with _explained(f"look at {key!r}", self.root):
             try:
@@ -144,7 +144,7 @@ class FilesystemStore(ObjectStore):
                 raise _missing(error, key) from None
         if not stat_module.S_ISREG(found.st_mode):
             raise KeyMissing(key)
-        return ObjectInfo(key, found.st_size)
+        return ObjectInfo(key, found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}")
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Walk in key order, entering only folders that can hold what is asked. See :meth:`ObjectStore.list`."""

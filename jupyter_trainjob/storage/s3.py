@@ -166,14 +166,15 @@ class S3Store(ObjectStore):
             body.close()
 
     def stat(self, key: str) -> ObjectInfo:
-        """Size of one object. See :meth:`ObjectStore.stat`."""
+        """Size and version of one object. See :meth:`ObjectStore.stat`."""
         name = self._name(key)
         try:
             answer = self.client.request(f"look at {key!r}", "HEAD", name, expect=_GONE)
         except Refused:
             self.client.confirm_bucket(f"look at {key!r}")  # a HEAD does not tell a missing bucket
             raise KeyMissing(key) from None
-        return ObjectInfo(key, int(answer.headers.get("content-length", "0")))
+        told = answer.headers
+        return ObjectInfo(key, int(told.get("content-length", "0")), told.get("etag", "").strip('"'))
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Page by page, each behind the last key of the one before. See :meth:`ObjectStore.list`."""

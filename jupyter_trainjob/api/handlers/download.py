@@ -30,7 +30,9 @@ class DownloadHandler(TrainJobHandler):
         self.set_header("Content-Disposition", attachment(download.name))
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Cache-Control", "private, no-store")
-        part = self.requested(download.size)
+        if download.version:
+            self.set_header("ETag", f'"{download.version}"')
+        part = self.requested(download)
         start, end = part or (0, download.size)
         self.set_header("Content-Length", str(end - start))
         if part is not None:
@@ -60,9 +62,12 @@ class DownloadHandler(TrainJobHandler):
             return
         self.finish(set_content_type=TAR)
 
-    def requested(self, size: int) -> tuple[int, int] | None:
-        """The range; None: all. Raises :class:`RangeNotSatisfiable`."""
-        return parse_range(self.request.headers.get("Range", ""), size)
+    def requested(self, download: Download) -> tuple[int, int] | None:
+        """The range; None: all, also where ``If-Range`` names another version. Raises :class:`RangeNotSatisfiable`."""
+        headers = self.request.headers
+        if headers.get("If-Range", f'"{download.version}"').strip() != f'"{download.version}"':
+            return None
+        return parse_range(headers.get("Range", ""), download.size)
 
     async def _stream(self, key: str, start: int, end: int) -> None:
         async with aclosing(self.services.outputs.chunks(key, start, end)) as pieces:

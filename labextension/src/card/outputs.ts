@@ -1,9 +1,9 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { TrainJobClient } from '../api/client';
-import { IOutputs, ITrainJob } from '../api/types';
+import { IOutputs } from '../api/types';
 import { element } from './dom';
-import { address, bytes } from './words';
+import { address, bytes, IAddressed } from './words';
 
 /** More than this is better listed with `%trainjob files`. */
 const FILES_SHOWN = 50;
@@ -13,7 +13,7 @@ const SUFFIXES: Record<string, string> = { frame: 'csv', json: 'json' };
 
 /** What a job left behind, each with a link that downloads it. */
 export function outputsList(
-  ref: ITrainJob['metadata'],
+  ref: IAddressed,
   outputs: IOutputs,
   client: TrainJobClient,
   trans: TranslationBundle

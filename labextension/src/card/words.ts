@@ -1,7 +1,7 @@
 /** What a card says, as pure functions of a job. */
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { environment, IProgress, isFinal, ITrainJob, latestAttempt, Phase } from '../api/types';
+import { environment, IProgress, isFinal, IJobRef, ITrainJob, latestAttempt, Phase } from '../api/types';
 
 export function phaseWords(phase: Phase, trans: TranslationBundle): string {
   switch (phase) {
@@ -160,11 +160,14 @@ export function span(seconds: number, trans: TranslationBundle): string {
     .join(' ');
 }
 
+/** What a job is found by. `owner` may be unknown: then its namespace is always named. */
+export type IAddressed = IJobRef & Pick<ITrainJob['metadata'], 'owner'>;
+
 /**
  * What a verb of `%trainjob` takes after its name to find the job, with `more` behind the job's name: in a namespace that
  * is not the owner's own, such as a course's, this one is named as well.
  */
-export function address({ name, namespace, owner }: ITrainJob['metadata'], more = ''): string {
+export function address({ name, namespace, owner }: IAddressed, more = ''): string {
   return [name, more, ...(namespace === owner ? [] : ['-n', namespace])].filter(Boolean).join(' ');
 }
 
