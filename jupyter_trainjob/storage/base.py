@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 CHUNK_BYTES = 1024 * 1024
@@ -38,7 +38,7 @@ class ObjectInfo:
 
     key: str
     size: int
-    version: str = ""
+    version: str = field(default="", compare=False)
 
 
 def check_key(key: str) -> str:

@@ -133,7 +133,9 @@ async def test_a_job_that_never_began_has_a_complete_empty_log(
 async def test_an_attempt_that_never_was_is_not_found(alice: Caller, submit: Submit, run: Run) -> None:
     job = await submit(alice)
     assert "None has begun yet" in (await alice.refused("GET", f"{path_of(job)}?attempt=1", 404))["remedy"]
+    assert "X-Log-Attempt" not in (await alice("GET", path_of(job), expect=200)).headers
     await run(job)
+    assert (await alice("GET", path_of(job), expect=200)).headers["X-Log-Attempt"] == "1"
     assert "no attempt 2" in (await alice.refused("GET", f"{path_of(job)}?attempt=2", 404))["message"]
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from jupyter_trainjob.api import archive
 from jupyter_trainjob.api.ranges import attachment, parse_range
+from jupyter_trainjob.resources import names
 from jupyter_trainjob.resources.errors import RangeNotSatisfiable
 from jupyter_trainjob.resources.trainjob import OutputFile, OutputStatus, Phase, Result
 from jupyter_trainjob.storage.base import StoreError
@@ -160,6 +161,21 @@ async def test_ranges(
     head = await alice("HEAD", path, headers={"Range": header}, expect=code)
     assert head.content == b""
     assert head.headers["Content-Length"] == str(end - start)
+
+
+@pytest.mark.asyncio
+async def test_a_range_is_of_the_bytes_that_the_reader_began_with(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await finished(submit, run, alice, objects)
+    path, prefix = path_of(job, "/files/model.bin"), names.attempt_prefix(job["metadata"]["uid"], 1)
+    first = await alice("GET", path, expect=200)
+    rest = {"Range": "bytes=50-", "If-Range": first.headers["ETag"]}
+    same = await alice("GET", path, headers=rest, expect=206)
+    assert same.content == first.content[50:] and same.headers["ETag"] == first.headers["ETag"]
+    await asyncio.to_thread(objects.put, f"{prefix}files/model.bin", b"other bytes")
+    other = await alice("GET", path, headers=rest, expect=200)
+    assert other.content == b"other bytes" and other.headers["ETag"] != first.headers["ETag"]
 
 
 @pytest.mark.asyncio

@@ -67,6 +67,55 @@ def test_a_download_goes_on_where_it_broke_off(server: Broken, bob: Client, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["big.bin"], "no part is left"
 
 
+def test_a_download_that_broke_off_begins_anew_where_other_bytes_are_kept_now(
+    server: Broken, bob: Client, tmp_path: Path
+) -> None:
+    path = server.job("bob", {"files": [{"path": "n.bin", "size": 4_000_000}]})
+    asked: list[tuple[str, str]] = []
+
+    def serve(handler: Handler) -> None:
+        asked.append((handler.headers.get("Range", ""), handler.headers.get("If-Range", "")))
+        if len(asked) == 1:
+            handler.send_response(200)
+            handler.send_header("ETag", '"one"')
+            handler.send_header("Content-Length", "4000000")
+            handler.end_headers()
+            handler.wfile.write(b"a" * 3_000_000)
+            handler.close_connection = True
+        else:
+            handler.send(b"b" * 4_000_000, ETag='"two"')
+
+    server.answers["GET", f"{path}/outputs/files/n.bin"] = serve
+    (written,) = bob.job("j").download("n.bin", f"{tmp_path}/")
+    assert written.read_bytes() == b"b" * 4_000_000
+    assert asked[0] == ("", "") and len(asked) == 2
+    assert re.fullmatch(r"bytes=\d+-", asked[1][0]) and asked[1][1] == '"one"'
+
+
+@pytest.mark.parametrize("what", ["logs", "tail", "metrics"])
+def test_what_is_read_in_several_requests_is_of_one_attempt(server: Broken, bob: Client, what: str) -> None:
+    path = server.job("bob", {})
+    line = b"loss\t1\t0.5\t1700000000\n" if what == "metrics" else b"attempt 1\n"
+    texts = {"1": line * 4000, "2": b"of another attempt\n"}
+    latest = "1"
+
+    def serve(handler: Handler) -> None:
+        nonlocal latest
+        query = dict(pair.split("=") for pair in handler.path.partition("?")[2].split("&"))
+        number, offset = query.get("attempt", latest), int(query["offset"])
+        latest, text = "2", texts[number]  # a retry begins right after the first request
+        told = {"X_Log_Offset": str(offset), "X_Log_Size": str(len(text)), "X_Log_Attempt": number}
+        handler.send(text[offset : offset + min(int(query["limit"]), 10_000)], **told)
+
+    server.answers["GET", f"{path}/{'metrics' if what == 'metrics' else 'log'}"] = serve
+    job = bob.job("j")
+    if what == "metrics":
+        assert len(job.metrics()) == 4000
+    else:
+        said = job.logs(tail=3000) if what == "tail" else job.logs()
+        assert str(said) == "attempt 1\n" * (3000 if what == "tail" else 4000)
+
+
 def test_a_file_of_the_longest_name_is_written(server: Broken, bob: Client, tmp_path: Path) -> None:
     name = "n" * 251 + ".txt"
     path = server.job("bob", {"files": [{"path": name, "size": 1}]})

@@ -74,6 +74,11 @@ class StoreContract:
         assert store.put("a/b", data).size == len(data)
         assert store.get("a/b") == data
         assert store.stat("a/b") == store.put("a/b", data)
+        before = store.stat("a/b").version
+        assert before and store.stat("a/b").version == before
+        store.put("a/b", data + b".")
+        assert store.stat("a/b").version != before
+        store.put("a/b", data)
         assert store.get("a/b", 5, 10) == data[5:10]
         assert store.get("a/b", CHUNK_BYTES - 1, 2 * CHUNK_BYTES + 1) == data[CHUNK_BYTES - 1 : 2 * CHUNK_BYTES + 1]
         assert store.get("a/b", len(data) - 3, len(data) + 99) == data[-3:]
