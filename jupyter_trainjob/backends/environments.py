@@ -43,9 +43,10 @@ def named(requirements: Requirements) -> str:
     return f"{requirements.format} {requirements.digest[:15]}…"
 
 
-def not_built(requirements: Requirements, words: str) -> str:
-    """For the one whose job it is: ``words`` say why."""
-    return (
-        f"The environment of this job can't be built ({named(requirements)}): {words.strip().rstrip('.')}. Correct the "
-        "list and submit it again; if the network or the index was away, retry the job."
-    )
+_CORRECT = "Correct the list and submit it again; if the network or the index was away, retry the job."
+
+
+def not_built(requirements: Requirements, words: str, remedy: str = "") -> str:
+    """For the one whose job it is: ``words`` say why, ``remedy`` what to do where it is not the list's fault."""
+    why = words.strip().rstrip(".")
+    return f"The environment of this job can't be built ({named(requirements)}): {why}. {remedy or _CORRECT}"

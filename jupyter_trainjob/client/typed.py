@@ -15,7 +15,8 @@ from typing import Any
 from .errors import InputError
 
 TAG = "$type"
-_MAX_DEPTH = 100
+_MAX_DEPTH = 64
+"""Lists and maps within one another: as many as the server takes."""
 _MAX_DIGITS = 4300
 """More than this Python itself does not read back from text."""
 _TOO_LONG = 10**_MAX_DIGITS
@@ -31,7 +32,7 @@ def encode(value: Any, name: str) -> Any:
 
 
 def _encode(value: Any, where: str, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
+    if depth + isinstance(value, (Mapping, list, tuple)) > _MAX_DEPTH:
         raise InputError(
             f"The parameter {where[:40]} … is nested more than {_MAX_DEPTH} deep.",
             remedy="Put it into a file and send that with --files.",

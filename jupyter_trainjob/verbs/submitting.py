@@ -53,7 +53,7 @@ def _send_all(client: Client, arguments: argparse.Namespace, options: JobOptions
     path, points = Path(arguments.path), options.pop("points")
     if arguments.path == "-":
         raise InputError("A notebook from standard input can't be swept.", remedy="Save it, and name the file.")
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - no error of its own
         return client.sweep_folder(path, arguments.entry, points, **options)
     if path.suffix == ".ipynb":
         return client.sweep_notebook(path, points, **options)

@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from jupyter_trainjob.api.serve import defaults
 from jupyter_trainjob.backends.base import AttemptRef
+from jupyter_trainjob.backends.environments import not_built
 from jupyter_trainjob.backends.local import process
 from jupyter_trainjob.backends.local.environments import builds as module
 from jupyter_trainjob.backends.local.environments import cache as cache_module
@@ -201,10 +202,11 @@ def test_a_build_that_is_killed_says_so(tmp_path: Path, sandboxed: bool) -> None
         stopped=lambda: False,
     )
     kills = "import os, sys; print('Collecting pandas', flush=True); os.kill(os.getpid(), int(sys.argv[1]))"
-    with pytest.raises(
-        BuildFailed, match=r"killed from outside \(signal 9\), .* the list may be right, so retry the job"
-    ):
+    with pytest.raises(BuildFailed, match=r"killed from outside \(signal 9\), which a machine does") as killed:
         box.run([sys.executable, "-c", kills, "9"], network=False)
+    requirements = Requirements(format="requirements.txt", digest="sha256:" + "ab" * 32)
+    told = not_built(requirements, str(killed.value), killed.value.otherwise)
+    assert told.endswith("of memory. The list may be right: retry the job when there is more.")
     assert box.run([sys.executable, "-c", kills, "15"], network=False) not in (0, 137), "its own business"
     os.close(lock)
 

@@ -127,7 +127,7 @@ def deep() -> list[Any]:
         (10**5000, "is a whole number of more than 4300 digits"),
         (pandas.NaT, "is NaT, which is no time to the microsecond"),
         (pandas.Timestamp("2026-11-22 10:00:00.000000001"), "which is no time to the microsecond"),
-        (deep(), "is nested more than 100 deep. Put it into a file"),
+        (deep(), "is nested more than 64 deep. Put it into a file"),
     ],
     ids=["set", "bytes", "array", "datetime64", "key", "surrogate", "digits", "nat", "nanoseconds", "round"],
 )

@@ -183,7 +183,8 @@ def find(wanted: str | None) -> Engine:
         if not trouble:
             return engine()
         troubles.append(f"{name}: {trouble}")
-    raise EngineError("No engine works here that builds images.\n  " + "\n  ".join(troubles))
+    said = "No engine works here that builds images. Install podman, buildah or docker, or mend what each says:"
+    raise EngineError("\n  ".join((said, *troubles)))
 
 
 def _trouble(trial: Sequence[str]) -> str:

@@ -96,7 +96,12 @@ _TAIL_LINES = 12
 
 
 class BuildFailed(Exception):
-    """The build can't be done. The text says why, for the one whose job it is."""
+    """The build can't be done. The text says why, for the one whose job it is; ``otherwise`` what to do where
+    the list is right."""
+
+    def __init__(self, words: str, otherwise: str = "") -> None:
+        super().__init__(words)
+        self.otherwise = otherwise
 
 
 class NeverBuilt(BuildFailed):
@@ -198,8 +203,8 @@ class Box:
             self._end(child)
         if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
             raise BuildFailed(
-                "its process was killed from outside (signal 9), which a machine does that runs out of memory; "
-                "the list may be right, so retry the job when there is more"
+                "its process was killed from outside (signal 9), which a machine does that runs out of memory",
+                "The list may be right: retry the job when there is more.",
             )
         return status
 

@@ -155,7 +155,9 @@ class Builds:
             return
         except StoreError as error:
             words = f"The object store can't be used now: {error}."
-        except (BuildFailed, BackendError, OSError) as error:
+        except BuildFailed as error:
+            words = not_built(build.requirements, str(error), error.otherwise)
+        except (BackendError, OSError) as error:
             words = not_built(build.requirements, str(error))
         except Exception as error:  # a fault of ours: told, or the jobs would wait and it would be built for ever
             words = _broken(build.requirements, error)

@@ -227,7 +227,7 @@ class Environments:
             return lock
         except BuildFailed as error:
             words = "; ".join(filter(None, [str(error), last_words(place.file("build.log"))]))
-            raise BuildFailed(words or "nothing tells why") from error
+            raise BuildFailed(words or "nothing tells why", error.otherwise) from error
         finally:
             remove_tree(place.file("tmp"))
             if place.read("ready.json") is None:
