@@ -149,9 +149,7 @@ JOB_OPTIONS: tuple[Argument, ...] = (
         action="store_true",
         help="Tell me in JupyterLab when it ended.",
     ),
-    argument(
-        "--block", action="store_true", help="Wait, show the log as it comes; a cell then has what --out names."
-    ),
+    argument("--block", action="store_true", help="Wait, show the log as it comes; a cell then has what --out names."),
     argument("--dry-run", action="store_true", help="Only say what would happen, and what would be sent."),
 )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,10 +18,12 @@ import pytest
 from jupyter_trainjob.client import Client
 from tests.api import processes
 from tests.images.archives import reference
+from tests.store.postgresql import binaries
 
 from .backends import ClusterPlace, bring_image
 from .backends import settings as as_configured
 from .installations import Installation, installation
+from .pki import GATEWAY
 
 __all__ = ["installation"]
 
@@ -126,6 +131,19 @@ def disk(installation: Installation) -> Iterator[None]:
     installation.cluster.kubectl("delete", "pv", name, "--wait=false")
 
 
+def a_token(tokens: Path) -> str:
+    """Of the student ben, written into the file ``tokens``."""
+    command = ("token", "create", "--user", "ben", "--file", str(tokens))
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyter_trainjob.cli", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tokens.parent,
+    )
+    return done.stdout.strip()
+
+
 @contextmanager
 def forwarded(installation: Installation) -> Iterator[str]:
     """The service's URL on this machine."""
@@ -147,14 +165,7 @@ def test_a_class_sends_jobs_through_the_service(installation: Installation, disk
     bring_image(installation.cluster, "service")
     installation.set("KubernetesDeploySettings", leave_out=[], service_image=reference("service"))
     tokens = tmp_path / "tokens.yaml"
-    command = ("token", "create", "--user", "ben", "--file", str(tokens))
-    token = subprocess.run(
-        [sys.executable, "-m", "jupyter_trainjob.cli", *command],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-    ).stdout.strip()
+    token = a_token(tokens)
 
     missing = installation.run("deploy", "--timeout", "1")
     assert missing.status == 1, missing
@@ -180,3 +191,85 @@ def test_a_class_sends_jobs_through_the_service(installation: Installation, disk
         ):
             job = client.submit_cell("print('from a notebook')").wait(180)
             assert job.succeeded and job.logs() == "from a notebook\n", job.status
+
+
+@pytest.mark.soak  # the same of servers that are processes: test_ha.py
+def test_two_pods_share_a_record_in_postgresql_and_either_may_be_lost(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Each is killed once, the one that leads among them, while a job runs: it runs once, and its log is whole."""
+    bring_image(installation.cluster, "service")
+    tokens, count = tmp_path / "tokens.yaml", 900
+    token = a_token(tokens)
+    with postgresql_in(installation) as database:
+        installation.set(
+            "KubernetesDeploySettings",
+            leave_out=["images"],
+            service_image=reference("service"),
+            replicas=2,
+            database_secret="trainjob-database",
+        )
+        assert "FAIL  secret trainjob-database: It is missing" in installation.run("deploy", "--timeout", "1").out
+        for name, what in (
+            ("trainjob-tokens", f"--from-file=tokens.yaml={tokens}"),
+            ("trainjob-store", f"--from-file=credentials={tmp_path / 'keys'}"),
+            ("trainjob-database", f"--from-literal=url={database}"),
+        ):
+            installation.kubectl("create", "secret", "generic", name, what)
+        deployed = installation.run("deploy", "--timeout", "180")
+        assert deployed.status == 0, deployed.out + deployed.err + installation.kubectl("describe", "pods")
+        assert "ok    service: 2 of 2 pods are ready.\n" in deployed.out
+        with forwarded(installation) as url, Client(url, token) as client:
+            code = f"import time\nfor n in range({count}):\n    print('line', n, flush=True)\n    time.sleep(0.1)"
+            job = client.submit_cell(code, time_limit="5m")
+            until(lambda: "line 5\n" in job.logs())
+        for pod in services(installation):
+            installation.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+            until(lambda gone=pod: gone not in (now := services(installation)) and len(now) == 2)
+        with forwarded(installation) as url, Client(url, token) as client:
+            job = client.job(job.name).wait(240)
+            assert job.succeeded and len(job.status["attempts"]) == 1, job.status
+            assert job.logs() == "".join(f"line {n}\n" for n in range(count))
+            assert client.submit_cell("print('after')").wait(180).succeeded
+
+
+def services(installation: Installation) -> list[str]:
+    """The names of the service's pods that are ready."""
+    found = json.loads(installation.kubectl("get", "pods", "-l", "app.kubernetes.io/component=service", "-o", "json"))
+    return [
+        pod["metadata"]["name"]
+        for pod in found["items"]
+        if "deletionTimestamp" not in pod["metadata"]
+        and any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
+    ]
+
+
+def until(true: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+@contextmanager
+def postgresql_in(installation: Installation) -> Iterator[str]:
+    """The URL by which pods reach a PostgreSQL that runs beside the cluster's own components."""
+    cluster, folder, programs = installation.cluster, f"/run/{installation.namespace}-postgresql", binaries()
+    word, port = secrets.token_hex(8), 15432
+    as_itself = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    cluster.run(["install", "-d", "-m", "0700", "-o", "postgres", "-g", "postgres", folder])
+    cluster.run(["sh", "-c", 'umask 077; cat >"$1"; chown postgres "$1"', "-", f"{folder}/word"], stdin=word)
+    initdb = [programs / "initdb", "-D", f"{folder}/data", "-U", "trainjob", "-A", "scram-sha-256", "--no-sync"]
+    cluster.run([*as_itself, *initdb, f"--pwfile={folder}/word", "--locale=C.UTF-8", "-E", "UTF8"])
+    cluster.run(["tee", "-a", f"{folder}/data/pg_hba.conf"], stdin="host all all all scram-sha-256\n")
+    options = {"listen_addresses": GATEWAY, "port": str(port), "unix_socket_directories": folder, "fsync": "off"}
+    settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+    name = f"postgresql-{installation.namespace}"
+    cluster.add(name, [*as_itself, str(programs / "postgres"), "-D", f"{folder}/data", *settings])
+    try:
+        ready = [programs / "pg_isready", "-q", "-h", GATEWAY, "-p", str(port)]
+        until(lambda: cluster.run(ready, check=False).returncode == 0, 60)
+        yield f"postgresql+psycopg://trainjob:{word}@{GATEWAY}:{port}/postgres"
+    finally:
+        cluster.kill(name, signal.SIGQUIT)  # it ends its own at once
+        cluster.run(["rm", "-rf", folder])

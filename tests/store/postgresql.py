@@ -29,14 +29,14 @@ def running_server() -> Iterator[str]:
     if url := os.environ.get(OVERRIDE):
         yield url
         return
-    binaries = _binaries()
+    programs = binaries()
     identity = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="trainjob-pg-"))  # short: a socket's path has 107 characters at most
     try:
         if identity:
             os.chown(folder, identity["user"], identity["group"])
         data = folder / "data"
-        initdb = [binaries / "initdb", "-D", data, "-U", "trainjob", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        initdb = [programs / "initdb", "-D", data, "-U", "trainjob", "-A", "trust", "-E", "UTF8", "--no-sync"]
         _run([*initdb, "--locale=C.UTF-8"], folder, identity)
         port = _free_port()
         options = {
@@ -49,10 +49,10 @@ def running_server() -> Iterator[str]:
         settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, *settings], cwd=folder, stdout=log, stderr=log, **identity
+                [programs / "postgres", "-D", data, *settings], cwd=folder, stdout=log, stderr=log, **identity
             )
         try:
-            _wait_until_ready(binaries, folder, port, server)
+            _wait_until_ready(programs, folder, port, server)
             yield f"postgresql+psycopg://trainjob@127.0.0.1:{port}/postgres"
         finally:
             server.terminate()
@@ -61,7 +61,8 @@ def running_server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """The folder of its programs; skips where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     if not found:
         pytest.skip(f"no PostgreSQL: install Debian's 'postgresql' package, or set {OVERRIDE}")
@@ -93,9 +94,9 @@ def _free_port() -> int:
     return port
 
 
-def _wait_until_ready(binaries: Path, folder: Path, port: int, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(programs: Path, folder: Path, port: int, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    ask = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ask = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(ask).returncode != 0:
         assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
         time.sleep(0.1)
