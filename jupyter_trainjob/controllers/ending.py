@@ -66,6 +66,9 @@ def ending(spec: TrainJobSpec, seen: Observation, making_room: str = "") -> Endi
     if outcome == "error":
         words = ". ".join(filter(None, [_code_message(error), _missing_package(spec, error)]))
         return Ending(Phase.FAILED, Reason.CODE_ERROR, words, error)
+    if outcome == "kernelDied" and error is not None and not error.cell_id:
+        why = "What it began with may be why: variables of --env, the image, the environment."
+        return Ending(Phase.FAILED, Reason.KERNEL_DIED, " ".join(filter(None, (error.evalue[:500], why, note))), error)
     if outcome == "kernelDied":
         return Ending(
             Phase.FAILED,

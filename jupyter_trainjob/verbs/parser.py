@@ -77,6 +77,8 @@ def unknown_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
     """``unknown option --memroy. Did you mean --memory?``"""
     word = words[0].split("=", 1)[0]
     known = [flag for action in parser._actions for flag in action.option_strings]
+    if word in known:
+        return f"{parser.prog}: {word} stands behind --, where nothing is an option. Write it before that."
     if not word.startswith("-"):
         return f"{parser.prog}: {word!r} is one word too many. Values with blanks need quotes."
     return f"{parser.prog}: unknown option {word}." + did_you_mean(word, known)

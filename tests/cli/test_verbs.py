@@ -240,6 +240,8 @@ def test_usage(trainjob: Trainjob) -> None:
     assert trainjob("lst").status == 2
     unknown = trainjob("logs", "x", "--fllow")
     assert unknown.status == 2 and "unknown option --fllow. Did you mean --follow?" in unknown.err
+    behind = trainjob("submit", "--", "-x.py", "--dry-run")
+    assert behind.status == 2 and "--dry-run stands behind --, where nothing is an option" in behind.err
     assert trainjob("show").err.endswith("are required: NAME. See jupyter trainjob show --help.\n")
     assert trainjob("submit", "nope.ipynb").err == "There is no notebook nope.ipynb. Check the path.\n"
     help_ = trainjob("--help")

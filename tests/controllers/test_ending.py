@@ -130,3 +130,13 @@ def test_an_oversized_claim_is_cut() -> None:
     )
     assert how.error is not None
     assert len(how.error.ename) == 200 and len(how.error.traceback) == 64 * 1024
+
+
+def test_a_kernel_that_died_before_the_code_began_is_not_told_to_have_died_by_it() -> None:
+    error = {"ename": "KernelDied", "evalue": "The kernel exited with status 1 before the code began."}
+    how = ending(SPEC, seen({"exitCode": 0}, {"outcome": "kernelDied", "error": error}))
+    assert how.reason is Reason.KERNEL_DIED
+    assert (
+        how.message
+        == f"{error['evalue']} What it began with may be why: variables of --env, the image, the environment."
+    )
