@@ -30,8 +30,8 @@ ATTACKS = (
     ),
     Attack(
         "display-flood",
-        "3,000 displayed objects",
-        "from IPython.display import HTML, display\nfor n in range(3000):\n    display(HTML('y' * 20000))\n",
+        "700 displayed objects of 100 kB: fewer than a busy machine's queue of messages would drop",
+        "from IPython.display import HTML, display\nfor n in range(700):\n    display(HTML('y' * 100_000))\n",
         "the notebook's cap",
         claimed=EVERY,
         seen="notebook",
