@@ -23,6 +23,9 @@ LOOK_SECONDS = 3.0
 READ_SECONDS = 5.0
 """How much longer a notebook may take, which has to be read before it is looked at."""
 ADDRESS_SPACE_BYTES = 1024**3
+BUSY = 3.0
+"""So many times as long a look may last on a busy machine. It is the process itself that ends when it has had its
+seconds of CPU."""
 LARGEST_BYTES = 256 * 1024**2
 """Of memory: a process that keeps more after a look is replaced."""
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -88,7 +91,7 @@ class Reader:
         """The answers, and the last message, which is none of them; None where it never came."""
         assert process.stdin is not None and process.stdout is not None
         answers: list[Answer] = []
-        alarm = threading.Timer(seconds, process.kill)  # makes whatever waits for it end
+        alarm = threading.Timer(BUSY * seconds, process.kill)  # makes whatever waits for it end
         alarm.start()
         try:
             send(process.stdin, head, body)
