@@ -199,12 +199,14 @@ class RingReader:
         return True
 
     def _jump(self, offset: int, limit: int) -> tuple[int, bytes]:
-        starts = self._starts()
-        if self._current >= 0 and self._start <= offset:
-            if offset in starts[starts.index(self._start) + 1 if self._start in starts else 0 :]:
+        starts = self._starts()  # looked at before the file that is wanted: it was made before those behind it
+        if self._current < 0 or self._start > offset:
+            if self._at(offset):
                 return offset, b""  # it came while we looked
-            if data := self._pread(offset, limit):
-                return offset, data
+        elif offset > self._start and self._is_there(offset):
+            return offset, b""
+        elif data := self._pread(offset, limit):
+            return offset, data
         for start in starts:
             if offset < start <= offset + self._reach and self._open(start) and (data := self._pread(start, limit)):
                 return start, data

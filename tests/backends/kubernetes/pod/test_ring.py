@@ -100,6 +100,32 @@ def test_files_that_can_not_be_removed_are_counted_and_no_error(folder: Path) ->
     assert not (folder / f"{20:020d}").exists(), "what comes behind is removed all the same"
 
 
+@pytest.mark.parametrize("known", [0, 700])
+def test_what_comes_while_a_reader_looks_is_not_jumped_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    """Between two looks the writer begins, or goes on for several files."""
+    writer, reader = RingWriter(str(folder), 4096), RingReader(str(folder), 4096)
+    wanted = bytes(range(256)) * 8
+    writer.write(wanted[:known])
+    got = b"".join(reader.read(at, 10_000)[1] for at in (0, 512)[: 2 if known else 0])
+    assert len(got) == known
+    look, looks = reader._starts, []
+
+    def late() -> list[int]:
+        found = look()
+        if not looks:
+            looks.append(writer.write(wanted[known:]))
+        return found
+
+    monkeypatch.setattr(reader, "_starts", late)
+    while len(got) < len(wanted):
+        at, data = reader.read(len(got), 1000, jump=True)
+        assert at == len(got), "nothing was jumped over"
+        got += data
+    assert got == wanted and looks
+
+
 def test_a_writer_and_a_reader_at_once_lose_nothing(folder: Path) -> None:
     writer, reader = RingWriter(str(folder), 4096), RingReader(str(folder), 4096)
     chance, wanted = random.Random(5), bytes(random.Random(7).randbytes(400_000))
