@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 
 NAME_MAX = 63
 SHORT_NAME_MAX = 57
@@ -63,12 +64,20 @@ def slug(text: str, maximum: int = NAME_MAX) -> str:
 
 def label_key_error(key: str) -> str | None:
     """Why ``key`` is no label key, or None. ``[prefix/]name`` as Kubernetes has it."""
+    return _key_error(key) if len(key) <= _LONGEST_KEY else _look_at_key(key)
+
+
+def _look_at_key(key: str) -> str | None:
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > 253 or not _LABEL_PREFIX.match(prefix)):
         return f"the prefix {prefix!r} is no DNS name"
     if not name or len(name) > 63 or not _LABEL_NAME.match(name):
         return "a label key has 1 to 63 letters, digits, '-', '_' or '.', and starts and ends with a letter or digit"
     return None
+
+
+_LONGEST_KEY = 253 + 1 + 63
+_key_error = lru_cache(maxsize=1024)(_look_at_key)  # the same few are in every object, and each is read many times
 
 
 def label_value_error(value: str) -> str | None:
