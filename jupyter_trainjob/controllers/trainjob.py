@@ -13,19 +13,18 @@ from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, O
 from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
 from ..resources.failpoints import reach
-from ..resources.names import OBJECTS_FINALIZER, attempt_prefix, blob_prefix
+from ..resources.names import OBJECTS_FINALIZER, blob_prefix
 from ..resources.profile import Profile
 from ..resources.queue import Queue
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
-from ..storage.base import StoreError
 from ..store import Reader, Writer
 from . import gates, needs, report, sweeps
 from .ending import Ending, cancelled, ending, preempted
 from .environments import EnvironmentController
-from .lookup import Lookup
 from .means import Means
 from .metrics import ControllerMetrics
 from .snapshot import ended_row, pending
+from .together import Changes, Lookup, StoredBytes, Wanted
 
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
@@ -50,7 +49,8 @@ class TrainJobController:
         self._store, self._objects, self._backends = means.store, means.objects, means.backends
         self._clock, self._log = means.clock, means.log
         self._metrics, self._environments = metrics, environments
-        self._lookup = Lookup(means.store)
+        self._lookup, self._changes = Lookup(means.store), Changes(means.store)
+        self._stored_bytes = StoredBytes(means.objects, means.log)
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
@@ -58,11 +58,12 @@ class TrainJobController:
 
     async def stop(self) -> None:
         """Come to an end with what was begun, once nobody calls :meth:`reconcile` any more."""
-        await self._lookup.close()
+        for queue in (self._lookup, self._changes, self._stored_bytes):
+            await queue.close()
 
     async def reconcile(self, uid: str) -> float | None:
         """One step for one job. Returns after how many seconds to come back, None to wait for a change."""
-        job = await self._lookup.job(uid)
+        job = await self._lookup.ask(uid)
         if job is None:
             self._forget(uid)
             return None
@@ -232,7 +233,7 @@ class TrainJobController:
         return LOOK_SECONDS
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
-        stored = await asyncio.to_thread(self._stored_bytes, seen.ref)
+        stored = await self._stored_bytes.ask(seen.ref)
         reach("attempt.ended")
         attempt = job.status.attempt
         why = attempt.preempted if attempt is not None else ""
@@ -242,13 +243,6 @@ class TrainJobController:
         await backend.delete(seen.ref)
         reach("attempt.removed")
         return None
-
-    def _stored_bytes(self, ref: AttemptRef) -> int:
-        try:
-            return sum(info.size for info in self._objects.list(attempt_prefix(ref.uid, ref.attempt)))
-        except StoreError as error:  # the end matters more than its size
-            self._log.warning("What %s left can't be measured: %s", ref.name, error)
-            return 0
 
     async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None, stored_bytes: int = 0) -> None:
         number = seen.ref.attempt if seen is not None else _live(job)
@@ -322,19 +316,7 @@ class TrainJobController:
         """Apply ``change`` to the record's own copy, and ``beside`` to the record, in one transaction; None where
         ``change`` found nothing to do.
         """
-
-        def run(writer: Writer) -> TrainJob | None:
-            try:
-                fresh = writer.by_uid(TrainJob, job.metadata.uid)
-            except NotFound:
-                return None
-            if not change(fresh):
-                return None
-            fresh.status.observed_generation = fresh.metadata.generation
-            beside(writer, fresh)
-            return writer.update(fresh, check=False)
-
-        return await self._store.awrite(run)
+        return await self._changes.ask(Wanted(job.metadata.uid, change, beside))
 
 
 def _charge(writer: Writer, job: TrainJob) -> None:

@@ -41,6 +41,7 @@ BY_UIDS: Select[Any] = (
     .join(documents, resources.c.id == documents.c.id)
     .where(resources.c.uid.in_(bindparam("uids_", expanding=True)), resources.c.kind == bindparam("kind_"))
 )
+_COUNTERS = select(counters.c.name, counters.c.value).where(counters.c.name.in_(bindparam("names_", expanding=True)))
 _COUNTER = select(counters.c.value).where(counters.c.name == bindparam("name_"))
 
 
@@ -76,7 +77,7 @@ class Reader:
     def by_uids(self, model: type[R], uids: Collection[str]) -> dict[str, R]:
         """Those of these objects that there are, by uid."""
         asked = {"uids_": [uid for uid in uids if is_storable(uid)], "kind_": model.__name__}
-        return {uid: parse_document(model, text) for _, uid, text in self._connection.execute(BY_UIDS, asked)}
+        return {uid: parse_document(model, text) for _, uid, text in self._connection.execute(BY_UIDS, asked).all()}
 
     def find(self, model: type[R], namespace: str, text: str, visible: Visible | None = None) -> R:
         """What a person means by ``text``: a uid, a full name, or a short name (the latest that has it).
@@ -170,6 +171,12 @@ class Reader:
             return 0
         return int(self._connection.execute(count_ids(selection)).scalar_one())
 
+    def state_of(self, model: type[Resource]) -> tuple[int, int]:
+        """Differs whenever any object of ``model`` was made, changed or removed meanwhile. For kinds of few objects."""
+        query = select(func.count(), func.coalesce(func.max(resources.c.version), 0))
+        row = self._connection.execute(query.where(resources.c.kind == model.__name__)).one()
+        return int(row[0]), int(row[1])
+
     def namespaces(self, model: type[Resource]) -> builtins.list[str]:
         """The namespaces that hold objects of ``model``, in order."""
         kind = resources.c.kind == model.__name__
@@ -211,7 +218,8 @@ class Reader:
         """
         if limit < 1:
             raise BadRequest(f"The limit {limit} is less than 1.", remedy="Ask for 1 or more changes a page.")
-        newest, pruned = self.version(), self._counter("pruned")
+        told = self._connection.execute(_COUNTERS, {"names_": ["version", "pruned"]}).all()
+        newest, pruned = (int(dict(told)[name]) for name in ("version", "pruned"))  # type: ignore[arg-type]
         if not pruned <= since <= newest:
             problem = f"goes back to {pruned}" if since < pruned else f"is at {newest} only (was a backup restored?)"
             raise Expired(

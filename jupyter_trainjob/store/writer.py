@@ -243,7 +243,7 @@ class Writer(Reader):
         """Those of these objects that there are, by uid; each is then known to this transaction."""
         asked = {"uids_": [uid for uid in uids if is_storable(uid)], "kind_": model.__name__}
         found = {}
-        for key, uid, text in self._connection.execute(BY_UIDS, asked):
+        for key, uid, text in self._connection.execute(BY_UIDS, asked).all():
             self._seen[model.__name__, uid] = (key, text)
             found[uid] = parse_document(model, text)
         return found
