@@ -219,7 +219,7 @@ class Reader:
         if limit < 1:
             raise BadRequest(f"The limit {limit} is less than 1.", remedy="Ask for 1 or more changes a page.")
         told = self._connection.execute(_COUNTERS, {"names_": ["version", "pruned"]}).all()
-        newest, pruned = (int(dict(told)[name]) for name in ("version", "pruned"))  # type: ignore[arg-type]
+        newest, pruned = (int(dict(told)[name]) for name in ("version", "pruned"))
         if not pruned <= since <= newest:
             problem = f"goes back to {pruned}" if since < pruned else f"is at {newest} only (was a backup restored?)"
             raise Expired(
