@@ -75,20 +75,18 @@ class Node:
             slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
         return slots, cpu, memory, gpu
 
-    def rooms(self, need: Amount, most: int) -> list[tuple[float, int]]:
-        """From when on how many pods fit, at the latest, up to ``most``; from -inf on: now. Empty: never one."""
+    def times(self, need: Amount, most: int) -> list[float]:
+        """When one pod fits, when two, up to ``most``, at the latest; -inf: now. Those that never will are left out."""
         wanted = self.takes(need)
         slots, cpu, memory, gpu = self.free
-        room = min(most, times(wanted, (slots, cpu, memory, gpu)))
-        found = [(-math.inf, room)] if room else []
+        found = [-math.inf] * min(most, times(wanted, (slots, cpu, memory, gpu)))
         for end, uid in self.ends:
-            if room == most:
+            if len(found) == most:
                 break
             part = self.running[uid][1]
             slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
-            if cpu >= wanted[1] and (more := min(most, times(wanted, (slots, cpu, memory, gpu)))) > room:
-                room = more
-                found.append((end, room))
+            if cpu >= wanted[1] and (more := min(most, times(wanted, (slots, cpu, memory, gpu)))) > len(found):
+                found += [end] * (more - len(found))
         return found
 
     def start(self, uid: str, end: float, need: Amount, count: int = 1) -> None:
@@ -257,10 +255,12 @@ class Machine:
         """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps
         whole.
         """
-        if not group.single:
+        if group.room is None:
             return self._pack(group, [caps.get(node, node.free) for node in self.nodes])
-        assert group.room is not None
         need = group.pods[0][1]
+        if not group.single:
+            chosen = group.room.place(caps)
+            return tuple((node.name, need) for node, count in chosen for _ in range(count)) if chosen else None
         best: Node | None = None
         for node in group.room.there():
             if best is None or (node.cpu, node.name) < (best.cpu, best.name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Vector = tuple[int, int, int, int]
 """Pods, thousandths of a CPU, bytes, GPUs."""
@@ -37,15 +37,20 @@ def pack(kinds: Sequence[tuple[int, Sequence[Vector]]], free: Sequence[Vector]) 
 
 
 def _pack_equal(count: int, needs: Sequence[Vector], free: Sequence[Vector], kind: int = 0) -> Packing | None:
-    rooms = sorted(
-        ((times(needs[index], room), index) for index, room in enumerate(free)), key=lambda it: (-it[0], it[1])
-    )
-    found: Packing = []
-    for room, index in rooms:
+    found = spread(count, [(-min(count, times(needs[index], room)), index) for index, room in enumerate(free)])
+    return None if found is None else [(index, kind, taken) for index, taken in found]
+
+
+def spread(count: int, rooms: Iterable[tuple[int, int]]) -> list[tuple[int, int]] | None:
+    """Bins for ``count`` equal pods, and how many go into each: those with most room first. ``rooms``: less the room
+    (more than ``count`` is as good as ``count``), and the bin.
+    """
+    found = []
+    for room, index in sorted(rooms):
         if count == 0 or room == 0:
             break
-        taken = min(room, count)
-        found.append((index, kind, taken))
+        taken = min(-room, count)
+        found.append((index, taken))
         count -= taken
     return found if count == 0 else None
 

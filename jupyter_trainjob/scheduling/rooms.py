@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from .packing import Vector, times
+from .packing import Vector, spread, times
 
 if TYPE_CHECKING:
     from .nodes import Group, Node
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 class Room:
     """Of a group whose pods are all equal, on its machine."""
 
-    __slots__ = ("count", "first", "known", "known_steps", "machine", "need", "now", "steps", "total")
+    __slots__ = ("ahead", "count", "first", "known", "machine", "need", "now", "times", "total")
 
     def __init__(self, group: Group) -> None:
         self.machine = group.machine
@@ -23,16 +25,16 @@ class Room:
         self.now: list[int] = []
         self.total = 0
         """The sum of ``now``: what fits now, of each node no more than there are pods."""
-        self.steps: list[list[tuple[float, int]]] = []
-        """Of each node: from when on how many fit, as :meth:`.Node.rooms` tells it."""
+        self.times: list[list[float]] = []
+        """Of each node: when one fits, when two, and so on."""
         self.first: list[float] = []
-        """Of each node: from when on one fits."""
-        self.known = self.known_steps = -1
+        """Of each node: when one fits."""
+        self.known = self.ahead = -1
         """Places in ``Machine.changed``."""
 
     def forget(self) -> None:
         """Look at all nodes anew."""
-        self.known = self.known_steps = -1
+        self.known = self.ahead = -1
 
     def fits(self, caps: Mapping[Node, Vector]) -> bool:
         """Whether all pods fit now, leaving what ``caps`` hold back."""
@@ -66,52 +68,46 @@ class Room:
             self.now[node.index] = room
         self.known = len(changed)
 
+    def place(self, caps: Mapping[Node, Vector]) -> list[tuple[Node, int]] | None:
+        """On which nodes so many go now, as :func:`.pack` has it; None: there is no room."""
+        if not self.fits(caps):
+            return None
+        nodes = self.machine.nodes
+        rooms = []
+        for index, room in enumerate(self.now):
+            if room and caps and nodes[index] in caps:
+                room = min(room, times(nodes[index].takes(self.need), caps[nodes[index]]))
+            if room:
+                rooms.append((-room, index))
+        found = spread(self.count, rooms)
+        return None if found is None else [(nodes[index], taken) for index, taken in found]
+
     def reservation(self, now: float) -> tuple[float, list[tuple[Node, int]]]:
         """When all pods fit if nothing starts, and on which nodes so many; infinite: never. The same nodes as
-        :func:`.pack` takes.
+        :func:`.pack` takes then; one pod goes where it fits first.
         """
-        nodes, changed = self.machine.nodes, self.machine.changed
-        fresh = changed[self.known_steps :] if self.known_steps >= 0 else nodes
-        if self.known_steps < 0 or len(fresh) >= len(nodes):
-            self.steps = [node.rooms(self.need, self.count) for node in nodes]
-            self.first = [steps[0][0] if steps else math.inf for steps in self.steps]
-        else:
-            for node in set(fresh):
-                steps = self.steps[node.index] = node.rooms(self.need, self.count)
-                self.first[node.index] = steps[0][0] if steps else math.inf
-        self.known_steps = len(changed)
+        nodes = self.machine.nodes
+        self._look_ahead()
         if self.count == 1:
             soonest = min(self.first, default=math.inf)
-            found = [(nodes[self.first.index(soonest)], 1)] if soonest < math.inf else []
-            return max(now, soonest), found
-        start = max(now, self._when())
-        if start == math.inf:
-            return start, []
-        there = [
-            (-next(room for time, room in reversed(self.steps[index]) if time <= start), index)
-            for index, first in enumerate(self.first)
-            if first <= start
+            there = [(nodes[self.first.index(soonest)], 1)] if soonest < math.inf else []
+            return max(now, soonest), there
+        ahead = sorted(chain.from_iterable(self.times))
+        if len(ahead) < self.count:
+            return math.inf, []
+        start = max(now, ahead[self.count - 1])
+        rooms = [
+            (-bisect_right(self.times[index], start), index) for index, one in enumerate(self.first) if one <= start
         ]
-        found, left = [], self.count
-        for room, index in sorted(there):
-            taken = min(left, -room)
-            if not taken:
-                break
-            found.append((nodes[index], taken))
-            left -= taken
-        return start, found
+        found = spread(self.count, rooms) or []
+        return start, [(nodes[index], taken) for index, taken in found]
 
-    def _when(self) -> float:
-        """At what end of a job there is room for the last of the pods."""
-        more = []
-        for steps in self.steps:
-            before = 0
-            for time, room in steps:
-                more.append((time, room - before))
-                before = room
-        left = self.count
-        for time, rooms in sorted(more):
-            left -= rooms
-            if left <= 0:
-                return time
-        return math.inf
+    def _look_ahead(self) -> None:
+        nodes, changed = self.machine.nodes, self.machine.changed
+        fresh = changed[self.ahead :] if self.ahead >= 0 else nodes
+        if self.ahead < 0 or len(fresh) >= len(nodes):
+            self.times, self.first, fresh = [[]] * len(nodes), [math.inf] * len(nodes), nodes
+        for node in set(fresh):
+            when = self.times[node.index] = node.times(self.need, self.count)
+            self.first[node.index] = when[0] if when else math.inf
+        self.ahead = len(changed)
