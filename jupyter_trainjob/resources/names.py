@@ -46,7 +46,11 @@ def is_domain(text: str) -> bool:
 
 def full_name(short: str) -> str:
     """A full name for a short one: ``digits`` → ``digits-x7k2p``."""
-    return f"{short}-" + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+    number, letters = secrets.randbelow(len(_SUFFIX_LETTERS) ** 5), ""
+    for _ in range(5):
+        number, digit = divmod(number, len(_SUFFIX_LETTERS))
+        letters += _SUFFIX_LETTERS[digit]
+    return f"{short}-{letters}"
 
 
 def slug(text: str, maximum: int = NAME_MAX) -> str:

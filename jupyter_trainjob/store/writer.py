@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +29,12 @@ _TAKEN = select(resources.c.id).where(
     resources.c.name == bindparam("name_"),
 )
 
+_TAKEN_OF = select(resources.c.name).where(
+    resources.c.kind == bindparam("kind_"),
+    resources.c.namespace == bindparam("namespace_"),
+    resources.c.name.in_(bindparam("names_", expanding=True)),
+)
+
 
 class Writer(Reader):
     """What can be changed. Good only inside the function that :meth:`.Store.write` handed it to.
@@ -47,6 +53,8 @@ class Writer(Reader):
         """Key and document, by kind and uid, of what this transaction has read or written one by one."""
         self._names: set[tuple[str, str, str]] = set()
         """Kind, namespace and name of what it made."""
+        self._offers: dict[tuple[str, str, str], list[str]] = {}
+        """Names that are free, by kind, namespace and short name."""
         self.written: int | None = None
         """The feed's version after the last change of this transaction; None while there is none."""
 
@@ -93,6 +101,21 @@ class Writer(Reader):
         self._names.add((new.kind, meta.namespace, meta.name))
         self._record(version, "ADDED", new, document, version)
         return new
+
+    def create_all(self, found: Sequence[R]) -> list[R]:
+        """:meth:`create` for each: whether names are free is asked once for all."""
+        places: dict[tuple[str, str], dict[str, str]] = {}
+        for one in found:
+            short = one.metadata.generate_name
+            if short and not one.metadata.name:
+                places.setdefault((one.kind, one.metadata.namespace), {})[names.full_name(short)] = short
+        for (kind, namespace), offers in places.items():
+            asked = {"kind_": kind, "namespace_": namespace, "names_": list(offers)}
+            taken = set(self._connection.execute(_TAKEN_OF, asked).scalars().all())
+            for name, short in offers.items():
+                if name not in taken:
+                    self._offers.setdefault((kind, namespace, short), []).append(name)
+        return [self.create(one) for one in found]
 
     def update(self, resource: R, *, check: bool = True) -> R:
         """Store a changed object and return it as stored; the argument stays as it is.
@@ -224,6 +247,11 @@ class Writer(Reader):
                 [FieldError("metadata.name", "a name is needed", remedy="Give name or generateName.")], new.kind
             )
         meta.labels[names.NAME_LABEL] = meta.generate_name
+        offers = self._offers.get((new.kind, meta.namespace, meta.generate_name))
+        while offers:
+            name = offers.pop()
+            if (new.kind, meta.namespace, name) not in self._names:
+                return name
         for _ in range(NAME_TRIES):
             name = names.full_name(meta.generate_name)
             if not self._taken(new, name):

@@ -74,3 +74,14 @@ def test_news_are_kept_for_those_who_follow_as_closely(store: Store) -> None:
     second = store.read(lambda reader: reader.changes(0, known=news)).changes
     assert first == second
     assert [a is b for a, b in zip(first, second, strict=True)] == [False, False, True, True, True]
+
+
+def test_many_are_made_at_once_with_names_that_are_free(store: Store) -> None:
+    store.write(lambda writer: writer.create(job("fixed")))
+    made = store.write(lambda writer: writer.create_all([job() for _ in range(50)]))
+    assert len({one.metadata.name for one in made}) == 50
+    assert {one.metadata.labels["jupyter-trainjob/name"] for one in made} == {"digits"}
+    assert [int(one.metadata.resource_version) for one in made] == list(range(2, 52))
+    with pytest.raises(AlreadyExists):
+        store.write(lambda writer: writer.create_all([job(), job("fixed")]))
+    assert store.read(lambda reader: reader.count(TrainJob)) == 51
