@@ -187,6 +187,8 @@ class Machine:
         self.everything = Everything(self)
         self.free_cpu = sum(node.cpu for node in self.nodes)
         self.version = 0
+        self.ended = 0
+        """How often something ended."""
         self.changed: list[Node] = []
         """Every node on which something started or ended, in turn; ``known`` of groups and rooms are places in it."""
 
@@ -228,6 +230,7 @@ class Machine:
                 self.free_cpu += node.cpu
                 self.changed.append(node)
         self.version += 1
+        self.ended += 1
         if len(self.changed) > LOG_LENGTH:
             self.changed.clear()
             for group in self.groups.values():

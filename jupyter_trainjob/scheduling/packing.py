@@ -15,11 +15,15 @@ MAX_STEPS = 20_000
 
 def times(need: Vector, free: Vector) -> int:
     """How often ``need`` goes into ``free``."""
+    # Asked for every node that changed, so no loop.
     least = free[0] // need[0]
-    for wanted, there in zip(need[1:], free[1:], strict=True):
-        if wanted:
-            least = min(least, there // wanted)
-    return max(0, least)
+    if need[1] and (fit := free[1] // need[1]) < least:
+        least = fit
+    if need[2] and (fit := free[2] // need[2]) < least:
+        least = fit
+    if need[3] and (fit := free[3] // need[3]) < least:
+        least = fit
+    return least if least > 0 else 0
 
 
 def pack(kinds: Sequence[tuple[int, Sequence[Vector]]], free: Sequence[Vector]) -> Packing | None:
