@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from ..resources.errors import NotFound
 from ..resources.failpoints import reach
 from ..resources.trainjob import Attempt, Phase, PodPlace, TrainJob
 from ..scheduling.model import Admission, QueueView
@@ -93,24 +92,19 @@ def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
     if not writer.advance_scheduler_epoch(choice.epoch):
         return None
     done = _Done([], [])
+    uids = [one.uid for one in choice.decision.admissions] + [one.uid for one in choice.decision.preemptions]
+    jobs = writer.by_uids(TrainJob, uids)
     for admission in choice.decision.admissions:
-        job = _find(writer, admission.uid)
+        job = jobs.get(admission.uid)
         if job is not None and _may_start(job):
             _admit(job, admission, choice.queues[job.spec.queue], now)
             done.admitted.append(writer.update(job, check=False))
     for preemption in choice.decision.preemptions:
-        job = _find(writer, preemption.uid)
+        job = jobs.get(preemption.uid)
         if job is not None and report.preempt(job, preemption.message, now):
             done.preempted.append(writer.update(job, check=False))
     reach("admission.written")
     return done
-
-
-def _find(writer: Writer, uid: str) -> TrainJob | None:
-    try:
-        return writer.by_uid(TrainJob, uid)
-    except NotFound:
-        return None
 
 
 def _admit(job: TrainJob, admission: Admission, queue: QueueView, now: datetime) -> None:

@@ -41,7 +41,7 @@ class Order(State):
         heap = branch.heaps.get(key)
         if heap is None or heap.seen < branch.log_start:
             heap = branch.heaps[key] = self._heap(branch, key, there)
-        elif heap.seen < branch.log_start + len(branch.changed):
+        elif heap.seen < branch.log_end:
             self._catch_up(branch, key, heap, there)
         entries, present, tick = heap.entries, heap.present, self.tick
         while entries:
@@ -62,7 +62,7 @@ class Order(State):
         return None
 
     def _heap(self, branch: Branch, key: Key, there: dict[Branch, None]) -> Heap:
-        heap = Heap(seen=branch.log_start + len(branch.changed))
+        heap = Heap(seen=branch.log_end)
         for child in there:
             entry = self.entry(child, key)
             if entry is not None:
@@ -73,7 +73,7 @@ class Order(State):
 
     def _catch_up(self, branch: Branch, key: Key, heap: Heap, there: dict[Branch, None]) -> None:
         fresh = branch.changed[heap.seen - branch.log_start :]
-        heap.seen = branch.log_start + len(branch.changed)
+        heap.seen = branch.log_end
         if len(heap.entries) > 2 * len(heap.present) + 64:
             heap.entries = list(heap.present.values())  # without all that is outdated
             heapify(heap.entries)

@@ -51,6 +51,7 @@ class Branch:
         "last",
         "led",
         "left",
+        "log_end",
         "log_start",
         "maximum",
         "memory",
@@ -107,7 +108,7 @@ class Branch:
         self.keys: dict[Key, dict[Branch, None]] = {}
         self.heaps: dict[Key, Heap] = {}
         self.changed: list[Branch] = []
-        self.log_start = 0
+        self.log_start = self.log_end = 0
         self.queues: dict[Shape, list[tuple[float, str]]] = {}
         self.running: dict[str, tuple[float, Amount]] = {}
         self.ends: list[tuple[float, str]] | None = None
@@ -218,8 +219,9 @@ class Branch:
     def log(self, child: Branch) -> None:
         """``child`` may have a better rank than before."""
         self.changed.append(child)
-        if len(self.changed) > LOG_LENGTH:
-            self.log_start += len(self.changed)
+        self.log_end += 1
+        if self.log_end - self.log_start > LOG_LENGTH:
+            self.log_start = self.log_end
             self.changed.clear()
 
 
