@@ -199,7 +199,7 @@ def _check_tree(reader: Reader, new: Resource, old: Resource | None = None) -> N
     if not isinstance(new, Queue):
         return
     if isinstance(old, Queue) and all(
-        getattr(new.spec, name) == getattr(old.spec, name) for name in ("parent", "limits", "guaranteed")
+        getattr(new.spec, name) == getattr(old.spec, name) for name in ("parent", "limits", "guaranteed", "priorities")
     ):
         return
     if errors := tree.problems(new, tree.all_queues(reader)):

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 from ..resources.errors import Unavailable
 from ..storage.base import ObjectStore
 from ..store import Store
-from .identity import IdentityService
+from .identity import Identity, IdentityService
 from .metrics import Metrics
 from .ports import Backends, Ranking
 from .quota import NamespaceQuota
@@ -22,6 +22,8 @@ from .submission import Submission
 from .verbs import Verbs
 
 if TYPE_CHECKING:
+    from jupyter_server.base.handlers import JupyterHandler
+
     from .about import About
     from .batches import Batches
     from .blobs import Blobs
@@ -97,6 +99,10 @@ class Services:
         if self._closed:
             raise Unavailable("The server is stopping.", remedy="Try again when it is back.", retry_after_seconds=5)
         return await asyncio.get_running_loop().run_in_executor(self.pool, partial(function, *args, **kwargs))
+
+    async def who(self, handler: JupyterHandler) -> Identity:
+        """Who asks, with their roles in the queues as they lie in the tree now. :class:`Unauthorized`."""
+        return await self.roles.resolved(await self.identity.identity_for(handler))
 
     def release(self, file: IO[bytes]) -> None:
         """Close a file in one of those threads, or here where they are gone: closing a large one takes a while."""
