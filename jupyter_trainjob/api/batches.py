@@ -15,7 +15,7 @@ from . import checks
 from .draft import read_draft
 from .identity import Identity
 from .roles import Roles
-from .submission import Submission
+from .submission import Submission, note_asking
 
 MOST_POINTS = 1000
 MOST_ITEMS = 200
@@ -54,7 +54,9 @@ class Batches:
                 made[index] = writer.create(job)
             return [made[index] for index in range(len(jobs))]
 
-        return await self._store.awrite(create)
+        done = await self._store.awrite(create)
+        note_asking(identity, done)
+        return done
 
     # Points
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ..resources import names
+from ..resources import audit, names
 from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
 from ..resources.failpoints import reach
 from ..resources.profile import Profile
@@ -168,7 +168,9 @@ class Submission:
         await self._store.aread(lambda reader: self.check_room(reader, identity, [draft]))  # here it may take long
         if dry_run:
             return await self._explained(draft)
-        return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+        made = await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+        note_asking(identity, [made])
+        return made
 
     async def prepare(
         self, identity: Identity, draft: TrainJob, profile: Profile | None = None, beside: Collection[str] = ()
@@ -386,6 +388,15 @@ def priority_problem(reader: Reader, roles: Roles, identity: Identity, job: Trai
 def _priority(roles: Roles, identity: Identity, job: TrainJob, queues: Sequence[Queue]) -> FieldError | None:
     """``queues``: the job's and those above it. Who steers one goes beyond its range, and not beyond those above."""
     return priority_error(job.spec, [one for one in queues if roles.held(identity, resource=one).isdisjoint(STEERS)])
+
+
+def note_asking(identity: Identity, made: Sequence[TrainJob]) -> None:
+    """Write into the audit log which of these new jobs wait for an instructor, for what and until when."""
+    for job in made:
+        for gate in job.spec.scheduling_gates:
+            if gate.type == "approval":
+                until = f" (until {gate.until:%Y-%m-%d %H:%M} UTC)" if gate.until else ""
+                audit.note(identity.username, "ask", job, gate.message + until)
 
 
 def _check_room(reader: Reader, jobs: Sequence[TrainJob]) -> None:
