@@ -15,7 +15,7 @@ from . import checks
 from .draft import read_draft
 from .identity import Identity
 from .roles import Roles
-from .submission import Submission
+from .submission import Submission, note_asking
 
 MOST_POINTS = 1000
 MOST_ITEMS = 200
@@ -44,9 +44,7 @@ class Batches:
             jobs = await self._points(identity, namespace, data)
 
         def create(writer: Writer) -> list[TrainJob]:
-            for job in {job.spec.queue: job for job in jobs}.values():
-                count = sum(1 for other in jobs if other.spec.queue == job.spec.queue)
-                self._submission.check_room(writer, identity, job, count)
+            self._submission.check_room(writer, identity, jobs)
             for job in jobs if order is not None else jobs[:1]:  # the points of a sweep name the same
                 self._submission.check_kept(writer, job)
             if order is None:
@@ -58,7 +56,9 @@ class Batches:
                 made[index] = writer.create(job)
             return [made[index] for index in range(len(jobs))]
 
-        return await self._store.awrite(create)
+        done = await self._store.awrite(create)
+        note_asking(identity, done)
+        return done
 
     # Points
 

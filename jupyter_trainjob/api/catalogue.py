@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
+from ..resources import audit
 from ..resources.base import ObjectMeta, Resource, parse
 from ..resources.errors import Conflict, FieldError, Forbidden, NotFound, TrainJobError, invalid
 from ..resources.names import is_name
@@ -14,7 +15,7 @@ from ..resources.volumes import astray
 from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
-from . import audit, requirements, tree
+from . import requirements, tree
 from .checks import network_errors
 from .identity import Identity
 from .ports import Backends
@@ -40,6 +41,9 @@ INSTRUCTORS_CHANGE = frozenset(
 
 ADMISSIONS: dict[str, Literal["Open", "Paused", "Draining"]] = {"pause": "Paused", "drain": "Draining", "open": "Open"}
 """Verb → ``spec.admission``."""
+
+MAX_TOLD = 2000
+"""Characters of what changed in a queue that the audit log tells; ten thousand people may have shares in it."""
 
 _NOT_FINAL = [phase.value for phase in Phase if not phase.final]
 
@@ -69,7 +73,9 @@ class Catalogue:
             _check_tree(writer, new)
             return writer.create(new)
 
-        return await self._store.awrite(run)
+        made = await self._store.awrite(run)
+        audit.note(identity.username, "create", made, _changes(made, model()))
+        return made
 
     async def replace(self, identity: Identity, model: type[C], name: str, data: Any) -> C:
         """Put ``data`` in its place; ``metadata.resourceVersion`` is checked when given (:class:`Conflict`)."""
@@ -79,6 +85,7 @@ class Catalogue:
         known = await self._store.aread(lambda reader: reader.get(model, "", name))
         self._roles.require(identity, "update", kind, resource=known)
         await self._check_kueue(new, known)
+        told: list[str] = []
 
         def run(writer: Writer) -> C:
             old = writer.get(model, "", name)
@@ -98,11 +105,15 @@ class Catalogue:
             if checked:
                 fresh.metadata.resource_version = new.metadata.resource_version
             stored = writer.update(fresh, check=checked)
+            told[:] = [_changes(stored, old)]
             if isinstance(old, Queue) and isinstance(stored, Queue) and tightens(stored, old):
                 writer.advance_scheduler_epoch(None)  # a pass that saw the old limits must not commit
             return stored
 
-        return await self._store.awrite(run)
+        done = await self._store.awrite(run)
+        if told[0]:
+            audit.note(identity.username, "update", done, told[0])
+        return done
 
     async def turn(self, identity: Identity, name: str, how: str, message: str = "") -> Queue:
         """``pause`` a queue (nothing starts), ``drain`` it (what waits runs, nothing new is taken), or ``open`` it."""
@@ -116,7 +127,7 @@ class Catalogue:
             return writer.update(queue, check=False)
 
         done = await self._store.awrite(run)
-        audit.note(identity, how, done, message)
+        audit.note(identity.username, how, done, message)
         return done
 
     async def delete(self, identity: Identity, model: type[C], name: str) -> C:
@@ -133,7 +144,9 @@ class Catalogue:
                 writer.advance_scheduler_epoch(None)
             return old
 
-        return await self._store.awrite(run)
+        gone = await self._store.awrite(run)
+        audit.note(identity.username, "delete", gone)
+        return gone
 
     def _keep_backend(self, new: Resource, old: Resource) -> None:
         """Who leaves it out where it is the first of all means no other."""
@@ -181,6 +194,28 @@ class Catalogue:
                 raise invalid(lost, "The Profile")
 
 
+def _changes(new: Resource, old: Resource) -> str:
+    """``limits.cpu 8 → 64, admission Open → Paused``; of a profile the names alone, for there are secrets in it."""
+    if not isinstance(new, Queue):
+        fields = type(new.spec).model_fields
+        changed = [name for name in fields if getattr(new.spec, name) != getattr(old.spec, name)]
+        return ", ".join(str(fields[name].alias or name) for name in changed)
+    was, now = _flat(old.to_dict()["spec"]), _flat(new.to_dict()["spec"])
+    names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
+    return ", ".join(f"{name} {_told(was.get(name))} → {_told(now.get(name))}" for name in names)[:MAX_TOLD]
+
+
+def _flat(spec: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in spec.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found
+
+
+def _told(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
 def _check_volumes(reader: Reader, new: Resource) -> None:
     """Volumes that would lie inside of what another profile's jobs may write, or the other way round."""
     if not isinstance(new, Profile) or not new.spec.volumes:
@@ -199,7 +234,7 @@ def _check_tree(reader: Reader, new: Resource, old: Resource | None = None) -> N
     if not isinstance(new, Queue):
         return
     if isinstance(old, Queue) and all(
-        getattr(new.spec, name) == getattr(old.spec, name) for name in ("parent", "limits", "guaranteed")
+        getattr(new.spec, name) == getattr(old.spec, name) for name in ("parent", "limits", "guaranteed", "priorities")
     ):
         return
     if errors := tree.problems(new, tree.all_queues(reader)):

@@ -58,11 +58,24 @@ class Identity:
     operator: bool = False
     roles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Namespace, or ``queue:<name>`` → viewer, member or instructor."""
+    inherited: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    """Queue → the roles that come from those above it: see :meth:`.Roles.resolved`."""
 
     @property
     def namespace(self) -> str:
         """The person's own namespace."""
         return names.slug(self.username)
+
+    @property
+    def queues(self) -> frozenset[str]:
+        """Those that the person has a role in."""
+        own = (place.removeprefix(QUEUE_PREFIX) for place in self.roles if place.startswith(QUEUE_PREFIX))
+        return frozenset(own) | frozenset(self.inherited)
+
+    def roles_in(self, queue: str) -> frozenset[str]:
+        """The roles in the queue: its own, and those in the queues above it."""
+        own = self.roles.get(QUEUE_PREFIX + queue)
+        return self.inherited.get(queue, frozenset()) | ({own} if own is not None else frozenset())
 
 
 def default_local_user() -> str:

@@ -15,8 +15,8 @@ from ..resources.quantity import byte_count, cpu_millis, format_bytes, format_cp
 from ..resources.queue import Limits, Queue
 from ..resources.trainjob import Resources, TrainJobSpec
 from ..resources.words import counted
-from ..scheduling.packing import pack
-from .identity import QUEUE_PREFIX, Identity
+from ..scheduling.packing import never_fits
+from .identity import Identity
 
 _WORDS = {
     "cpu": "CPU",
@@ -98,7 +98,7 @@ def refusals(
     found += _above(whole, _as_resources(queue.spec.per_user), "user", queue.metadata.name)
     for upper in above:
         found += _above(whole, _as_resources(upper.spec.limits), "above", upper.metadata.name)
-    found += _time_limit(spec, profile, queue)
+    found += _time_limit(spec, profile, queue, above)
     found += _budgets(spec, queue, above)
     if spec.pod_sets:
         found += _gang(spec, nodes, queue.spec.backend)
@@ -155,13 +155,13 @@ def _refusal(
     )
 
 
-def _time_limit(spec: TrainJobSpec, profile: Profile, queue: Queue) -> list[Refusal]:
+def _time_limit(spec: TrainJobSpec, profile: Profile, queue: Queue, above: Sequence[Queue]) -> list[Refusal]:
     found = []
-    for scope, name, bound in (
-        ("profile", profile.metadata.name, profile.spec.max_time_limit_seconds),
-        ("queue", queue.metadata.name, queue.spec.max_time_limit_seconds),
-    ):
-        asked = spec.time_limit_seconds
+    asked = spec.time_limit_seconds
+    bounds: list[tuple[str, Profile | Queue]] = [("profile", profile), ("queue", queue)]
+    for scope, one in bounds + [("above", upper) for upper in above]:
+        name, bound = one.metadata.name, one.spec.max_time_limit_seconds
+        word = "profile" if scope == "profile" else "queue"
         if asked is not None and bound is not None and asked > bound:
             found.append(
                 Refusal(
@@ -171,8 +171,10 @@ def _time_limit(spec: TrainJobSpec, profile: Profile, queue: Queue) -> list[Refu
                     name=name,
                     requested=str(asked),
                     maximum=str(bound),
-                    message=f"{asked} s is more than the {scope} {name!r} allows, {bound} s",
-                    remedy=f"Ask for at most {bound} s, or choose another {scope}.",
+                    message=f"{asked} s is more than the {word} {name!r}"
+                    + (", which this one is below," if scope == "above" else "")
+                    + f" allows, {bound} s",
+                    remedy=f"Ask for at most {bound} s, or choose another {word}.",
                 )
             )
     return found
@@ -266,7 +268,7 @@ def _gang(spec: TrainJobSpec, nodes: Sequence[Node], backend: str) -> list[Refus
         for one in spec.needs()
     ]
     bins = [(MANY, node.cpu_millis, node.memory_bytes, node.gpu) for node in nodes]
-    if not nodes or pack(kinds, bins) is not None:
+    if not nodes or not never_fits(kinds, bins):
         return []
     text = " and ".join(
         f"{counted(one.count, 'pod')} of {counted(one.resources.cpu or 0, 'CPU')} and {one.resources.memory} memory"
@@ -309,23 +311,31 @@ def _inconsistent(asked: Resources) -> list[Refusal]:
 
 
 def may_use(queue: Queue, identity: Identity) -> bool:
-    """Whether the queue takes jobs of this person: operators, those with a role in it, its users and groups."""
-    role = identity.roles.get(QUEUE_PREFIX + queue.metadata.name)
-    if identity.operator or role in ("member", "instructor"):
+    """Whether the queue takes jobs of this person: operators, those with a role in it or above it, its users and
+    groups.
+    """
+    if identity.operator or not identity.roles_in(queue.metadata.name).isdisjoint({"member", "instructor"}):
         return True
     if queue.spec.users is None and not queue.spec.groups:
         return True
     return identity.username in (queue.spec.users or ()) or not identity.groups.isdisjoint(queue.spec.groups)
 
 
-def priority_error(spec: TrainJobSpec, queue: Queue, *, steers: bool) -> FieldError | None:
-    """The priority's error, if it has one. ``steers``: operators and instructors go beyond the queue's range."""
-    span = queue.spec.priorities
-    if steers or span.minimum <= spec.priority <= span.maximum:
+def priority_error(spec: TrainJobSpec, binding: Sequence[Queue]) -> FieldError | None:
+    """The priority's error, if it has one. ``binding``: of the job's queue and those above it the ones whose range the
+    person can't go beyond.
+    """
+    spans = [queue.spec.priorities for queue in binding]
+    beyond = next((one for one in binding if not one.spec.priorities.holds(spec.priority)), None)
+    if beyond is None:
         return None
+    span = beyond.spec.priorities
+    least, most = max(one.minimum for one in spans), min(one.maximum for one in spans)
     return FieldError(
         "spec.priority",
-        f"{spec.priority} is not in the range of the queue {queue.metadata.name!r}, {span.minimum} to {span.maximum}",
+        f"{spec.priority} is not in the range of the queue {beyond.metadata.name!r}, {span.minimum} to {span.maximum}",
         spec.priority,
-        f"Write a number from {span.minimum} to {span.maximum}.",
+        f"Write a number from {least} to {most}."
+        if least <= most
+        else "No number is in all ranges: use another queue.",
     )

@@ -2,12 +2,14 @@
 
 A person holds, towards one thing, some of these roles: ``own`` (it is theirs, or it lies in their own namespace
 and isn't there yet), ``anyone`` (they are known), ``viewer``, ``member`` or ``instructor`` (of its namespace or of
-its queue) and ``operator`` (of all). One role that the table lists is enough.
+its queue), ``queue instructor`` (of its queue, whatever its namespace: order and limits are the queue's) and
+``operator`` (of all). One role that the table lists is enough. A role in a queue is one in all queues below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +19,7 @@ from ..resources.trainjob import TrainJob
 from ..resources.visible import Visible
 from ..store import Filter, Store
 from .identity import QUEUE_PREFIX, Identity
+from .tree import QueueTree, below
 
 VERBS = (
     "list",
@@ -42,13 +45,15 @@ OWN = "own"
 VIEWER = "viewer"
 MEMBER = "member"
 INSTRUCTOR = "instructor"
+QUEUE_INSTRUCTOR = "queue instructor"
 OPERATOR = "operator"
-ROLES = (ANYONE, OWN, VIEWER, MEMBER, INSTRUCTOR, OPERATOR)
+ROLES = (ANYONE, OWN, VIEWER, MEMBER, INSTRUCTOR, QUEUE_INSTRUCTOR, OPERATOR)
 
-_LOOK = frozenset({OWN, VIEWER, INSTRUCTOR, OPERATOR})
-_STEER = frozenset({OWN, INSTRUCTOR, OPERATOR})
+_LOOK = frozenset({OWN, VIEWER, INSTRUCTOR, QUEUE_INSTRUCTOR, OPERATOR})
+_STEER = frozenset({OWN, INSTRUCTOR, QUEUE_INSTRUCTOR, OPERATOR})
 _OWNER = frozenset({OWN, OPERATOR})
-_INSTRUCTOR = frozenset({INSTRUCTOR, OPERATOR})
+STEERS = frozenset({QUEUE_INSTRUCTOR, OPERATOR})
+"""Who decides about a queue: its order, its limits, and what goes beyond them."""
 _ANYONE = frozenset(ROLES)
 _OPERATOR = frozenset({OPERATOR})
 
@@ -61,14 +66,14 @@ TABLE: MappingProxyType[str, MappingProxyType[str, frozenset[str]]] = MappingPro
                 "log": _LOOK,
                 "outputs": _LOOK,
                 "why": _LOOK,
-                "create": frozenset({OWN, MEMBER, INSTRUCTOR, OPERATOR}),
+                "create": frozenset({OWN, MEMBER, INSTRUCTOR, QUEUE_INSTRUCTOR, OPERATOR}),
                 "update": _OWNER,
                 "cancel": _STEER,
                 "hold": _STEER,
                 "release": _STEER,
-                "front": _INSTRUCTOR,
-                "approve": _INSTRUCTOR,
-                "reject": _INSTRUCTOR,
+                "front": STEERS,
+                "approve": STEERS,
+                "reject": STEERS,
                 "retry": _OWNER,
                 "delete": _OWNER,
                 "admin": _OPERATOR,
@@ -78,7 +83,7 @@ TABLE: MappingProxyType[str, MappingProxyType[str, frozenset[str]]] = MappingPro
             {
                 "list": _ANYONE,
                 "get": _ANYONE,
-                "update": frozenset({INSTRUCTOR, OPERATOR}),  # an instructor: the limits of a queue they instruct
+                "update": STEERS,  # an instructor: the limits of a queue they instruct
                 "create": _OPERATOR,
                 "delete": _OPERATOR,
                 "admin": _OPERATOR,
@@ -122,6 +127,14 @@ class Roles:
         self._configured = frozenset(namespaces)
         self._named = named
         self._store = store
+        self._tree = QueueTree(store) if store is not None else None
+
+    async def resolved(self, identity: Identity) -> Identity:
+        """``identity`` with its roles in the queues below those that it names, as the record has them now."""
+        given = {place.removeprefix(QUEUE_PREFIX): role for place, role in identity.roles.items() if _is_queue(place)}
+        if not given or self._tree is None:
+            return identity
+        return replace(identity, inherited=inherited(given, await self._tree.children()))
 
     def require(
         self,
@@ -167,38 +180,37 @@ class Roles:
         held = {ANYONE}
         if identity.operator:
             held.add(OPERATOR)
-        places: list[str] = []
+        place = namespace
         if resource is not None:
             if resource.metadata.owner == identity.username and resource.NAMESPACED:
                 held.add(OWN)
-            if resource.NAMESPACED:
-                places.append(resource.metadata.namespace)
+            place = resource.metadata.namespace if resource.NAMESPACED else None
             queue = resource.spec.queue if isinstance(resource, TrainJob) else ""
             if resource.kind == "Queue":
                 queue = resource.metadata.name
-            if queue:
-                places.append(QUEUE_PREFIX + queue)
-        elif namespace is not None:
-            if namespace == identity.namespace:
-                held.add(OWN)
-            places.append(namespace)
-        held.update(identity.roles[place] for place in places if place in identity.roles)
+            held |= _of_queue(identity.roles_in(queue))
+        elif namespace == identity.namespace:
+            held.add(OWN)
+        if place is not None and place in identity.roles:
+            held.add(identity.roles[place])
         return frozenset(held)
 
     def visible(self, identity: Identity) -> Visible | None:
         """What ``identity`` may see of the record; None: all."""
         if identity.operator:
             return None
-        seeing = {place for place, role in identity.roles.items() if role in TABLE["TrainJob"]["get"]}
+        may = TABLE["TrainJob"]["get"]
         return Visible(
             owner=identity.username,
-            namespaces=frozenset(place for place in seeing if not place.startswith(QUEUE_PREFIX)),
-            queues=frozenset(place.removeprefix(QUEUE_PREFIX) for place in seeing if place.startswith(QUEUE_PREFIX)),
+            namespaces=frozenset(
+                place for place, role in identity.roles.items() if role in may and not _is_queue(place)
+            ),
+            queues=frozenset(queue for queue in identity.queues if not may.isdisjoint(identity.roles_in(queue))),
         )
 
     def places(self, identity: Identity) -> dict[str, str]:
         """Namespace → role, for ``/me``: the own one as ``own``, an operator's configured ones as ``operator``."""
-        places = {place: role for place, role in identity.roles.items() if not place.startswith(QUEUE_PREFIX)}
+        places = {place: role for place, role in identity.roles.items() if not _is_queue(place)}
         if identity.operator:
             for namespace in sorted({*self._configured, *self._named()}):
                 places.setdefault(namespace, OPERATOR)
@@ -226,10 +238,9 @@ class Roles:
             _add(found, kind, everywhere, {})
         for place, role in self.places(identity).items():
             _add(found, "TrainJob", {role}, {"namespace": place})
-        for place, role in identity.roles.items():
-            if place.startswith(QUEUE_PREFIX):
-                for kind in ("TrainJob", "Queue"):
-                    _add(found, kind, {role}, {"queue": place.removeprefix(QUEUE_PREFIX)})
+        for queue in sorted(identity.queues):
+            for kind in ("TrainJob", "Queue"):
+                _add(found, kind, _of_queue(identity.roles_in(queue)), {"queue": queue})
         return found
 
     def masks(self, identity: Identity, resource: Resource) -> bool:
@@ -262,6 +273,24 @@ def mask_environment(spec: dict[str, Any]) -> None:
         variable["value"] = "***"
 
 
+def inherited(given: Mapping[str, str], children: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
+    """Queue → roles, for all below those of ``given`` (queue → role). ``children``: queue → those right below."""
+    found: dict[str, frozenset[str]] = {}
+    for queue, role in given.items():
+        for name in below(queue, children) - {queue}:
+            found[name] = found.get(name, frozenset()) | {role}
+    return found
+
+
+def _is_queue(place: str) -> bool:
+    return place.startswith(QUEUE_PREFIX)
+
+
+def _of_queue(roles: Collection[str]) -> set[str]:
+    """What someone with these roles in a queue is towards it and its jobs."""
+    return {*roles, QUEUE_INSTRUCTOR} if INSTRUCTOR in roles else set(roles)
+
+
 def _add(found: list[dict[str, Any]], kind: str, held: set[str], where: dict[str, str]) -> None:
     verbs = [verb for verb in VERBS if not held.isdisjoint(TABLE[kind].get(verb, frozenset()))]
     if verbs:
@@ -280,10 +309,14 @@ def _who_may(kind: str, verb: str) -> str:
         OWN: "its owner",
         VIEWER: "a viewer",
         MEMBER: "a member",
-        INSTRUCTOR: "an instructor of its namespace or queue" if kind == "TrainJob" else "an instructor of it",
+        INSTRUCTOR: "an instructor of its namespace or queue",
+        QUEUE_INSTRUCTOR: "an instructor of its queue" if kind == "TrainJob" else "an instructor of it",
         OPERATOR: "an operator",
     }
-    may = [words[role] for role in ROLES if role in TABLE[kind].get(verb, frozenset()) and role in words]
+    roles = TABLE[kind].get(verb, frozenset())
+    if INSTRUCTOR in roles:
+        roles -= {QUEUE_INSTRUCTOR}
+    may = [words[role] for role in ROLES if role in roles and role in words]
     return ("That is for " + " or ".join(may) + ".") if may else "Nobody may do this."
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .outputs import Outputs
     from .records import Records
     from .series import MetricSeries
-    from .subtrees import Subtrees
     from .usage import UsageReports
     from .views import Views
 
@@ -90,16 +89,6 @@ class Services:
     """What ``/readyz`` asks beside the record and the object store: the application adds controllers and backends."""
     _closed: bool = False
 
-    async def identify(self, handler: JupyterHandler) -> Identity:
-        """Whose request it is, with all the roles they have. Raises as :meth:`.IdentityService.identity_for` does."""
-        return await self._subtrees.applied(await self.identity.identity_for(handler))
-
-    @cached_property
-    def _subtrees(self) -> Subtrees:
-        from .subtrees import Subtrees
-
-        return Subtrees(self.store)
-
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         """Threads for the object store, so that followers of logs never starve the loop's own pool."""
@@ -110,6 +99,10 @@ class Services:
         if self._closed:
             raise Unavailable("The server is stopping.", remedy="Try again when it is back.", retry_after_seconds=5)
         return await asyncio.get_running_loop().run_in_executor(self.pool, partial(function, *args, **kwargs))
+
+    async def who(self, handler: JupyterHandler) -> Identity:
+        """Who asks, with their roles in the queues as they lie in the tree now. :class:`Unauthorized`."""
+        return await self.roles.resolved(await self.identity.identity_for(handler))
 
     def release(self, file: IO[bytes]) -> None:
         """Close a file in one of those threads, or here where they are gone: closing a large one takes a while."""

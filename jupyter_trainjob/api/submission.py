@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ..resources import names
+from ..resources import audit, names
 from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
 from ..resources.failpoints import reach
 from ..resources.profile import Profile
@@ -29,10 +30,10 @@ from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
 from .inspection import Inspection
 from .kernels import Choice
-from .limits import Node, first_of_each, may_use, priority_error, refusals
+from .limits import Node, Refusal, first_of_each, may_use, priority_error, refusals
 from .ports import Backends, Kernel, Ranking
 from .quota import NamespaceQuota
-from .roles import INSTRUCTOR, OPERATOR, Roles
+from .roles import STEERS, Roles
 
 RETRY_AFTER_SECONDS = 30.0
 
@@ -164,10 +165,12 @@ class Submission:
         self, identity: Identity, draft: TrainJob, dry_run: bool, profile: Profile | None = None
     ) -> TrainJob:
         await self.prepare(identity, draft, profile)
-        await self._store.aread(lambda reader: self.check_room(reader, identity, draft))  # here it may take long
+        await self._store.aread(lambda reader: self.check_room(reader, identity, [draft]))  # here it may take long
         if dry_run:
             return await self._explained(draft)
-        return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+        made = await self._store.awrite(lambda writer: self._create(writer, identity, draft))
+        note_asking(identity, [made])
+        return made
 
     async def prepare(
         self, identity: Identity, draft: TrainJob, profile: Profile | None = None, beside: Collection[str] = ()
@@ -179,14 +182,14 @@ class Submission:
         seen = await self._examine(identity, draft, profile, beside)
         found, findings, errors = seen.found, seen.findings, seen.errors
         profile, queue = found.profile or Profile(), found.queue or Queue()
-        draft.spec = complete(draft.spec, profile, queue, seen.kernel)
+        draft.spec = complete(draft.spec, profile, queue, seen.kernel, found.above)
         errors += requirements.language_errors(draft)
         if not errors:  # one may be that the list is another's, which nothing may be told about
             errors += await self._requirements_errors(draft, profile, queue, seen.listed)
         if found.profile is not None and found.queue is not None:
             errors += await self._choice_errors(identity, draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)
-        refused = refusals(draft.spec, profile, queue, seen.nodes, found.above)
+        refused = await self._refusals(draft, profile, queue, seen)
         if queue.spec.approval is not None:
             asks, refused = approvals.split(refused)
             if asks:
@@ -198,6 +201,12 @@ class Submission:
             error.data = {"refusals": [refusal.to_dict() for refusal in refused]} if refused else {}
             raise error
         self._stamp(draft, found.profile, findings)
+
+    async def _refusals(self, draft: TrainJob, profile: Profile, queue: Queue, seen: _Examined) -> list[Refusal]:
+        asked = (draft.spec, profile, queue, seen.nodes, seen.found.above)
+        if draft.spec.pod_sets:  # finding out whether they all fit may take a while
+            return await asyncio.to_thread(refusals, *asked)
+        return refusals(*asked)
 
     async def _requirements_errors(
         self, draft: TrainJob, profile: Profile, queue: Queue, listed: requirements.Listed
@@ -231,16 +240,16 @@ class Submission:
         ]
 
     def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
-        self.check_room(writer, identity, draft)
+        self.check_room(writer, identity, [draft])
         self.check_kept(writer, draft)
         made = writer.create(draft)
         reach("submission.written")
         return made
 
-    def check_room(self, reader: Reader, identity: Identity, draft: TrainJob, count: int = 1) -> None:
-        """:class:`TooMany` where ``count`` such jobs are more than may be kept or may wait."""
-        self.quota.check(reader, identity, draft.metadata.namespace)
-        _check_room(reader, draft, count)
+    def check_room(self, reader: Reader, identity: Identity, drafts: Sequence[TrainJob]) -> None:
+        """:class:`TooMany` where these jobs, of one owner in one namespace, are more than may be kept or may wait."""
+        self.quota.check(reader, identity, drafts[0].metadata.namespace)
+        _check_room(reader, drafts)
 
     def check_kept(self, writer: Writer, draft: TrainJob) -> None:
         """In the transaction that creates it: :class:`Invalid` where what it names has gone meanwhile."""
@@ -324,7 +333,7 @@ class Submission:
                     "Choose another queue, or wait until the operator opens it again.",
                 )
             )
-        problem = _priority(self._roles, identity, job, queue)
+        problem = _priority(self._roles, identity, job, [queue, *above])
         return errors + ([problem] if problem else [])
 
     def _gate_errors(
@@ -373,42 +382,63 @@ def _text_field(job: TrainJob) -> str:
 
 def priority_problem(reader: Reader, roles: Roles, identity: Identity, job: TrainJob) -> FieldError | None:
     """What is wrong with the job's priority in its queue, if anything."""
-    return _priority(roles, identity, job, reader.get(Queue, "", job.spec.queue))
+    return _priority(roles, identity, job, tree.path(job.spec.queue, reader))
 
 
-def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> FieldError | None:
-    held = roles.held(identity, resource=job) | roles.held(identity, resource=queue)
-    return priority_error(job.spec, queue, steers=not held.isdisjoint({INSTRUCTOR, OPERATOR}))
+def _priority(roles: Roles, identity: Identity, job: TrainJob, queues: Sequence[Queue]) -> FieldError | None:
+    """``queues``: the job's and those above it. Who steers one goes beyond its range, and not beyond those above."""
+    return priority_error(job.spec, [one for one in queues if roles.held(identity, resource=one).isdisjoint(STEERS)])
 
 
-def _check_room(reader: Reader, job: TrainJob, count: int = 1) -> None:
-    """:class:`TooMany` when the owner would have more jobs waiting than the queue allows."""
-    queue_name = job.spec.queue
-    queue = reader.get(Queue, "", queue_name)
-    bound = queue.spec.queued_per_user
-    if bound is None:
-        return
-    waiting = reader.count(TrainJob, Filter(owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED]))
-    if waiting + count > bound:
-        more = f", and these are {count}" if count > 1 else ""
-        raise TooMany(
-            f"{job.metadata.owner} has {counted(waiting, 'job')} waiting in the queue {queue_name!r}; "
-            f"it allows {bound}{more}.",
-            remedy="Wait until some of them started, or cancel some." if count <= bound else "Send fewer at a time.",
-            retry_after_seconds=RETRY_AFTER_SECONDS,
-            data={
-                "refusals": [
-                    {
-                        "limit": "queuedPerUser",
-                        "scope": "user",
-                        "name": queue_name,
-                        "requested": str(count),
-                        "used": str(waiting),
-                        "maximum": str(bound),
-                    }
-                ]
-            },
-        )
+def note_asking(identity: Identity, made: Sequence[TrainJob]) -> None:
+    """Write into the audit log which of these new jobs wait for an instructor, for what and until when."""
+    for job in made:
+        for gate in job.spec.scheduling_gates:
+            if gate.type == "approval":
+                until = f" (until {gate.until:%Y-%m-%d %H:%M} UTC)" if gate.until else ""
+                audit.note(identity.username, "ask", job, gate.message + until)
+
+
+def _check_room(reader: Reader, jobs: Sequence[TrainJob]) -> None:
+    """:class:`TooMany` when the owner would have more jobs waiting than a queue, or one above it, allows."""
+    owner = jobs[0].metadata.owner
+    sent: Counter[str] = Counter()
+    bounds: dict[str, int] = {}
+    for name, count in Counter(job.spec.queue for job in jobs).items():
+        for queue in tree.path(name, reader):
+            sent[queue.metadata.name] += count
+            if queue.spec.queued_per_user is not None:
+                bounds[queue.metadata.name] = queue.spec.queued_per_user
+    anywhere = reader.count(TrainJob, Filter(owner=owner, phases=[Phase.QUEUED])) if bounds else 0
+    if all(anywhere + sent[name] <= bound for name, bound in bounds.items()):
+        return  # as nearly always, and without a look at the whole tree
+    children = tree.children(tree.all_queues(reader))
+    for name, bound in bounds.items():
+        here = tree.below(name, children)
+        waiting = reader.count(TrainJob, Filter(owner=owner, queues=here, phases=[Phase.QUEUED]))
+        if waiting + sent[name] > bound:
+            raise _too_many(owner, name, waiting, sent[name], bound, "" if len(here) == 1 else " and those below it")
+
+
+def _too_many(owner: str, queue: str, waiting: int, count: int, bound: int, below: str) -> TooMany:
+    more = f", and these are {count}" if count > 1 else ""
+    return TooMany(
+        f"{owner} has {counted(waiting, 'job')} waiting in the queue {queue!r}{below}; it allows {bound}{more}.",
+        remedy="Wait until some of them started, or cancel some." if count <= bound else "Send fewer at a time.",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+        data={
+            "refusals": [
+                {
+                    "limit": "queuedPerUser",
+                    "scope": "user",
+                    "name": queue,
+                    "requested": str(count),
+                    "used": str(waiting),
+                    "maximum": str(bound),
+                }
+            ]
+        },
+    )
 
 
 __all__ = ["Invalid", "Submission"]

@@ -1,14 +1,14 @@
-"""The tree that queues form by ``spec.parent``: what of a new one can't be, and what lies above one. Pure."""
+"""The tree that queues form by ``spec.parent``: what of a new one can't be, and what lies above and below one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from ..resources.errors import FieldError
+from ..resources.errors import Expired, FieldError, NotFound
 from ..resources.quantity import format_bytes, format_cpu
-from ..resources.queue import Limits, Queue
+from ..resources.queue import Limits, PriorityRange, Queue
 from ..resources.words import counted
-from ..store import Reader
+from ..store import Reader, Store
 
 PAGE = 500
 _WORDS = {"running_jobs": "running job", "cpu": "CPU", "memory": "memory", "gpu": "GPU"}
@@ -45,6 +45,69 @@ def above(queue: Queue, queues: Mapping[str, Queue]) -> list[Queue]:
     return [queues[name] for name in names if name in queues and name != queue.metadata.name]
 
 
+def path(name: str, reader: Reader) -> list[Queue]:
+    """The queue and those above it, the nearest first, one look at the record each."""
+    found: dict[str, Queue] = {}
+    while name and name not in found:
+        try:
+            found[name] = reader.get(Queue, "", name)
+        except NotFound:
+            if not found:
+                raise
+            break
+        name = found[name].spec.parent
+    return list(found.values())
+
+
+def children(queues: Mapping[str, Queue]) -> dict[str, list[str]]:
+    """Queue → the names of those right below it."""
+    found: dict[str, list[str]] = {}
+    for name, queue in queues.items():
+        if queue.spec.parent:
+            found.setdefault(queue.spec.parent, []).append(name)
+    return found
+
+
+def below(name: str, children: Mapping[str, Collection[str]]) -> set[str]:
+    """``name`` and the names of all queues below it."""
+    found: set[str] = set()
+    ahead = [name]
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found.add(one)
+            ahead += children.get(one, ())
+    return found
+
+
+class QueueTree:
+    """Which queues lie below which, kept from one request to the next and read anew once a queue was written."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: tuple[int, dict[str, list[str]]] | None = None
+        """The version of the record that it is of, and the :func:`children`."""
+
+    async def children(self) -> Mapping[str, Collection[str]]:
+        """As the record has them now."""
+        return await self._store.aread(self._look)
+
+    def _look(self, reader: Reader) -> Mapping[str, Collection[str]]:
+        kept = self._kept
+        if kept is None or _written(reader, kept[0]):
+            kept = (-1, children(all_queues(reader)))
+        self._kept = (reader.version(), kept[1])
+        return kept[1]
+
+
+def _written(reader: Reader, since: int) -> bool:
+    """Whether a queue may have been written after that version."""
+    try:
+        return bool(reader.changes(since, limit=1, kinds=["Queue"]).changes)
+    except Expired:
+        return True
+
+
 def problems(new: Queue, queues: Mapping[str, Queue]) -> list[FieldError]:
     """What of ``new`` does not fit among ``queues``, the others as they are in the record."""
     name, parent = new.metadata.name, new.spec.parent
@@ -60,7 +123,30 @@ def problems(new: Queue, queues: Mapping[str, Queue]) -> list[FieldError]:
     errors = _over_own(new)
     for upper in [new, *above(new, tree)][:2]:
         errors += _over_given(upper, tree, new)
-    return errors
+    return errors + _beyond_range(new, tree)
+
+
+def _beyond_range(new: Queue, tree: Mapping[str, Queue]) -> list[FieldError]:
+    """A range of priorities wider than that of the queue above: one order is for all, whoever writes the range."""
+    name, span = new.metadata.name, new.spec.priorities
+    upper = tree.get(new.spec.parent)
+    if upper is not None:
+        most = upper.spec.priorities
+        if not (most.holds(span.minimum) and most.holds(span.maximum)):
+            problem = f"{_span(span)} is not within the range of the queue {upper.metadata.name!r}, {_span(most)}"
+            remedy = f"Write numbers from {_span(most)}, or widen the range of {upper.metadata.name!r} first."
+            return [FieldError("spec.priorities", problem, None, remedy)]
+    for child in (one for one in tree.values() if one.spec.parent == name != one.metadata.name):
+        less = child.spec.priorities
+        if not (span.holds(less.minimum) and span.holds(less.maximum)):
+            problem = f"{_span(span)} is less than the queue {child.metadata.name!r} below it has, {_span(less)}"
+            remedy = f"Narrow the range of {child.metadata.name!r} first."
+            return [FieldError("spec.priorities", problem, None, remedy)]
+    return []
+
+
+def _span(span: PriorityRange) -> str:
+    return f"{span.minimum} to {span.maximum}"
 
 
 def _circle(name: str, queues: Mapping[str, Queue]) -> list[str]:

@@ -6,22 +6,21 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from ..resources import names
+from ..resources import audit, names
 from ..resources.base import parse
-from ..resources.errors import Conflict, FieldError, NotFound, invalid
+from ..resources.errors import Conflict, FieldError, Forbidden, NotFound, invalid
 from ..resources.trainjob import Approved, Cancel, Front, Gate, Phase, TrainJob
 from ..store import Store, Writer
-from . import audit
 from .catalogue import Catalogue
 from .draft import is_reserved, reserved_error
 from .identity import Identity
 from .ports import Backends
-from .roles import Roles
+from .roles import STEERS, Roles
 from .submission import Submission, priority_problem
 
 MAX_MESSAGE = 500
 AUDITED = ("front", "approve", "reject")
-"""Verbs of instructors; others are noted where they are done to somebody else's job."""
+"""Verbs of instructors; others are noted where they are done to somebody else's job, or end its wait for approval."""
 Propagation = Literal["cascade", "orphan"]
 
 
@@ -61,23 +60,39 @@ class Verbs:
         return await self._change(identity, "cancel", job, change, note)
 
     async def hold(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
-        """Keep it from starting until it is released. :class:`Conflict` unless it is queued."""
+        """Keep it from starting until it is released. :class:`Conflict` unless it is queued.
+
+        Somebody else's hold takes the place of the owner's: it is another who has to release it.
+        """
         note = _message(message)
 
         def change(fresh: TrainJob) -> None:
             _only_queued(fresh, "held")
             _not_elsewhere(fresh, "it can't be held")
-            if not any(gate.type == "hold" for gate in fresh.spec.scheduling_gates):
+            held = [gate for gate in fresh.spec.scheduling_gates if gate.type == "hold"]
+            if not held:
                 fresh.spec.scheduling_gates.append(Gate(type="hold", message=note, by=identity.username))
+            elif identity.username != fresh.metadata.owner and not _others_hold(fresh):
+                held[0].by, held[0].message = identity.username, note
 
         return await self._change(identity, "hold", job, change, note)
 
     async def release(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
-        """Take a hold away. :class:`Conflict` unless it is queued; nothing happens where nothing holds it."""
+        """Take a hold away. :class:`Conflict` unless it is queued; nothing happens where nothing holds it.
+
+        What somebody else put on hold its owner does not release, unless they steer its queue: :class:`Forbidden`.
+        """
         note = _message(message)
 
         def change(fresh: TrainJob) -> None:
             _only_queued(fresh, "released")
+            by = _others_hold(fresh)
+            own = fresh.metadata.owner == identity.username
+            if by and own and self._roles.held(identity, resource=fresh).isdisjoint(STEERS):
+                raise Forbidden(
+                    f"{by} put the job {fresh.metadata.name!r} on hold; {identity.username} may not release it.",
+                    remedy=f"Ask {by}, or another instructor of its queue or namespace, or an operator.",
+                )
             self._open(fresh, "hold")
 
         return await self._change(identity, "release", job, change, note)
@@ -127,8 +142,11 @@ class Verbs:
 
     async def retry(self, identity: Identity, job: TrainJob, message: str = "") -> TrainJob:
         """A new job with the same spec, labelled with the old one's name. :class:`Conflict` before that one's end."""
-        _message(message)
-        return await self._submission.again(identity, await self._over(identity, job, "retried"))
+        note = _message(message)
+        old = await self._over(identity, job, "retried")
+        new = await self._submission.again(identity, old)
+        _note(identity, "retry", old, f"as {new.metadata.name}" + (f": {note}" if note else ""))
+        return new
 
     async def rerun(self, identity: Identity, job: TrainJob, parameters: Any = None) -> TrainJob:
         """A new job that does what this one did, as recorded; ``parameters`` (name → value) go over the recorded ones.
@@ -139,7 +157,10 @@ class Verbs:
         if not isinstance(over, dict):
             problem = f"the parameters are a JSON {type(over).__name__}, not an object"
             raise invalid([FieldError("parameters", problem, None, 'Send {"parameters": {"lr": 0.1}}.')], "The rerun")
-        return await self._submission.rerun(identity, await self._over(identity, job, "run again"), over)
+        old = await self._over(identity, job, "run again")
+        new = await self._submission.rerun(identity, old, over)
+        _note(identity, "rerun", old, f"as {new.metadata.name}")
+        return new
 
     async def _over(self, identity: Identity, job: TrainJob, done: str) -> TrainJob:
         """The job as it is in the record, which has ended."""
@@ -179,7 +200,10 @@ class Verbs:
                 fresh.spec.cancel = Cancel(requested_at=self._clock(), by=identity.username, message=text)
             return writer.update(fresh, check=False), False
 
-        return await self._store.awrite(run)
+        done = await self._store.awrite(run)
+        if job.metadata.deletion_timestamp is None:
+            _note(identity, "delete", done[0])
+        return done
 
     async def patch(self, identity: Identity, job: TrainJob, data: Any) -> TrainJob:
         """Merge labels, annotations and priority (RFC 7396: null removes); anything else is an :class:`Invalid`.
@@ -215,7 +239,10 @@ class Verbs:
                 checked.metadata.resource_version = str(version)
             return writer.update(checked, check=version is not None)
 
-        return await self._store.awrite(run)
+        done = await self._store.awrite(run)
+        told = [*sorted(key for key in metadata if key != "resourceVersion")]
+        _note(identity, "update", done, ", ".join(told + ([] if priority is None else [f"priority {priority}"])))
+        return done
 
     async def _change(
         self, identity: Identity, verb: str, job: TrainJob, change: Callable[[TrainJob], None], note: str = ""
@@ -229,9 +256,21 @@ class Verbs:
             return writer.update(fresh, check=False)
 
         done = await self._store.awrite(run)
-        if verb in AUDITED or identity.username != done.metadata.owner:
-            audit.note(identity, verb, done, note)
+        _note(identity, verb, done, note)
         return done
+
+
+def _note(identity: Identity, verb: str, job: TrainJob, message: str = "") -> None:
+    """Into the audit log, where it belongs there."""
+    asks = any(gate.type == "approval" for gate in job.spec.scheduling_gates)
+    if verb in AUDITED or asks or identity.username != job.metadata.owner:
+        audit.note(identity.username, verb, job, message)
+
+
+def _others_hold(job: TrainJob) -> str:
+    """Who put it on hold, where that was not its owner."""
+    holds = (gate.by for gate in job.spec.scheduling_gates if gate.type == "hold")
+    return next((by for by in holds if by not in ("", job.metadata.owner)), "")
 
 
 def _message(text: Any) -> str:

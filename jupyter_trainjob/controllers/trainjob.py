@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, Observation
+from ..resources import audit
 from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
 from ..resources.failpoints import reach
@@ -102,7 +103,9 @@ class TrainJobController:
             left = (waits - self._clock()).total_seconds()
             if left > 0:
                 return left
-            await self._change(job, lambda fresh: gates.expire(fresh, self._clock()))
+            ended = await self._change(job, lambda fresh: gates.expire(fresh, self._clock()))
+            if ended is not None:
+                audit.note(audit.SERVER, "expire", ended, "nobody approved it in time")
             return None
         again = next((gate.until for gate in job.spec.scheduling_gates if gate.type == "retry"), None)
         if again is not None:

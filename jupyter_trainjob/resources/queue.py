@@ -42,10 +42,14 @@ class Budget(Model):
 
 
 class PriorityRange(Model):
-    """The priorities that jobs of the queue may ask for. Instructors may go beyond."""
+    """The priorities that jobs of the queue, and of those below it, may ask for. Its instructors may go beyond."""
 
     minimum: int = -100
     maximum: int = 0
+
+    def holds(self, priority: int) -> bool:
+        """Whether it is in the range."""
+        return self.minimum <= priority <= self.maximum
 
 
 class Approval(Model):
@@ -145,8 +149,12 @@ class QueueSpec(Model):
         description="A job beyond perUser, perUserBudget or maxTimeLimitSeconds waits until an instructor approves it. "
         "Without this it is refused.",
     )
-    queued_per_user: int | None = Field(default=1000, ge=0, description="Jobs of one owner that may wait.")
-    max_time_limit_seconds: int | None = Field(default=None, ge=1)
+    queued_per_user: int | None = Field(
+        default=1000, ge=0, description="Jobs of one owner that may wait in the queue and those below it."
+    )
+    max_time_limit_seconds: int | None = Field(
+        default=None, ge=1, description="Of jobs of the queue and those below it."
+    )
     priorities: PriorityRange = Field(default_factory=PriorityRange)
     users: list[str] | None = Field(default=None, description="Who may submit; None means everybody.")
     groups: list[str] = Field(default_factory=list, description="Groups that may submit, beside users.")

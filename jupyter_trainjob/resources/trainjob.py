@@ -249,8 +249,9 @@ class TrainJobSpec(Model):
     )
     pod_sets: list[PodSet] = Field(
         default_factory=list,
-        max_length=64,
-        description="All pods start together or none does. Empty: one pod with the job's resources.",
+        max_length=8,
+        description="All pods start together or none does; so many kinds of pods at most. Empty: one pod with the "
+        "job's resources.",
     )
     network: Network = Field(default_factory=Network)
     volumes: list[Volume] = Field(default_factory=list, max_length=32)

@@ -27,6 +27,8 @@ class Filter:
     """A Kubernetes selector."""
     phases: Collection[str] = ()
     queue: str | None = None
+    queues: Collection[str] | None = None
+    """One of these; an empty collection none."""
     text: str = ""
     """Looked for in names and label values, upper or lower case alike."""
     finished_before: datetime | None = None
@@ -44,6 +46,7 @@ class Filter:
             # A Phase is a str whose str() is not its value.
             phases=tuple(sorted({storable(getattr(phase, "value", phase), "phase") for phase in self.phases})),
             queue=None if self.queue is None else storable(self.queue, "queue"),
+            queues=None if self.queues is None else tuple(sorted({storable(item, "queue") for item in self.queues})),
             text=storable(self.text, "search text").lower(),
             finished_before=None if before is None else to_text(before),
             visible=self.visible,
@@ -63,6 +66,7 @@ class Selection:
     labels: tuple[Requirement, ...]
     phases: tuple[str, ...]
     queue: str | None
+    queues: tuple[str, ...] | None
     text: str
     finished_before: str | None
     visible: Visible | None
@@ -76,6 +80,7 @@ class Selection:
             labels=[[part.key, part.operator, part.values] for part in self.labels],
             phases=self.phases,
             queue=self.queue,
+            queues=self.queues,
             text=self.text,
             finished_before=self.finished_before,
             visible=self.visible and [self.visible.owner, sorted(self.visible.namespaces), sorted(self.visible.queues)],

@@ -12,6 +12,11 @@ from .filters import Order, Selection
 from .selectors import Requirement
 from .tables import documents, labels, resources
 
+MANY_QUEUES = 50
+"""Who sees the jobs of more queues than this sees most of what there is: one walk over all of it finds a page soon, and
+SQLite takes no union of 500 walks.
+"""
+
 
 def list_ids(selection: Selection, order: Order, after: int | None, limit: int) -> Select[Any]:
     """The ids of one page.
@@ -91,10 +96,13 @@ def _branches(selection: Selection) -> list[Selection]:
         branches.append(replace(all_here, owner=visible.owner))
     if seen:
         branches.append(replace(all_here, namespaces=seen))
-    if selection.queue is None:
-        branches += [replace(all_here, queue=queue) for queue in sorted(visible.queues - {""})]
-    elif selection.queue in visible.queues - {""}:
+    queues = sorted(visible.queues - {""})
+    if selection.queue in queues:
         return [all_here]
+    if selection.queue is None and len(queues) > MANY_QUEUES and selection.queues is None:
+        branches.append(replace(all_here, queues=tuple(queues)))
+    elif selection.queue is None:
+        branches += [replace(all_here, queue=queue) for queue in queues]
     return branches or [replace(all_here, namespaces=())]
 
 
@@ -112,7 +120,8 @@ def _source(selection: Selection) -> tuple[FromClause, Any, list[ColumnElement[b
     if driver is not None:
         table = source = labels
         conditions += [labels.c.key == driver.key, labels.c.value == driver.values[0]]
-        if selection.phases or selection.queue is not None or selection.text or selection.finished_before is not None:
+        apart = (selection.queue, selection.queues, selection.finished_before)
+        if selection.phases or selection.text or any(part is not None for part in apart):
             source = labels.join(resources, resources.c.id == labels.c.id)
     conditions.append(table.c.kind == selection.kind)
     if selection.namespaces is not None:
@@ -123,6 +132,8 @@ def _source(selection: Selection) -> tuple[FromClause, Any, list[ColumnElement[b
         conditions.append(_is_one_of(resources.c.phase, selection.phases))
     if selection.queue is not None:
         conditions.append(resources.c.queue == selection.queue)
+    if selection.queues is not None:
+        conditions.append(_is_one_of(resources.c.queue, selection.queues))
     if selection.finished_before is not None:
         conditions.append(resources.c.finished < selection.finished_before)
     conditions += [_label_condition(table.c.id, part) for part in rest]

@@ -55,6 +55,8 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "alice": {},
     "bob": {},
     "ines": {"roles": {"ml101": "instructor", "queue:gpu": "instructor"}},
+    "nils": {"roles": {"ml101": "instructor"}},
+    "carl": {"roles": {"queue:course": "instructor"}},
     "mona": {"roles": {"ml101": "member"}},
     "vera": {"roles": {"ml101": "viewer"}},
     "olga": {"operator": True},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
+from jupyter_trainjob.api import submission
+from jupyter_trainjob.api.limits import refusals
 from jupyter_trainjob.api.services import Services
 from jupyter_trainjob.backends.base import NodeCapacity
 from jupyter_trainjob.resources.quantity import byte_count
@@ -69,3 +72,32 @@ async def test_limits_are_of_all_pods_together(alice: Caller, services: Services
 async def test_names_are_their_own(alice: Caller) -> None:
     body = cell(podSets=[{"name": "a"}, {"name": "a"}])
     assert "two pod sets are called 'a'" in (await fields(alice, body))["spec.podSets"]["message"]
+
+
+def kinds(number: int, count: int, cpu: str) -> dict[str, Any]:
+    sets = [
+        {"name": f"k{index}", "count": count, "resources": {"cpu": cpu, "memory": f"{index + 1}Mi"}}
+        for index in range(number)
+    ]
+    return cell(podSets=sets)
+
+
+async def test_what_is_not_decided_in_so_many_steps_is_not_refused(
+    alice: Caller, services: Services, operator: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node takes one pod: 64 on 63 nodes do not fit, which only a longer search than anybody waits for shows."""
+    services.submission._backends = Gangs(*[5] * 63)
+    threads = []
+
+    def looked(*what: Any) -> Any:
+        threads.append(threading.current_thread())
+        return refusals(*what)
+
+    monkeypatch.setattr(submission, "refusals", looked)
+    await alice("POST", "/namespaces/alice/trainjobs?dryRun=true", json=kinds(8, 8, "3"), expect=200)
+    assert threads and threading.main_thread() not in threads, "others are answered meanwhile"
+
+
+async def test_so_many_kinds_of_pods_and_no_more(alice: Caller) -> None:
+    found = await fields(alice, kinds(9, 1, "1"))
+    assert found["spec.podSets"]["message"] == "it has 9 entries, the limit is 8"

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api.services import Services
-from jupyter_trainjob.api.subtrees import spread
-from jupyter_trainjob.resources.queue import Queue
 
-from .conftest import Caller, Submit, cell
+from .conftest import Caller, Server, Submit, cell
 
 pytestmark = pytest.mark.asyncio
 
@@ -152,12 +150,65 @@ async def test_who_instructs_a_queue_instructs_those_below(
     await instructor.refused("POST", f"/namespaces/bob/trainjobs/{uids['gpu-ml-a']}/release", 404)
 
 
-async def test_the_nearest_role_counts_unless_one_above_instructs() -> None:
-    queues = {
-        name: Queue.model_validate({"metadata": {"name": name}, "spec": {"parent": parent}})
-        for name, parent in (("a", ""), ("b", "a"), ("c", "b"), ("d", ""))
-    }
-    roles = {"ml": "member", "queue:a": "viewer", "queue:b": "member"}
-    assert spread(roles, queues) == {**roles, "queue:c": "member"}
-    roles = {"queue:a": "instructor", "queue:c": "viewer"}
-    assert spread(roles, queues) == {"queue:a": "instructor", "queue:b": "instructor", "queue:c": "instructor"}
+# What lies above binds those below, whoever wrote what
+
+
+async def test_priorities_are_bound_by_every_queue_above(alice: Caller, operator: Caller, instructor: Caller) -> None:
+    await make(operator, "course", priorities={"minimum": -10, "maximum": 5})
+    await make(operator, "gpu", parent="course", priorities={"minimum": -10, "maximum": 3})
+    await instructor("POST", "/namespaces/ines/trainjobs", json=cell(queue="gpu", priority=5), expect=201)
+    found = await detail(instructor, "POST", "/namespaces/ines/trainjobs", cell(queue="gpu", priority=6))
+    assert found["message"] == "6 is not in the range of the queue 'course', -10 to 5", "ines instructs gpu alone"
+    found = await detail(alice, "POST", "/namespaces/alice/trainjobs", cell(queue="gpu", priority=4))
+    assert found["remedy"] == "Write a number from -10 to 3."
+
+
+async def test_an_instructor_of_the_namespace_alone_goes_beyond_no_range(operator: Caller, server: Server) -> None:
+    await make(operator, "gpu")
+    async with server.client("token-nils") as http:
+        body = cell(queue="gpu", priority=1_000_000)
+        answer = await http.post("/namespaces/ml101/trainjobs", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["details"][0]["field"] == "spec.priority"
+
+
+async def test_no_range_is_wider_than_that_of_the_queue_above(operator: Caller, instructor: Caller) -> None:
+    await make(operator, "course", priorities={"minimum": -100, "maximum": 5})
+    await make(operator, "gpu", parent="course", priorities={"maximum": 3})
+    wide = {"spec": {"parent": "course", "priorities": {"maximum": 1_000_000}}}
+    found = await detail(instructor, "PUT", "/queues/gpu", wide)
+    assert (found["field"], found["message"]) == (
+        "spec.priorities",
+        "-100 to 1000000 is not within the range of the queue 'course', -100 to 5",
+    )
+    found = await detail(operator, "PUT", "/queues/course", {"spec": {"priorities": {"maximum": 2}}})
+    assert found["message"] == "-100 to 2 is less than the queue 'gpu' below it has, -100 to 3"
+    assert found["remedy"] == "Narrow the range of 'gpu' first."
+
+
+async def test_the_time_limit_of_every_queue_above_holds(alice: Caller, operator: Caller) -> None:
+    await make(operator, "course", maxTimeLimitSeconds=600)
+    await make(operator, "group", parent="course", maxTimeLimitSeconds=900, approval={})
+    found = await detail(alice, "POST", "/namespaces/alice/trainjobs", cell(queue="group", timeLimitSeconds=800))
+    assert found["field"] == "spec.timeLimitSeconds"
+    assert found["message"] == "800 s is more than the queue 'course', which this one is below, allows, 600 s"
+    made = (await alice("POST", "/namespaces/alice/trainjobs", json=cell(queue="group"), expect=201)).json()
+    assert made["spec"]["timeLimitSeconds"] == 600, "a default gives way"
+
+
+async def test_waiting_jobs_count_in_every_queue_above(alice: Caller, bob: Caller, operator: Caller) -> None:
+    await make(operator, "course", queuedPerUser=3)
+    await make(operator, "one", parent="course", queuedPerUser=2)
+    await make(operator, "two", parent="course")
+    await alice("POST", "/namespaces/alice/trainjobs", json=cell(), expect=201)  # elsewhere
+    for queue in ("one", "two"):
+        await alice("POST", "/namespaces/alice/trainjobs", json=cell(queue=queue), expect=201)
+    items = {"items": [cell(queue="one"), cell(queue="two")]}
+    refused = await alice.refused("POST", "/namespaces/alice/batches", 429, json=items)
+    assert refused["message"] == (
+        "alice has 2 jobs waiting in the queue 'course' and those below it; it allows 3, and these are 2."
+    )
+    await alice("POST", "/namespaces/alice/trainjobs", json=cell(queue="two"), expect=201)
+    refused = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="two"))
+    assert refused["message"].startswith("alice has 3 jobs waiting in the queue 'course' and those below it; it allows")
+    await bob("POST", "/namespaces/bob/trainjobs", json=cell(queue="two"), expect=201)

@@ -14,13 +14,14 @@ import yaml
 
 import jupyter_trainjob.api
 from jupyter_trainjob.api.identity import Identity
+from jupyter_trainjob.api.limits import may_use
 from jupyter_trainjob.api.roles import ROLES, TABLE, VERBS, Roles, table_markdown
 from jupyter_trainjob.resources.base import parse
 from jupyter_trainjob.resources.errors import Forbidden, NotFound
 from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Gate, OutputFile, OutputStatus, Phase, Result, TrainJob
 from jupyter_trainjob.resources.visible import Visible
-from jupyter_trainjob.store import Writer
+from jupyter_trainjob.store import Filter, Store, Writer
 
 from .conftest import PEOPLE, Caller, Run, Server, cell
 from .document import Document
@@ -115,8 +116,9 @@ async def people(server: Server, document: Document) -> AsyncIterator[dict[str, 
     callers = {}
     for name in (*PEOPLE, ""):
         callers[name] = Caller(server.client(f"token-{name}" if name else None), document, name)
-    # Jobs may wait in the queue that ines instructs.
-    await callers["olga"]("POST", "/queues", json={"metadata": {"name": "gpu"}, "spec": {}}, expect=201)
+    # Jobs may wait in the queue that ines instructs, below one that carl does.
+    for name, spec in (("course", {}), ("gpu", {"parent": "course"})):
+        await callers["olga"]("POST", "/queues", json={"metadata": {"name": name}, "spec": spec}, expect=201)
     yield callers
     for caller in callers.values():
         await caller.http.aclose()
@@ -124,7 +126,7 @@ async def people(server: Server, document: Document) -> AsyncIterator[dict[str, 
 
 async def make_job(people: dict[str, Caller], run: Run, server: Server, owner: str, verb: str) -> dict[str, Any]:
     """A job of ``owner`` in the course, in a phase that allows ``verb``, with outputs where they are asked for."""
-    body = cell(queue="gpu" if verb == "why" else "default")
+    body = cell(queue=queue_of(verb))
     job: dict[str, Any] = (await people[owner]("POST", "/namespaces/ml101/trainjobs", json=body, expect=201)).json()
     if verb in ("approve", "reject"):
         server.services.store.write(lambda writer: await_approval(writer, job["metadata"]["uid"]))
@@ -137,6 +139,11 @@ async def make_job(people: dict[str, Caller], run: Run, server: Server, owner: s
         outputs = OutputStatus(notebook=True, results=results, files=files, files_total=1, bytes_total=2)
         await run(job, Phase.SUCCEEDED, outputs)
     return job
+
+
+def queue_of(verb: str) -> str:
+    """Some verbs are tried on jobs of a queue that has instructors."""
+    return "gpu" if verb in ("why", *JOB_VERBS) else "default"
 
 
 def await_approval(writer: Writer, uid: str) -> None:
@@ -161,7 +168,7 @@ def body_of(method: str, route: str, kind: str) -> dict[str, Any]:
     if kind in ("Queue", "Profile") and method == "post" and "{name}" not in route:
         return {"json": {"metadata": {"name": "fresh"}, "spec": {}}}
     if kind in ("Queue", "Profile") and method == "put":
-        return {"json": {"spec": {"description": "changed"}}}
+        return {"json": {"spec": {"description": "changed"} | ({"parent": "course"} if kind == "Queue" else {})}}
     return {}
 
 
@@ -171,8 +178,9 @@ def held(name: str, owner: str = "", queue: str = "") -> set[str]:
     roles = {"anyone"} | ({"operator"} if facts.get("operator") else set()) | ({"own"} if name == owner else set())
     if "ml101" in facts.get("roles", {}) and (owner or not queue):
         roles.add(facts["roles"]["ml101"])
-    if queue and f"queue:{queue}" in facts.get("roles", {}):
-        roles.add(facts["roles"][f"queue:{queue}"])
+    for one in ("gpu", "course") if queue == "gpu" else ():
+        if facts.get("roles", {}).get(f"queue:{one}") == "instructor":
+            roles |= {"instructor", "queue instructor"}
     return roles
 
 
@@ -190,7 +198,7 @@ def expected(name: str, verb: str, kind: str, owner: str) -> set[int]:
             return {403} if roles & {"viewer", "member", "instructor", "operator"} else {404}
         return {200, 201}
     if kind == "TrainJob":
-        roles = held(name, owner)
+        roles = held(name, owner, queue_of(verb))
         if roles & set(TABLE[kind][verb]):
             return {200, 201, 202}
         return {403} if roles & set(TABLE[kind]["get"]) else {404}
@@ -225,7 +233,8 @@ async def call(caller: Caller, method: str, path: str, options: dict[str, Any]) 
 async def declare(people: dict[str, Caller], path: str, kind: str) -> None:
     """The queue and the profile called gpu are there, and nothing is called fresh."""
     plural = "queues" if kind == "Queue" else "profiles"
-    await people["olga"]("POST", f"/{plural}", json={"metadata": {"name": "gpu"}, "spec": {}})
+    spec = {"parent": "course"} if kind == "Queue" else {}
+    await people["olga"]("POST", f"/{plural}", json={"metadata": {"name": "gpu"}, "spec": spec})
     await people["olga"]("DELETE", f"/{plural}/fresh")
 
 
@@ -257,6 +266,8 @@ async def test_each_lists_what_the_table_lets_them_get(people: dict[str, Caller]
     assert seen["mona"] == {"mona-ml101-default", "mona-mona-default"}
     assert seen["vera"] == course
     assert seen["ines"] == course | {"alice-alice-gpu"}
+    assert seen["nils"] == course
+    assert seen["carl"] == {"alice-alice-gpu"}, "of a queue above the job's"
     assert seen["olga"] == course | {"alice-alice-default", "alice-alice-gpu", "bob-bob-default", "mona-mona-default"}
 
 
@@ -361,3 +372,60 @@ def test_the_owner_of_a_name_that_looks_like_a_course_gets_nothing_of_it() -> No
     odd = Identity("ml101")
     assert not roles.allowed(odd, "get", "TrainJob", resource=job_of("mona", "ml101"))
     assert roles.visible(odd) == Visible("ml101")
+
+
+def test_order_and_approval_are_the_queues_not_the_namespaces() -> None:
+    """Whoever instructs a namespace looks, cancels and holds there; that makes them nobody in a queue."""
+    roles = Roles()
+    of_namespace = Identity("nils", roles={"ml101": "instructor"})
+    of_queue = Identity("quinn", roles={"queue:gpu": "instructor"})
+    for job in (job_of("mona", "ml101", "gpu"), job_of("nils", "ml101", "gpu")):
+        for verb in ("front", "approve", "reject"):
+            assert not roles.allowed(of_namespace, verb, "TrainJob", resource=job), verb
+            assert roles.allowed(of_queue, verb, "TrainJob", resource=job), verb
+        for verb in ("get", "cancel", "hold", "release"):
+            assert roles.allowed(of_namespace, verb, "TrainJob", resource=job), verb
+
+
+@pytest.mark.asyncio
+async def test_a_role_in_a_queue_is_one_in_all_below_it(store: Store) -> None:
+    def make(writer: Writer) -> None:
+        for name, parent in (("course", ""), ("group", "course"), ("pair", "group"), ("other", "")):
+            writer.create(parse(Queue, {"kind": "Queue", "metadata": {"name": name}, "spec": {"parent": parent}}))
+
+    store.write(make)
+    roles = Roles(store=store)
+    carl = await roles.resolved(Identity("carl", roles={"queue:course": "instructor", "queue:pair": "viewer"}))
+    assert carl.roles_in("pair") == {"instructor", "viewer"}
+    for name, may in (("course", True), ("group", True), ("pair", True), ("other", False)):
+        queue = store.read(lambda reader, name=name: reader.get(Queue, "", name))
+        assert roles.allowed(carl, "update", "Queue", resource=queue) is may, name
+        assert roles.allowed(carl, "approve", "TrainJob", resource=job_of("ada", "ada", name)) is may, name
+        queue.spec.users = []
+        assert may_use(queue, carl) is may, name
+    assert roles.visible(carl) == Visible("carl", frozenset(), frozenset({"course", "group", "pair"}))
+    told = {one["queue"]: one["verbs"] for one in roles.permissions(carl) if one["kind"] == "Queue" and "queue" in one}
+    assert told == {name: ["list", "get", "update"] for name in ("course", "group", "pair")}
+
+    def move(writer: Writer) -> None:
+        group = writer.get(Queue, "", "group")
+        group.spec.parent = "other"
+        writer.update(group)
+
+    store.write(move)
+    moved = await roles.resolved(Identity("carl", roles={"queue:course": "instructor"}))
+    assert moved.queues == {"course"}, "where it lies now, not where it lay"
+
+
+def test_jobs_of_more_queues_than_a_union_may_have_parts(store: Store) -> None:
+    def make(writer: Writer) -> None:
+        for queue in ("q-007", "elsewhere"):
+            job = job_of("ada", "ada", queue)
+            job.metadata.name = f"in-{queue}"
+            writer.create(job)
+
+    store.write(make)
+    many = frozenset(f"q-{number:03}" for number in range(600))
+    where = Filter(visible=Visible("carl", frozenset({"ml101"}), many))
+    assert [job.metadata.name for job in store.read(lambda reader: reader.list(TrainJob, where)).items] == ["in-q-007"]
+    assert store.read(lambda reader: reader.count(TrainJob, where)) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -52,13 +54,14 @@ async def test_a_job_is_moved_to_the_front(
     first = await submit(alice, queue="gpu")
     last = await submit(bob, queue="gpu", priority=-5)
     refused = await bob.refused("POST", at(last, "front"), 403)
-    assert refused["remedy"] == "That is for an instructor of its namespace or queue or an operator."
+    assert refused["remedy"] == "That is for an instructor of its queue or an operator."
     moved = (await instructor("POST", at(last, "front"), json={"message": "exam"}, expect=200)).json()
     assert moved["spec"]["front"]["by"] == "ines"
-    assert moved["status"]["position"] == 1
+    while (await alice("GET", at(first), expect=200)).json()["status"]["position"] != 2:
+        await asyncio.sleep(0.05)  # on a busy machine positions may be some seconds old
     assert admitted(services) == [last["metadata"]["uid"]]
     told = [record.getMessage() for record in caplog.records if record.name == "jupyter_trainjob.audit"]
-    assert told == [f"ines front TrainJob bob/{last['metadata']['name']} (of bob): exam"]
+    assert told[1:] == [f"ines front TrainJob bob/{last['metadata']['name']} (of bob): exam"]
     await run(first)
     refused = await operator.refused("POST", at(first, "front"), 409)
     assert refused["message"].endswith("is Running; only a queued one can be moved to the front.")
@@ -146,6 +149,95 @@ async def test_nobody_answers_in_time(alice: Caller, operator: Caller, submit: S
     ended = (await alice("GET", at(job), expect=200)).json()["status"]
     assert (ended["phase"], ended["reason"]) == (Phase.FAILED.value, "NotApproved")
     assert ended["message"].startswith("Nobody approved it in time. Ask for less")
+
+
+async def test_an_owner_does_not_release_what_an_instructor_holds(
+    alice: Caller, operator: Caller, instructor: Caller, submit: Submit
+) -> None:
+    await queue(operator)
+    job = await submit(alice, queue="gpu")
+    await alice("POST", at(job, "hold"), expect=200)
+    await instructor("POST", at(job, "hold"), json={"message": "exam"}, expect=200)
+    refused = await alice.refused("POST", at(job, "release"), 403)
+    assert refused["message"] == f"ines put the job {job['metadata']['name']!r} on hold; alice may not release it."
+    assert refused["remedy"] == "Ask ines, or another instructor of its queue or namespace, or an operator."
+    await alice("POST", at(job, "hold"), expect=200)  # does not make it theirs
+    await alice.refused("POST", at(job, "release"), 403)
+    free = (await instructor("POST", at(job, "release"), expect=200)).json()
+    assert free["spec"]["schedulingGates"] == []
+    await alice("POST", at(job, "hold"), expect=200)
+    assert (await alice("POST", at(job, "release"), expect=200)).json()["spec"]["schedulingGates"] == []
+
+
+@pytest.fixture
+def audited(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The lines of the audit log since it was last asked."""
+    caplog.set_level(logging.INFO, "jupyter_trainjob.audit")
+
+    def take() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.name == "jupyter_trainjob.audit"]
+        caplog.clear()
+        return found
+
+    return take
+
+
+async def test_all_of_an_approval_is_in_the_audit_log(
+    alice: Caller, operator: Caller, submit: Submit, audited: Callable[[], list[str]]
+) -> None:
+    job = await waits(alice, operator, submit)
+    name = f"TrainJob alice/{job['metadata']['name']} (of alice)"
+    until = job["spec"]["schedulingGates"][0]["until"][:16].replace("T", " ")
+    created, asked = audited()
+    assert created.startswith("olga create Queue gpu: ")
+    assert asked == (
+        f"alice ask {name}: it waits for an instructor's approval: 3 CPUs is more than the queue 'gpu' gives one "
+        f"person, 2; 900 s is more than the queue 'gpu' allows, 600 s (until {until} UTC)"
+    )
+    body = cell(queue="gpu", resources=BIG)
+    await alice("POST", "/namespaces/alice/trainjobs?dryRun=true", json=body, expect=200)
+    assert audited() == [], "nothing asked for anything"
+    sweep = {"template": body, "points": [{"parameters": {}}, {"parameters": {}}]}
+    await alice("POST", "/namespaces/alice/batches", json=sweep, expect=201)
+    assert [line.split("/")[0] for line in audited()] == ["alice ask TrainJob alice"] * 2
+    await alice("POST", at(job, "cancel"), expect=200)
+    assert audited() == [f"alice cancel {name}"]
+
+
+async def test_what_is_done_to_somebody_elses_job_is_in_the_audit_log(
+    alice: Caller, operator: Caller, submit: Submit, run: Run, audited: Callable[[], list[str]]
+) -> None:
+    job = await submit(alice)
+    name = f"TrainJob alice/{job['metadata']['name']} (of alice)"
+    for caller, told in ((alice, []), (operator, [f"olga update {name}: labels, priority -5"])):
+        change = {"metadata": {"labels": {"seen": "yes"}}, "spec": {"priority": -5}}
+        await caller("PATCH", at(job), json=change, expect=200)
+        assert audited() == told
+    await run(job, Phase.SUCCEEDED)
+    again = (await operator("POST", at(job, "retry"), expect=201)).json()["metadata"]["name"]
+    rerun = (await operator("POST", at(job, "rerun"), expect=201)).json()["metadata"]["name"]
+    await alice("POST", at(job, "retry"), expect=201)
+    assert audited() == [f"olga retry {name}: as {again}", f"olga rerun {name}: as {rerun}"]
+    await operator("DELETE", at(job))
+    await operator("DELETE", at(job))
+    assert audited() == [f"olga delete {name}"]
+
+
+async def test_what_is_done_to_queues_is_in_the_audit_log(
+    operator: Caller, instructor: Caller, audited: Callable[[], list[str]]
+) -> None:
+    await queue(operator, limits={"cpu": "8"})
+    assert audited() == ["olga create Queue gpu: limits.cpu none → 8"]
+    body = {"spec": {"limits": {"cpu": "64"}, "admission": "Paused", "shares": {"ada": 3}}}
+    await instructor("PUT", "/queues/gpu", json=body, expect=200)
+    assert audited() == ["ines update Queue gpu: admission Open → Paused, limits.cpu 8 → 64, shares.ada none → 3"]
+    await instructor("PUT", "/queues/gpu", json=body, expect=200)
+    assert audited() == [], "nothing changed"
+    await operator("DELETE", "/queues/gpu", expect=200)
+    assert audited() == ["olga delete Queue gpu"]
+    secret = {"environment": {"env": [{"name": "KEY", "value": "s3cret"}]}}
+    await operator("POST", "/profiles", json={"metadata": {"name": "lic"}, "spec": secret}, expect=201)
+    assert audited() == ["olga create Profile lic: environment"]
 
 
 @pytest.mark.parametrize("field", ["front", "approved"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jupyter_trainjob.scheduling.packing import Vector, pack, times
+from jupyter_trainjob.scheduling.packing import Kinds, Vector, _Search, never_fits, pack, times
 
 vectors = st.tuples(st.just(1), st.integers(0, 6), st.integers(0, 6), st.integers(0, 2))
 bins = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12), st.integers(0, 12), st.integers(0, 3)), max_size=4)
@@ -55,3 +56,48 @@ def test_several_kinds_are_searched() -> None:
     free = [(9, 6, 9, 0), (9, 3, 9, 0), (9, 3, 9, 0)]
     found = pack([(2, [(1, 3, 1, 0)] * 3), (1, [(1, 6, 1, 0)] * 3)], free)
     assert found is not None and (0, 1, 1) in found
+
+
+@settings(max_examples=200, deadline=None)
+@given(kinds, bins)
+def test_what_is_said_never_to_fit_never_does(pods: list[tuple[int, Vector]], free: list[Vector]) -> None:
+    shaped = [(count, [need] * len(free)) for count, need in pods]
+    assert never_fits(shaped, free) == (pack(shaped, free) is None), "so few pods are always decided"
+
+
+def searched(kinds: Kinds, free: list[Vector]) -> tuple[bool, _Search]:
+    search = _Search(kinds, free)
+    return search.run() is not None, search
+
+
+@pytest.mark.parametrize("count", [8, 10_000])
+def test_many_kinds_that_fit_are_placed_at_once(count: int) -> None:
+    kinds = [(count, [(1, 1, 2**20, 0)])] * 64
+    found, search = searched(kinds, [(10**6, 10**6, 2**40, 0)])
+    assert found
+    assert search.steps <= 200
+
+
+def test_a_search_ends_after_so_many_steps_and_then_nothing_is_said() -> None:
+    # 64 kinds of which each fits alone, and all together by the sums, and no two pods of which share a bin.
+    free = [(10**6, 5, 100, 0)] * 500
+    kinds = [(8, [(1, 3, 1 + kind % 7, 0)] * 500) for kind in range(64)]
+    assert pack(kinds, free) is None
+    found, search = searched(kinds, free)
+    assert not found and not search.decided
+    assert search.steps <= search.most + 64, "each step is counted, also those that only make choices"
+    assert len(search.vain) <= search.most
+    assert not never_fits(kinds, free), "what was not decided is not refused"
+
+
+def test_more_together_than_there_is_is_told_without_a_search() -> None:
+    free = [(10**6, 4, 100, 0), (10**6, -8, 100, 0)]
+    kinds = [(1, [(1, 3, 1, 0)] * 2), (1, [(1, 2, 1, 0)] * 2)]
+    assert never_fits(kinds, free)
+    assert not never_fits(kinds, [(10**6, 5, 100, 0), (10**6, -8, 100, 0)])
+
+
+def test_more_nodes_than_functions_may_call_each_other() -> None:
+    free = [(10, 3, 9, 0)] * 3000
+    found = pack([(1500, [(1, 2, 1, 0)] * 3000), (1500, [(1, 3, 1, 0)] * 3000)], free)
+    assert found is not None and len(found) == 3000

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 
-from ..resources.base import Resource
-from .identity import Identity
+from .base import Resource
 
 log = logging.getLogger("jupyter_trainjob.audit")
 
+SERVER = "(the server)"
+"""Who it was where it was nobody."""
 
-def note(identity: Identity, verb: str, resource: Resource, message: str = "") -> None:
-    """``ines approve TrainJob ada/digits-x7k2p (of ada): for the contest``"""
+
+def note(by: str, verb: str, resource: Resource, message: str = "") -> None:
+    """``ines approve TrainJob ada/digits-x7k2p (of ada): for the contest``. To be called once it is in the record."""
     meta = resource.metadata
     name = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
     whose = f" (of {meta.owner})" if resource.NAMESPACED else ""
     log.info(
         "%s %s %s %s%s%s",
-        identity.username,
+        by,
         verb,
         resource.kind,
         name,
         whose,
         f": {message}" if message else "",
-        extra={"by": identity.username, "verb": verb, "kind": resource.kind, "uid": meta.uid, "why": message},
+        extra={"by": by, "verb": verb, "kind": resource.kind, "uid": meta.uid, "why": message},
     )
