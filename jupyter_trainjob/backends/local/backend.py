@@ -34,6 +34,7 @@ from .environments.builds import Builds
 from .environments.cache import Environments, Keeping
 from .fetch import FetchRules
 from .folder import Folder
+from .launch import demand_network
 from .pokes import Pokes
 from .prepare import Settings
 from .preparing import Preparations
@@ -62,7 +63,7 @@ class LocalBackend(Backend):
     else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
     ``fetching``: what jobs may name as inputs by URI; nothing, unless given.
     ``keeping``: how environments are built, and kept below ``environments/``.
-    ``warmth``: which kernels wait for jobs.
+    ``warmth``: which kernels wait for jobs. ``host_network``: whether profiles may open the machine's network.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class LocalBackend(Backend):
         fetching: FetchRules | None = None,
         keeping: Keeping | None = None,
         warmth: Warmth | None = None,
+        host_network: bool = False,
     ) -> None:
         self.name = name
         self._data = os.path.realpath(data_dir)
@@ -107,6 +109,7 @@ class LocalBackend(Backend):
         self._fetching = fetching or FetchRules()
         self._keeping = keeping or Keeping()
         self._warmth = warmth or Warmth()
+        self._host_network = host_network
         self._warm: Pool | None = None
         self._builds: Builds | None = None
         self._preparations: Preparations | None = None
@@ -190,6 +193,7 @@ class LocalBackend(Backend):
             runner=self._runner,
             fetching=self._fetching,
             cgroup_owner=owner,
+            host_network=self._host_network,
             compiled=Compiled(os.path.join(self._data, "compiled"), runtime, offer.bwrap),
         )
 
@@ -226,6 +230,7 @@ class LocalBackend(Backend):
         """Record it, unless it is; prepare it and start its supervisor, in the background where that takes long."""
         settings = self._ready()
         self._demand(request.profile.spec.minimum_isolation)
+        demand_network(request, settings)
         names = self._warm.take(request) if self._warm is not None else []
         name = await self._slowly(attempt.record, request, settings, names)
         if self._warm is not None:
@@ -272,6 +277,10 @@ class LocalBackend(Backend):
         if self._kernels is None:
             raise BackendError(f"The backend {self.name!r} has not been started.")
         return await self._kernels.get()
+
+    def offers(self) -> frozenset[str]:
+        """Networks, by the sandbox and the operator's settings."""
+        return self._settings.networks() if self._settings is not None else frozenset()
 
     async def environment(
         self,
