@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 import pexpect
 import pytest
-from jupyter_trainjob.client.job import Job
 
-from jupyter_trainjob.client import Client
+from jupyter_trainjob.client import Client, Job
 
 from ..served import Served
 
@@ -36,7 +35,7 @@ for name in ("page.html", "picture.svg", "plain"):
     open(name, "wb").write({page!r})
 class Bomb:
     def __reduce__(self):
-        return (exec, (f"import os; open({mark!r}, 'a').write(str(os.getpid()) + ' ')",))
+        return (exec, (f"import os\\nwith open({mark!r}, 'a') as file: file.write(str(os.getpid()) + ' ')",))
 bomb = Bomb()
 raise ValueError(escapes.decode())
 """
@@ -70,11 +69,11 @@ def on_a_terminal(served: Served, *words: str) -> bytes:
     return bytes(child.before)
 
 
-def test_a_terminal_that_shows_a_log_as_it_is_would_be_steered(served: Served, job: Job) -> None:
-    raw = fetched(served, job, "log").content
-    shown = pexpect.run(f"{sys.executable} -c 'import sys; sys.stdout.buffer.write({raw!r})'")
-    assert all(escape in raw for escape in ESCAPES.values())
-    assert ESCAPES["clipboard"] in shown
+def test_a_terminal_that_shows_a_log_as_it_is_would_be_steered(served: Served, job: Job, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(fetched(served, job, "log").content)
+    shown = pexpect.run(f"cat {log}")
+    assert all(escape in shown for escape in ESCAPES.values())
 
 
 @pytest.mark.parametrize("words", [["logs"], ["show"], ["show", "-o", "yaml"], ["list"], ["results"], ["files"]])
@@ -97,9 +96,10 @@ def test_a_page_that_is_served_as_it_is_would_run(served: Served, job: Job) -> N
 def test_a_browser_saves_it_and_runs_nothing(served: Served, job: Job, what: str) -> None:
     headers = fetched(served, job, what).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Content-Security-Policy"].startswith("sandbox;")
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox;") or (what == "log" and "default-src 'none'" in policy)
     assert not headers["Content-Type"].startswith(("text/html", "image/svg", "application/xhtml"))
-    assert headers["Content-Disposition"].startswith("attachment") or what == "log"
+    assert what == "log" or headers["Content-Disposition"].startswith("attachment")
 
 
 def test_a_notebook_of_a_job_is_not_trusted(served: Served, job: Job) -> None:
