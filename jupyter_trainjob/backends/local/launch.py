@@ -20,7 +20,7 @@ from .folder import Folder
 from .limits import Limits, files_limit
 from .probe import Offer
 from .runtime import Runtime, package_folder
-from .sandbox import LAUNCH_ENV, MARK, NETWORK_ETC, RUNNER, SHOWN_ETC, Inside, bwrap_argv, places
+from .sandbox import LAUNCH_ENV, MARK, NETWORK_ETC, RUNNER, SHOWN_ETC, Inside, bwrap_argv, places, rank
 from .spawn import FILTER_FD
 
 LOCKED_BYTES = 64 * 2**20
@@ -209,6 +209,21 @@ def needs_tcp(request: AttemptRequest) -> bool:
 def open_network(request: AttemptRequest) -> bool:
     """Whether the job has the machine's network."""
     return reach(request.job.spec.network, request.profile) == "host"
+
+
+def demand_level(offer: Offer, *minimums: str, level: str = "") -> None:
+    """Raises :class:`BackendError` where the sandbox is weaker than one of ``minimums``.
+
+    ``level``: that of what is to run, where it is no job.
+    """
+    level = level or offer.level
+    needed = max(minimums, key=rank)
+    if rank(level) < rank(needed):
+        raise BackendError(
+            f"The sandbox on this machine is {level!r}, but {needed!r} is demanded.",
+            remedy="; ".join(offer.findings) or "Lower the minimum, or run the job elsewhere.",
+            permanent=True,
+        )
 
 
 def demand_network(request: AttemptRequest, settings: Settings) -> None:
