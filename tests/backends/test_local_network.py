@@ -89,8 +89,8 @@ def given() -> Iterator[dict[str, Any]]:
         one.close()
 
 
-def asks(uid: str, code: str, mode: str, allowed: str = "none") -> AttemptRequest:
-    request = a_request(uid, code, network={"mode": mode})
+def asks(uid: str, code: str, mode: str, allowed: str = "none", **spec: Any) -> AttemptRequest:
+    request = a_request(uid, code, network={"mode": mode}, **spec)
     profile = {"kind": "Profile", "metadata": {"name": "lab"}, "spec": {"network": {"mode": allowed}}}
     return AttemptRequest(request.ref, request.job, Profile.model_validate(profile), request.blob_prefix)
 
@@ -154,7 +154,6 @@ async def test_where_a_loopback_would_be_more_it_is_refused(make_place: MakePlac
 
 
 def test_a_kernel_waits_for_jobs_with_its_network() -> None:
-    seeded = {"seed": FIRST_CHOSEN_SEED}
-    requests = [a_request("a", "1", network={"mode": mode}, **seeded) for mode in ("none", "loopback", "profile")]
-    kinds = [kind(request, []) for request in requests]
-    assert kinds[0] == kinds[2] != kinds[1]
+    modes = (("none", "host"), ("loopback", "host"), ("profile", "none"), ("profile", "host"))
+    kinds = [kind(asks("a", "1", *mode, seed=FIRST_CHOSEN_SEED), []) for mode in modes]
+    assert kinds[0] == kinds[1] == kinds[2] != kinds[3] and all(kinds)

@@ -47,7 +47,7 @@ def kind(request: AttemptRequest, imports: Iterable[str]) -> str:
         "shm": byte_count(spec.resources.shm or "64Mi"),
         "heap": runners["memoryBytes"] if language == "scala" else None,
         "imports": sorted(imports),
-        "network": reach(spec.network, request.profile),
+        "open": reach(spec.network, request.profile) == "host",
         "version": __version__,
     }
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
