@@ -31,8 +31,8 @@ ATTACKS = (
     Attack(
         "display-flood",
         "3,000 displayed objects",
-        # twice what shows it: a plain notebook on a busy machine loses messages
-        "from IPython.display import HTML, display\nfor n in range(3000):\n    display(HTML('y' * 40000))\n",
+        # a third of them would do: a plain notebook loses those that it is too slow for, beyond a thousand
+        "from IPython.display import HTML, display\nfor n in range(3000):\n    display(HTML('y' * 100000))\n",
         "the notebook's cap",
         claimed=EVERY,
         seen="notebook",
