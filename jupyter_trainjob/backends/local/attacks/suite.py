@@ -179,7 +179,8 @@ class Suite:
             return True, "nothing was heard of it"
         said, problem = told
         if attack.seen == "secret":
-            return self.targets.secret in said, problem or "nothing came out"
+            came_out = self.targets.secret in said
+            return came_out, problem or ("a secret came out" if came_out else "nothing came out")
         return "GOT" in said, (said if "GOT" in said else problem)
 
     async def _alone(self, attack: Attack) -> list[Row]:
