@@ -38,7 +38,7 @@ def same(place: Place) -> list[slot.Slot]:
     return list(slot.there(f"{place.options['data_dir']}/run"))
 
 
-async def ready(place: Place, count: int = 1, seconds: float = 120) -> list[slot.Slot]:
+async def ready(place: Place, count: int = 1, seconds: float = 300) -> list[slot.Slot]:
     """Wait until so many kernels wait."""
     until = time.monotonic() + seconds
     while place.backend.describe()["warm"]["warm"] < count:
@@ -50,6 +50,7 @@ async def ready(place: Place, count: int = 1, seconds: float = 120) -> list[slot
 async def warm_place(make_place: MakePlace, level: str = "", **warmth: Any) -> Place:
     given = {"budget_bytes": GIB, "least": {"default": 1}, **warmth}
     options = {**(LEVELS[level] if level else {}), "runner": (), "kernelspec_dirs": tuple(jupyter_path("kernels"))}
+    options["startup_seconds"] = 300.0
     place = await make_place(warmth=Warmth(**given), **options)
     if level and place.backend.describe()["isolation"] != level:
         pytest.skip(f"this machine offers {place.backend.describe()}")
@@ -58,7 +59,7 @@ async def warm_place(make_place: MakePlace, level: str = "", **warmth: Any) -> P
 
 
 async def run(place: Place, code: str, **spec: Any) -> tuple[Any, str]:
-    seen = await place.run(code, seed=spec.pop("seed", SEED), seconds=120, **spec)
+    seen = await place.run(code, seed=spec.pop("seed", SEED), seconds=400, **spec)
     return seen, (await place.log(seen.ref)).decode()
 
 

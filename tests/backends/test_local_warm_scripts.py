@@ -133,9 +133,10 @@ async def test_r(make_place: MakePlace, store: FilesystemStore, tmp_path: Path, 
 @needs_scala
 @pytest.mark.slow
 @pytest.mark.asyncio
+@pytest.mark.timeout(1500)
 async def test_scala(make_place: MakePlace, store: FilesystemStore, tmp_path: Path) -> None:
     warm = await warm_place(make_place, least={}, budget_bytes=4 * GIB)
-    options = {"runner": (), "kernelspec_dirs": warm.options["kernelspec_dirs"]}
+    options = {"runner": (), "kernelspec_dirs": warm.options["kernelspec_dirs"], "startup_seconds": 300.0}
     cold = await make_place(data_dir=str(tmp_path / "cold"), **options)
     spec: dict[str, Any] = {"environment": {"language": "scala"}, "resources": {**ENOUGH, "memory": "2Gi"}}
     await run(warm, "println(1)", **spec)
