@@ -6,14 +6,18 @@ import asyncio
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRequest, BackendError
+from jupyter_trainjob.backends.local.doctor import Local, examine
 from jupyter_trainjob.backends.local.warm.kinds import kind
 from jupyter_trainjob.resources.profile import Profile
 from jupyter_trainjob.resources.trainjob import FIRST_CHOSEN_SEED
@@ -157,3 +161,10 @@ def test_a_kernel_waits_for_jobs_with_its_network() -> None:
     modes = (("none", "host"), ("loopback", "host"), ("profile", "none"), ("profile", "host"))
     kinds = [kind(asks("a", "1", *mode, seed=FIRST_CHOSEN_SEED), []) for mode in modes]
     assert kinds[0] == kinds[1] == kinds[2] != kinds[3] and all(kinds)
+
+
+def test_the_doctor_tells_of_an_operator_who_opens_it(tmp_path: Path) -> None:
+    local = Local(data_dir=tmp_path, python=sys.executable, kernelspec_dirs=())
+    assert not [one for one in examine(local) if one.check == "network"]
+    (found,) = [one for one in examine(replace(local, host_network=True)) if one.check == "network"]
+    assert found.level == "warn" and "reach what this machine reaches" in found.message
