@@ -39,7 +39,7 @@ print(round(float(fitted.coef_[0])) - 1)
 R_CODE = "cat(1, '\\n')"
 SCALA_CODE = "println(1)"
 PYTHON_MS, R_MS, TOREE_MS, ALMOND_MS, IMPORTS_MS = 120, 120, 1000, 400, 200
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 600.0
 
 
 def await_warm(server: RunningServer) -> None:
