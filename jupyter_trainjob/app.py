@@ -18,7 +18,7 @@ from jupyter_server.utils import url_path_join
 from pythonjsonlogger.json import JsonFormatter
 from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default
 
-from .api import PREFIX, handlers_for, remote
+from .api import PREFIX, handlers_for
 from .api.broken import handlers_for_broken
 from .api.disk import DiskCheck
 from .api.identity import IdentityService
@@ -197,6 +197,8 @@ class TrainJobExtension(ExtensionApp):
             self.handlers.extend(handlers_for_broken(self.failure, self._identity()))
             return
         if self.remote_url:
+            from .api import remote  # and with it a client of HTTP: 5 MB that who does not forward need not have
+
             self.handlers.extend(remote.handlers_for_remote(self.remote_url, self.remote_token, self._identity()))
             return
         assert self.services is not None
@@ -320,6 +322,8 @@ class TrainJobExtension(ExtensionApp):
 
     async def _ask_the_service(self) -> None:
         """Not waited for: a service that is away keeps nobody's notebooks from opening."""
+        from .api import remote
+
         problem = await remote.problem(self.remote_url, self.remote_token)
         if problem is None:
             self.log.info("Jobs run at the service %s; this server only forwards.", self.remote_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_only_the_s3_store_needs_more_than_python() -> None:
             assert names <= sys.stdlib_module_names, f"{path.name} may import the standard library only"
         elif room_of(path) != "storage":
             assert "minio" not in names, f"{path.relative_to(PACKAGE)} imports minio; only storage/s3*.py may"
+
+
+def test_a_server_loads_nothing_that_only_some_need() -> None:
+    """Each of these is megabytes in everybody's server."""
+    heavy = ["IPython", "alembic", "httpx", "kubernetes", "minio", "nbclient", "numpy", "pandas", "pyseccomp"]
+    code = "import sys, jupyter_server.serverapp; before = set(sys.modules); import jupyter_trainjob.app\n"
+    code += f"print(*[name for name in {heavy!r} if name in sys.modules and name not in before])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

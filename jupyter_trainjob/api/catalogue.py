@@ -305,7 +305,6 @@ def _spec_errors(new: Resource) -> list[FieldError]:
         remedy = "Leave spec.limits out, and set the quota of the ClusterQueue; spec.perUser works."
         errors.append(FieldError("spec.limits", problem, None, remedy))
     if isinstance(new, Profile):
-        errors += network_errors(new.spec.network)
         bound = new.spec.max_time_limit_seconds
         if bound is not None and new.spec.time_limit_seconds > bound:
             errors.append(

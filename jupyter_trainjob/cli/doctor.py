@@ -161,6 +161,7 @@ def _local(configuration: Configuration, name: str) -> Local:
         python=made.python or sys.executable,
         kernelspec_dirs=tuple(made.kernelspec_dirs or jupyter_path("kernels")),
         minimum_isolation=made.minimum_isolation,
+        host_network=made.host_network,
         bwrap=made.bwrap,
         allow_bwrap=made.allow_bwrap,
         allow_cgroups=made.allow_cgroups,

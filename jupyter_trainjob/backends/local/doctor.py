@@ -34,6 +34,7 @@ class Local:
     allow_cgroups: bool = True
     allow_landlock: bool = True
     uids: tuple[int, int] = (64000, 64999)
+    host_network: bool = False
 
 
 def examine(local: Local) -> list[Finding]:
@@ -111,6 +112,12 @@ def _sandbox(local: Local, offer: Offer) -> Iterator[Finding]:
             "cgroups",
             "Control groups can't be made here: a watchdog holds memory and processes of jobs instead.",
             "Give the service a delegated group (systemd: Delegate=yes), or leave it so.",
+        )
+    if local.host_network:
+        yield warn(
+            "network",
+            "Jobs that ask for it reach what this machine reaches, where their profile says network.mode: host.",
+            "Mean it: LocalBackendSettings.host_network is on. docs/sandbox.md has what that opens.",
         )
     if os.geteuid() == 0 and not offer.drop:
         yield warn(
