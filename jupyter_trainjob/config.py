@@ -133,6 +133,11 @@ class LocalBackendSettings(BackendSettings, Configurable):
     allow_bwrap = Bool(True, help="Whether namespaces may be used at all.").tag(config=True)
     allow_cgroups = Bool(True, help="Whether cgroups may be used at all.").tag(config=True)
     allow_landlock = Bool(True, help="Whether Landlock may be used where namespaces can't.").tag(config=True)
+    host_network = Bool(
+        False,
+        help="Whether profiles may give jobs that ask for it the machine's network (spec.network.mode: host): all that "
+        "the server reaches, services on its loopback and metadata addresses of a cloud included.",
+    ).tag(config=True)
     uid_first = Integer(64000, help="First of the user ids that a server that is root gives to its jobs.").tag(
         config=True
     )
@@ -200,6 +205,7 @@ class LocalBackendSettings(BackendSettings, Configurable):
             allow_bwrap=self.allow_bwrap,
             allow_cgroups=self.allow_cgroups,
             allow_landlock=self.allow_landlock,
+            host_network=self.host_network,
             uid_first=self.uid_first,
             uid_last=self.uid_last,
             kernelspec_dirs=tuple(self.kernelspec_dirs or jupyter_path("kernels")),

@@ -15,7 +15,6 @@ from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
 from . import audit, requirements, tree
-from .checks import network_errors
 from .identity import Identity
 from .ports import Backends
 from .roles import OPERATOR, Roles
@@ -270,7 +269,6 @@ def _spec_errors(new: Resource) -> list[FieldError]:
         remedy = "Leave spec.limits out, and set the quota of the ClusterQueue; spec.perUser works."
         errors.append(FieldError("spec.limits", problem, None, remedy))
     if isinstance(new, Profile):
-        errors += network_errors(new.spec.network)
         bound = new.spec.max_time_limit_seconds
         if bound is not None and new.spec.time_limit_seconds > bound:
             errors.append(

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..resources.errors import FieldError, NotFound
 from ..resources.parameters import LARGEST_EXACT_R, texts, whole_numbers
-from ..resources.profile import Profile
-from ..resources.trainjob import Gate, Network, TrainJob, VariablesInput
+from ..resources.profile import HOST_NETWORK, OWN_LOOPBACK, Profile, reach
+from ..resources.trainjob import Gate, TrainJob, VariablesInput
 from ..resources.words import counted
 from ..store import Reader
 from .requirements import is_profiles
@@ -17,7 +17,6 @@ from .requirements import is_profiles
 SUPPORTED_SOURCES = ("cell", "notebook", "script", "folder")
 SUPPORTED_INPUTS = ("upload", "variables", "output", "uri")
 SUPPORTED_GATES = ("hold", "dependency")
-SUPPORTED_NETWORKS = ("none",)
 PODS = "podSets"
 """What a backend offers that runs jobs of several pods."""
 
@@ -148,13 +147,13 @@ def never(gate: Gate, parent: TrainJob) -> str:
     return f"the job would wait until {parent.metadata.name} has {gate.condition}, but that one ended as {phase.value}"
 
 
-def network_errors(network: Network) -> list[FieldError]:
-    """A network mode, of a job or a profile, that this server can't give: jobs would get less than they asked for."""
-    if network.mode in SUPPORTED_NETWORKS:
+def network_errors(job: TrainJob, profile: Profile) -> list[FieldError]:
+    """A network that the job asks for and its profile does not allow: it would get less."""
+    if job.spec.network.mode != "profile" or reach(job.spec.network, profile) != "none":
         return []
-    can = f"Supported: {', '.join(SUPPORTED_NETWORKS)}."
-    problem = f"the network mode {network.mode!r} is not supported by this server"
-    return [FieldError("spec.network.mode", problem, network.mode, can)]
+    problem = f"the profile {profile.metadata.name!r} allows its jobs no network"
+    remedy = "Leave --network out, and bring what the job reads with --files, --input or --uri; or choose a profile "
+    return [FieldError("spec.network.mode", problem, "profile", f"{remedy}that allows it.")]
 
 
 def unsupported(job: TrainJob) -> list[FieldError]:
@@ -176,23 +175,26 @@ def unsupported(job: TrainJob) -> list[FieldError]:
             refuse(
                 f"spec.schedulingGates[{index}].type", f"a gate of type {gate.type!r} is", gate.type, SUPPORTED_GATES
             )
-    return errors + network_errors(spec.network)
+    return errors
 
 
 def chosen(job: TrainJob, profile: Profile) -> dict[str, str]:
-    """What the complete ``job`` chose of what only some backends offer: ``image``, ``volumes``, :data:`PODS` → its
-    name.
+    """What the complete ``job`` chose of what only some backends offer: ``image``, ``volumes``, :data:`PODS`,
+    :data:`HOST_NETWORK`, :data:`OWN_LOOPBACK` → its name.
     """
     image, volumes = job.spec.environment.image, job.spec.volumes
     found = {"image": image} if image != profile.spec.environment.image else {}
     count = sum(one.count for one in job.spec.needs())
     found |= {PODS: counted(count, "pod")} if count > 1 else {}
+    wanted = reach(job.spec.network, profile)
+    found |= {f"network:{wanted}": job.spec.network.mode} if wanted != "none" else {}
     return found | ({"volumes": volumes[0].name} if volumes else {})
 
 
 def not_offered(what: str, value: str, queue: str, elsewhere: Collection[str]) -> FieldError:
     """That the backend of ``queue`` has no images, or no volumes. ``elsewhere``: queues whose backends have."""
-    plural = {"image": "images", PODS: "jobs of several pods"}.get(what, what)
+    names = {"image": "images", PODS: "jobs of several pods", HOST_NETWORK: "it", OWN_LOOPBACK: "it"}
+    plural = names.get(what, what)
     where = (
         f"Queues that have {plural}: {', '.join(sorted(elsewhere))}." if elsewhere else f"No queue here has {plural}."
     )
@@ -203,6 +205,12 @@ def not_offered(what: str, value: str, queue: str, elsewhere: Collection[str]) -
     if what == PODS:
         problem = f"the job has {value}, and the queue {queue!r} runs each job in one"
         return FieldError("spec.podSets", problem, value, f"Leave spec.podSets out. {where}")
+    if what == HOST_NETWORK:
+        problem = f"jobs in the queue {queue!r} never have a network, whatever their profile allows"
+        return FieldError("spec.network.mode", problem, value, f"Leave --network out. {where}")
+    if what == OWN_LOOPBACK:
+        problem = f"jobs in the queue {queue!r} can't have a loopback of their own: it would open the machine's network"
+        return FieldError("spec.network.mode", problem, value, f"Leave --network out. {where}")
     problem = f"there are no volumes in the queue {queue!r}: its jobs run on the server's own machine"
     remedy = f"Leave --volume out, and send files with --files or --input. {where}"
     return FieldError("spec.volumes", problem, value[:100], remedy)

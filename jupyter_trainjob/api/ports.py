@@ -59,7 +59,7 @@ class Backends(Protocol):
         """Its kernels; None where it isn't known."""
 
     def offers(self, backend: str) -> Collection[str]:
-        """What jobs may choose there: some of ``image``, ``volumes``; nothing where it isn't known."""
+        """What jobs may choose there: some of what :meth:`.Backend.offers` lists; nothing where it isn't known."""
 
     async def check_job(self, backend: str, job: TrainJob, profile: Profile) -> Sequence[FieldError]:
         """What of a job's image and volumes can't be had there."""

@@ -67,6 +67,7 @@ def profile_for(recorded: Profile, reader: Reader) -> Profile:
         "maximum": today.spec.maximum,
         "max_time_limit_seconds": today.spec.max_time_limit_seconds,
         "minimum_isolation": weaker_first[-1],
+        "network": today.spec.network,
     }
     return recorded.model_copy(update={"spec": recorded.spec.model_copy(update=bounds)})
 

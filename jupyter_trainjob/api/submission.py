@@ -183,6 +183,7 @@ class Submission:
         errors += requirements.language_errors(draft)
         if not errors:  # one may be that the list is another's, which nothing may be told about
             errors += await self._requirements_errors(draft, profile, queue, seen.listed)
+        errors += checks.network_errors(draft, found.profile) if found.profile is not None else []
         if found.profile is not None and found.queue is not None:
             errors += await self._choice_errors(identity, draft, profile, queue)
         errors += await inputs.size_errors(self._objects, draft)

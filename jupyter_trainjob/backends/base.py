@@ -251,7 +251,9 @@ class Backend(ABC):
         """
 
     def offers(self) -> frozenset[str]:
-        """What a job may choose here beyond what every place has: some of ``image``, ``volumes``."""
+        """What a job may choose here beyond what every place has: some of ``image``, ``volumes``,
+        :data:`.resources.profile.HOST_NETWORK`, :data:`.resources.profile.OWN_LOOPBACK`.
+        """
         return frozenset()
 
     async def check(self, job: TrainJob, profile: Profile) -> list[FieldError]:

@@ -40,6 +40,8 @@ class JobOptions(TypedDict, total=False):
     time_limit: str | float
     """Wall clock: ``"5m"``, ``"1h30m"``, or seconds."""
     priority: int
+    network: str
+    """What it may reach: ``"none"``, ``"loopback"`` or ``"profile"``, which is what its profile allows."""
     parameters: Mapping[str, Any]
     """Variables set before the code runs: None, numbers (also NaN and infinities), text, dates and datetimes, and lists
     and dicts of these."""
@@ -252,6 +254,7 @@ def job(
         "resources": _filled(resources),
         "timeLimitSeconds": seconds(options["time_limit"]) if options.get("time_limit") not in (None, "") else None,
         "priority": options.get("priority"),
+        "network": {"mode": options["network"]} if options.get("network") else None,
         "volumes": [volume(text) for text in _texts(options.get("volumes"))],
         "schedulingGates": [dict(gate) for gate in gates],
         "retries": _retries(options),

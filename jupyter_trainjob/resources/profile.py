@@ -107,6 +107,27 @@ class Placement(Model):
         return value
 
 
+Reach = Literal["none", "loopback", "host"]
+"""What a job can talk to: nothing outside of itself; nothing, with a loopback of its own; what the machine can."""
+HOST_NETWORK, OWN_LOOPBACK = "network:host", "network:loopback"
+"""What only some backends offer."""
+
+
+class AllowedNetwork(Model):
+    """What those of its jobs may reach that ask for it (``network.mode: profile``); nothing by default."""
+
+    mode: Reach = Field(
+        default="none",
+        description="host: whatever the machine reaches, services on its loopback and metadata addresses included; "
+        "only where the operator allows that in the backend's settings (host_network).",
+    )
+
+
+def reach(network: Network, profile: Profile) -> Reach:
+    """What a job with this ``network`` can talk to under ``profile``."""
+    return profile.spec.network.mode if network.mode == "profile" else network.mode
+
+
 class ProfileSpec(Model):
     """What is wanted."""
 
@@ -120,7 +141,7 @@ class ProfileSpec(Model):
     maximum: Resources = Field(default_factory=Resources, description="What a job may ask for at most.")
     time_limit_seconds: int = Field(default=3600, ge=1)
     max_time_limit_seconds: int | None = Field(default=None, ge=1)
-    network: Network = Field(default_factory=Network)
+    network: AllowedNetwork = Field(default_factory=AllowedNetwork)
     minimum_isolation: Literal[""] | Isolation = ""
     placement: Placement = Field(default_factory=Placement)
     volumes: list[AllowedVolume] = Field(

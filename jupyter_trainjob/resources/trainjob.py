@@ -151,7 +151,11 @@ class Volume(Model):
 class Network(Model):
     """What the job may reach; nothing by default."""
 
-    mode: Literal["none", "loopback", "profile"] = "none"
+    mode: Literal["none", "loopback", "profile"] = Field(
+        default="none",
+        description="none: nothing outside of the job. loopback: the same, and its own processes can count on "
+        "127.0.0.1, or the job is refused. profile: what its profile's spec.network allows.",
+    )
 
 
 class Outputs(Model):

@@ -62,6 +62,13 @@ JOB_OPTIONS: tuple[Argument, ...] = (
     argument("--shm", metavar="BYTES", help="Size of /dev/shm, for data loaders: 1Gi."),
     argument("--disk", metavar="BYTES", help="All that it may write: 5Gi."),
     argument("--time-limit", metavar="TIME", help="Longest run: 5m, 1h30m, 90 (seconds)."),
+    argument(
+        "--network",
+        metavar="MODE",
+        choices=("none", "loopback", "profile"),
+        help="What it may reach: none (nothing; the default), loopback (its own processes, over 127.0.0.1), or "
+        "profile: what its profile allows.",
+    ),
     argument("--priority", metavar="N", type=whole_number, help="Higher goes first in its queue."),
     PARAM,
     argument("--out", metavar="NAMES", action="append", default=[], help="Variables to bring back: model,score."),
@@ -171,6 +178,7 @@ _PLAIN = (
     "disk",
     "time_limit",
     "priority",
+    "network",
     "retries",
     "kernel",
     "requirements",

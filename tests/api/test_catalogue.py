@@ -115,13 +115,13 @@ async def test_what_kueue_has_is_not_held_and_keeps_its_priority(
     assert cancelled["status"]["phase"] == "Queued", "a controller ends it, for there is an attempt"
 
 
-async def test_a_profile_with_a_network_that_jobs_would_not_get(operator: Caller) -> None:
-    body = {"metadata": {"name": "net"}, "spec": {"network": {"mode": "profile"}}}
-    for method, path in (("POST", "/profiles"), ("PUT", "/profiles/default")):
-        status = await operator.refused(method, path, 422, json={**body, "metadata": {"name": path[10:] or "net"}})
-        assert status["details"][0]["field"] == "spec.network.mode"
-        assert status["details"][0]["message"] == "the network mode 'profile' is not supported by this server"
-        assert status["details"][0]["remedy"] == "Supported: none."
+async def test_a_profile_says_what_its_jobs_may_reach(operator: Caller) -> None:
+    body = {"metadata": {"name": "net"}, "spec": {"network": {"mode": "host"}}}
+    made = (await operator("POST", "/profiles", json=body, expect=201)).json()
+    assert made["spec"]["network"] == {"mode": "host"}
+    body["spec"]["network"]["mode"] = "profile"  # type: ignore[index]
+    status = await operator.refused("PUT", "/profiles/net", 422, json=body)
+    assert status["details"][0]["field"] == "spec.network.mode"
 
 
 async def test_why_names_the_limit_as_people_write_it_and_what_to_do(

@@ -141,3 +141,51 @@ async def test_two_profiles_don_t_mount_from_inside_of_each_other(
     )
     inner[0]["subPath"] = "notes/{owner}"
     await operator("POST", "/profiles", expect=201, json=profile)
+
+
+async def test_a_network_takes_the_jobs_word_the_profiles_and_the_backends(
+    alice: Caller, operator: Caller, services: Services
+) -> None:
+    asked = cell(network={"mode": "profile"})
+    assert (await fields(alice, asked))["spec.network.mode"] == {
+        "field": "spec.network.mode",
+        "message": "the profile 'default' allows its jobs no network",
+        "value": "profile",
+        "remedy": "Leave --network out, and bring what the job reads with --files, --input or --uri; or choose a "
+        "profile that allows it.",
+    }
+    profile = {"metadata": {"name": "default"}, "spec": {"network": {"mode": "host"}}}
+    await operator("PUT", "/profiles/default", expect=200, json=profile)
+    refused = (await fields(alice, asked))["spec.network.mode"]
+    assert refused["message"] == "jobs in the queue 'default' never have a network, whatever their profile allows"
+    assert refused["remedy"] == "Leave --network out. No queue here has it."
+    backend: Any = services.backends
+    offered = {"network:host"}
+    backend.offers = lambda name: frozenset(offered)
+    job = (await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=asked)).json()
+    assert job["spec"]["network"] == {"mode": "profile"}
+    job = (await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=cell())).json()
+    assert job["spec"]["network"] == {"mode": "none"}, "whoever does not ask has none"
+    refused = (await fields(alice, cell(network={"mode": "loopback"})))["spec.network.mode"]
+    assert refused["message"] == (
+        "jobs in the queue 'default' can't have a loopback of their own: it would open the machine's network"
+    )
+    offered.add("network:loopback")
+    await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=cell(network={"mode": "loopback"}))
+
+
+async def test_a_network_that_the_operator_has_closed_is_closed_for_what_is_run_again(
+    alice: Caller, operator: Caller, services: Services, run: Run
+) -> None:
+    backend: Any = services.backends
+    backend.offers = lambda name: frozenset({"network:host"})
+    profile = {"metadata": {"name": "default"}, "spec": {"network": {"mode": "host"}}}
+    await operator("PUT", "/profiles/default", expect=200, json=profile)
+    asked = cell(network={"mode": "profile"})
+    job = (await alice("POST", "/namespaces/alice/trainjobs", expect=201, json=asked)).json()
+    await run(job, Phase.SUCCEEDED)
+    profile["spec"] = {"network": {"mode": "none"}}
+    await operator("PUT", "/profiles/default", expect=200, json=profile)
+    path = f"/namespaces/alice/trainjobs/{job['metadata']['name']}/rerun"
+    refused = await alice.refused("POST", path, 422, json={})
+    assert refused["details"][0]["field"] == "spec.network.mode"

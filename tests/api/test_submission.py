@@ -351,12 +351,9 @@ async def test_what_is_not_supported_yet_is_named_with_what_is(alice: Caller) ->
         "inputs": [{"type": "dataset", "name": "mnist", "path": "b"}],
         "schedulingGates": [{"type": "approval"}],
         "environment": {"language": "julia"},
-        "network": {"mode": "loopback"},
     }})  # fmt: skip
     assert found["spec.inputs[0].type"]["message"] == "an input of type 'dataset' is not supported by this server"
     assert found["spec.inputs[0].type"]["remedy"] == "Supported: upload, variables, output, uri."
-    assert found["spec.network.mode"]["message"] == "the network mode 'loopback' is not supported by this server"
-    assert found["spec.network.mode"]["remedy"] == "Supported: none."
     assert found["spec.schedulingGates[0].type"]["remedy"] == "Supported: hold, dependency."
     assert found["spec.environment.language"]["message"] == (
         "there is no kernel for the language 'julia'; there are: ir (R), python3 (Python)"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,6 +131,25 @@ async def test_it_has_four_descriptors_and_no_more(place: Place) -> None:
         False,
         True,
     ]
+
+
+@pytest.mark.asyncio
+@SANDBOXED
+async def test_it_is_the_child_of_its_supervisors_main_thread_for_it_would_die_with_another(place: Place) -> None:
+    offer = json.loads(Path(place.options["data_dir"], "sandbox.json").read_text())["offer"]
+    argv = [offer["bwrap"]["path"], "--die-with-parent", "--dev-bind", "/", "/", "sh", "-c", "echo on; exec sleep 120"]
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(subprocess.Popen, argv, stdout=subprocess.PIPE).result()
+        assert started.stdout.readline() == b"on\n"
+    with started:
+        assert await asyncio.to_thread(started.wait, 60) == -signal.SIGKILL, "its thread has ended"
+    ref = await place.begin("print('on', flush=True); import time; time.sleep(60)")
+    await place.log_holds(ref, b"on")
+    supervisor = json.loads(Path(place.folder(ref).file("supervisor.json")).read_text())["pid"]
+    told = {task.name: (task / "children").read_text().split() for task in Path(f"/proc/{supervisor}/task").iterdir()}
+    assert len(told.pop(str(supervisor))) == 1 and not any(told.values()), told
+    await place.backend.cancel(ref, "enough")
+    await place.until(ref, "ended")
 
 
 @pytest.mark.asyncio

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from .stats import median, percentile
 from .submit_latency import CODE, execute_once, submit_once
 
 ROUNDS = 50
+SCALA_ROUNDS = 10
+"""Each takes half a minute of processor time to get ready."""
 OTHER_ROUNDS = 5
 IMPORTS = ["numpy", "pandas", "sklearn.linear_model"]
 USES = """
@@ -111,19 +114,27 @@ def beside(rounds: int) -> dict[str, float]:
     return {way: median(seconds, 3) for way, seconds in taken.items()}
 
 
+def _told(name: str, found: tuple[list[float], str]) -> tuple[list[float], str]:
+    """On stderr as it comes: the whole takes long, and should not be lost to its last part."""
+    print(f"{name}: {[round(seconds * 1000) for seconds in found[0]]} ms, {found[1]}", file=sys.stderr, flush=True)
+    return found
+
+
 def run(*, quick: bool = False) -> dict[str, Any]:
     """Medians, and whether each figure is reached."""
     names = kernels()
     rounds = 5 if quick else ROUNDS
-    python, isolation = warm(CODE, rounds)
-    heavy, _ = warm(USES, rounds, imports=IMPORTS, memory="2Gi")
-    r, _ = warm(R_CODE, rounds, language="r")
+    python, isolation = _told("python", warm(CODE, rounds))
+    heavy, _ = _told("imports", warm(USES, rounds, imports=IMPORTS, memory="2Gi"))
+    r, _ = _told("r", warm(R_CODE, rounds, language="r"))
     cpus = str(os.cpu_count())
-    scala, _ = warm(SCALA_CODE, min(rounds, 10), language="scala", memory="2Gi", cpu=cpus)
+    scala_rounds = 2 if quick else SCALA_ROUNDS
+    scala, _ = _told("scala", warm(SCALA_CODE, scala_rounds, language="scala", memory="2Gi", cpu=cpus))
     scala_ms = ALMOND_MS if "almond" in names["scala"] else TOREE_MS
     figures = {
         "benchmark": "warm_start",
         "rounds": rounds,
+        "scala_rounds": scala_rounds,
         "isolation": isolation,
         "python_median_ms": round(median(python) * 1000),
         "python_p95_ms": round(percentile(python, 95) * 1000),

@@ -48,7 +48,7 @@ async def test_code_runs_in_the_image_that_the_job_chose(place: ClusterPlace) ->
 
 
 async def test_what_is_not_allowed_or_not_there_is_told(place: ClusterPlace) -> None:
-    assert place.backend.offers() == {"image", "volumes"}
+    assert place.backend.offers() == {"image", "volumes", "network:loopback"}
     request = a_request("u1", "1", environment={"image": "docker.io/evil/miner:1"})
     (found,) = await place.backend.check(request.job, Profile.model_validate({"metadata": {"name": "p"}}))
     assert found.field == "spec.environment.image" and found.message.endswith("allows: localhost/course/")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_trainjob.backends.local.attacks import bombs, floods
+from jupyter_trainjob.backends.local.attacks import bombs, floods, lies
 
 from .suites import SECONDS, check, each_attack, run, unclaimed
 
@@ -25,6 +25,6 @@ def test_what_is_claimed_holds(rows: dict[str, dict[str, Any]], name: str) -> No
 
 
 def test_only_limits_and_what_is_given_back_are_claimed(rows: dict[str, dict[str, Any]]) -> None:
-    held = {attack.name for attack in (*bombs.ATTACKS, *floods.ATTACKS)}
+    held = {attack.name for attack in (*bombs.ATTACKS, *floods.ATTACKS, *lies.ATTACKS)}
     unheld = {"forged-state", "memfd", "shared-memory", "shared-memory-let-go", "tmpfs"}
     assert set(rows) - unclaimed(rows) == held - unheld | {"launcher-environment"}

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from ...resources import images
 from ...resources.errors import FieldError
-from ...resources.profile import Profile
+from ...resources.profile import OWN_LOOPBACK, Profile
 from ...resources.trainjob import TrainJob
 from ...resources.volumes import looked_at
 from .settings import KubernetesSettings
 
-OFFERS = frozenset({"image", "volumes"})
+OFFERS = frozenset({"image", "volumes", OWN_LOOPBACK})
 
 
 def image_problem(image: str, profile_image: str, settings: KubernetesSettings) -> str:

@@ -29,7 +29,7 @@ class Offering(Backend):
     _environments: Environments | None = None
 
     def offers(self) -> frozenset[str]:
-        """Images and volumes."""
+        """Images, volumes, and the loopback that every pod has."""
         return choices.OFFERS
 
     async def check(self, job: TrainJob, profile: Profile) -> list[FieldError]:

@@ -34,11 +34,11 @@ from .environments.builds import Builds
 from .environments.cache import Environments, Keeping
 from .fetch import FetchRules
 from .folder import Folder
+from .launch import demand_level, demand_network
 from .pokes import Pokes
 from .prepare import Settings
 from .preparing import Preparations
 from .runtime import inspect
-from .sandbox import rank
 from .warm import slot
 from .warm.pool import Pool, Warmth
 
@@ -62,7 +62,7 @@ class LocalBackend(Backend):
     else measured. ``runner``: another runner's command, to which the path of ``job.json`` is added.
     ``fetching``: what jobs may name as inputs by URI; nothing, unless given.
     ``keeping``: how environments are built, and kept below ``environments/``.
-    ``warmth``: which kernels wait for jobs.
+    ``warmth``: which kernels wait for jobs. ``host_network``: whether profiles may open the machine's network.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class LocalBackend(Backend):
         fetching: FetchRules | None = None,
         keeping: Keeping | None = None,
         warmth: Warmth | None = None,
+        host_network: bool = False,
     ) -> None:
         self.name = name
         self._data = os.path.realpath(data_dir)
@@ -107,6 +108,7 @@ class LocalBackend(Backend):
         self._fetching = fetching or FetchRules()
         self._keeping = keeping or Keeping()
         self._warmth = warmth or Warmth()
+        self._host_network = host_network
         self._warm: Pool | None = None
         self._builds: Builds | None = None
         self._preparations: Preparations | None = None
@@ -190,6 +192,7 @@ class LocalBackend(Backend):
             runner=self._runner,
             fetching=self._fetching,
             cgroup_owner=owner,
+            host_network=self._host_network,
             compiled=Compiled(os.path.join(self._data, "compiled"), runtime, offer.bwrap),
         )
 
@@ -225,7 +228,8 @@ class LocalBackend(Backend):
     async def create(self, request: AttemptRequest) -> None:
         """Record it, unless it is; prepare it and start its supervisor, in the background where that takes long."""
         settings = self._ready()
-        self._demand(request.profile.spec.minimum_isolation)
+        demand_level(settings.offer, self._minimum, request.profile.spec.minimum_isolation)
+        demand_network(request, settings)
         names = self._warm.take(request) if self._warm is not None else []
         name = await self._slowly(attempt.record, request, settings, names)
         if self._warm is not None:
@@ -273,6 +277,10 @@ class LocalBackend(Backend):
             raise BackendError(f"The backend {self.name!r} has not been started.")
         return await self._kernels.get()
 
+    def offers(self) -> frozenset[str]:
+        """Networks, by the sandbox and the operator's settings."""
+        return self._settings.networks() if self._settings is not None else frozenset()
+
     async def environment(
         self,
         uid: str,
@@ -288,7 +296,8 @@ class LocalBackend(Backend):
         if self._builds is None:
             raise BackendError(f"The backend {self.name!r} has not been started.")
         try:
-            self._demand(minimum_isolation, self._ready().offer.builds_level)
+            offer = self._ready().offer
+            demand_level(offer, self._minimum, minimum_isolation, level=offer.builds_level)
         except BackendError as error:
             return EnvironmentState("failed", f"The environment of this job is not built here: {error}")
         return await self._builds.state(uid, requirements, owner)
@@ -317,21 +326,6 @@ class LocalBackend(Backend):
         return told
 
     # Behind it
-
-    def _demand(self, minimum: str, level: str = "") -> None:
-        """Raises :class:`BackendError` where the sandbox is weaker than the backend's or the profile's ``minimum``.
-
-        ``level``: that of what is to run, where it is no job.
-        """
-        offer = self._ready().offer
-        level = level or offer.level
-        needed = max(self._minimum, minimum, key=rank)
-        if rank(level) < rank(needed):
-            raise BackendError(
-                f"The sandbox on this machine is {level!r}, but {needed!r} is demanded.",
-                remedy="; ".join(offer.findings) or "Lower the minimum, or run the job elsewhere.",
-                permanent=True,
-            )
 
     def _ready(self) -> Settings:
         if self._settings is None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...resources.names import attempt_prefix
+from ...resources.profile import HOST_NETWORK, OWN_LOOPBACK, reach
 from ...storage.base import ObjectStore
-from ..base import AttemptRequest
+from ..base import AttemptRequest, BackendError
 from ..orders import keep, optional_bytes, time_limit
 from . import cgroups, filter, landlock
 from .compiled import Compiled
@@ -19,7 +20,7 @@ from .folder import Folder
 from .limits import Limits, files_limit
 from .probe import Offer
 from .runtime import Runtime, package_folder
-from .sandbox import LAUNCH_ENV, MARK, RUNNER, SHOWN_ETC, Inside, bwrap_argv, places
+from .sandbox import LAUNCH_ENV, MARK, NETWORK_ETC, RUNNER, SHOWN_ETC, Inside, bwrap_argv, places, rank
 from .spawn import FILTER_FD
 
 LOCKED_BYTES = 64 * 2**20
@@ -51,8 +52,15 @@ class Settings:
     fetching: FetchRules = field(default_factory=FetchRules)
     cgroup_owner: str = ""
     """The mark of this data folder's control groups (see :func:`.cgroups.owner`); empty: they have none."""
+    host_network: bool = False
+    """Whether profiles may give their jobs the machine's network."""
     environments: Environments | None = None
     compiled: Compiled | None = None
+
+    def networks(self) -> frozenset[str]:
+        """Which of those that not every backend has. Landlock can't tell a loopback from the rest."""
+        found = frozenset[str]() if self.offer.landlock else frozenset({OWN_LOOPBACK})
+        return found | ({HOST_NETWORK} if self.host_network else frozenset())
 
     def describe(self, minimum: str) -> dict[str, Any]:
         """What :meth:`.base.Backend.describe` tells; ``minimum``: the level that is demanded."""
@@ -138,9 +146,10 @@ def process_orders(
             inside=where.inside,
             package=package_folder(),
             filter_fd=FILTER_FD if offer.filtered else None,
+            own_network=not open_network(request),
         )
     if offer.filtered:
-        inet = not offer.landlock or needs_tcp(request)
+        inet = not offer.landlock or needs_tcp(request) or open_network(request)
         filter.write(folder.file(filter.FILE), filter.build(counted=offer.cgroups, inet=inet))
     group_name = f"{settings.cgroup_owner}.{name}" if settings.cgroup_owner else name
     group = cgroups.find(group_name) if offer.cgroups else None
@@ -176,7 +185,8 @@ def attempt_orders(request: AttemptRequest, settings: Settings, limits: Limits) 
 
 def _confine(folder: Folder, settings: Settings, where: Places, request: AttemptRequest) -> dict[str, Any]:
     """What :func:`.landlock.restrict` takes."""
-    etc = [f"/etc/{name}" for name in (*SHOWN_ETC, "passwd", "group", "hosts")]
+    wide = open_network(request)
+    etc = [f"/etc/{name}" for name in (*SHOWN_ETC, *(NETWORK_ETC if wide else ()), "passwd", "group", "hosts")]
     package = package_folder()
     ours = [os.path.join(package, name) for name in ("__init__.py", "_version.py", "runner")]
     own = [folder.file("in"), *ours]
@@ -184,7 +194,7 @@ def _confine(folder: Folder, settings: Settings, where: Places, request: Attempt
         "list": [package, os.path.dirname(package)],
         "read": [*landlock.READ, *etc, *settings.runtime.binds, *own],
         "write": [*landlock.WRITE, *(folder.file(name) for name in ("work", "out", "tmp"))],
-        "tcp": needs_tcp(request),
+        "tcp": wide or needs_tcp(request),
         "filter": folder.file(filter.FILE),
         "drop": settings.offer.drop,
     }
@@ -196,7 +206,48 @@ def needs_tcp(request: AttemptRequest) -> bool:
     return bool(told.kernel) or told.language.lower() not in ("", "python", "r")
 
 
+def open_network(request: AttemptRequest) -> bool:
+    """Whether the job has the machine's network."""
+    return reach(request.job.spec.network, request.profile) == "host"
+
+
+def demand_level(offer: Offer, *minimums: str, level: str = "") -> None:
+    """Raises :class:`BackendError` where the sandbox is weaker than one of ``minimums``.
+
+    ``level``: that of what is to run, where it is no job.
+    """
+    level = level or offer.level
+    needed = max(minimums, key=rank)
+    if rank(level) < rank(needed):
+        raise BackendError(
+            f"The sandbox on this machine is {level!r}, but {needed!r} is demanded.",
+            remedy="; ".join(offer.findings) or "Lower the minimum, or run the job elsewhere.",
+            permanent=True,
+        )
+
+
+def demand_network(request: AttemptRequest, settings: Settings) -> None:
+    """Raises :class:`BackendError` where the job can't have the network that it asks for, or could have more."""
+    wanted = reach(request.job.spec.network, request.profile)
+    if wanted == "none" or f"network:{wanted}" in settings.networks():
+        return
+    if wanted == "host":
+        raise BackendError(
+            f"The profile {request.profile.metadata.name!r} allows the machine's network, and the backend does not.",
+            remedy="The operator may set LocalBackendSettings.host_network; without, send it with --network none.",
+            permanent=True,
+        )
+    raise BackendError(
+        "At the level landlock+seccomp a job can't have a loopback of its own: it would have the machine's network.",
+        remedy="Send it with --network none, or run the server where there are namespaces (jupyter trainjob doctor).",
+        permanent=True,
+    )
+
+
 def _standing(offer: Offer, request: AttemptRequest) -> list[dict[str, str]]:
+    if offer.level != "process" and open_network(request):
+        message = f"The profile {request.profile.metadata.name!r} gives its jobs the machine's network."
+        return [{"type": "Isolated", "status": "False", "reason": "NetworkAllowed", "message": message}]
     if offer.landlock and needs_tcp(request):
         message = "The job's kernel talks over TCP, so that at landlock+seccomp the job could reach the network."
         return [{"type": "Isolated", "status": "False", "reason": "NetworkOpen", "message": message}]

@@ -157,8 +157,7 @@ def _fill(
         make_folders(folder)
     else:
         make_folder(folder, "in/inputs")
-    seen_as = folder if waits is None else Folder(waits["warm"]["path"])
-    where = Places(seen_as, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
+    where = Places(folder, list(settings.runtime.binds), sandboxed=offer.bwrap is not None)
     inputs = Inputs(folder, request, settings.store, where.job, settings.fetching, going_on)
     brought = inputs.bring()
     _write_notebook(folder, request, settings.store, inputs, brought.entry)

@@ -50,6 +50,8 @@ SHOWN_ETC = (
     "ssl/certs",
     "timezone",
 )
+NETWORK_ETC = ("hosts", "resolv.conf", "gai.conf", "ssl/openssl.cnf", "ca-certificates")
+"""What those need besides who have the machine's network."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,17 @@ def bwrap_argv(
     hostname: str = "job",
     info_fd: int | None = INFO_FD,
     filter_fd: int | None = None,
+    own_network: bool = True,
 ) -> list[str]:
     """The whole command. ``binds`` are host paths shown read-only at the same place; of ``package`` (the folder of
-    our own) the runner is shown at :data:`RUNNER`, and no more.
+    our own) the runner is shown at :data:`RUNNER`, and no more. Without ``own_network`` it has the machine's.
 
     The attempt folder's ``in`` (read-only), ``work`` and ``out`` appear where ``inside`` says, ``tmp`` at ``/tmp``, its
     ``etc/passwd``, ``etc/group`` and ``etc/hosts`` in ``/etc``.
     """
     inside = inside or places(binds)
-    argv = [bwrap.path, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    argv = [bwrap.path, "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
+    argv += ["--unshare-net"] if own_network else []
     argv += ["--hostname", hostname, "--die-with-parent", "--new-session"]
     if info_fd is not None:
         argv += ["--info-fd", str(info_fd)]
@@ -160,8 +164,9 @@ def bwrap_argv(
         argv += ["--dir", folder]
     for path in shown:
         argv += ["--ro-bind", path, path]
-    for name in ("passwd", "group", "hosts"):
+    for name in ("passwd", "group", *(["hosts"] if own_network else [])):
         argv += ["--ro-bind", os.path.join(attempt_folder, "etc", name), f"/etc/{name}"]
+    argv += [] if own_network else shown_etc(NETWORK_ETC)
     if package:
         for name in ("__init__.py", "_version.py", "runner"):
             argv += ["--ro-bind", os.path.join(package, name), os.path.join(os.path.dirname(RUNNER), name)]
@@ -182,8 +187,13 @@ def system_argv() -> list[str]:
             argv += ["--symlink", os.readlink(path), path]
         elif os.path.isdir(path):
             argv += ["--ro-bind", path, path]
-    argv += ["--dir", "/etc"]
-    for name in SHOWN_ETC:
+    return [*argv, "--dir", "/etc", *shown_etc(SHOWN_ETC)]
+
+
+def shown_etc(names: Collection[str]) -> list[str]:
+    """Files and folders of the machine's ``/etc``, where they are there."""
+    argv: list[str] = []
+    for name in names:
         path = f"/etc/{name}"
         if os.path.exists(path):
             for folder in parents([path])[1:]:

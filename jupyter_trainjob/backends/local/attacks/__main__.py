@@ -14,6 +14,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..warm.pool import Warmth
 from . import bare
@@ -31,13 +32,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", metavar="NAMES")
     parser.add_argument("--own-network", action="store_true")
     parser.add_argument("--warm", action="store_true", help="in kernels that were started before their job was known")
+    parser.add_argument("--network", action="store_true", help="by jobs that have the machine's network")
     options = parser.parse_args(arguments)
     names = set(filter(None, options.only.split(",")))
     wanted = [attack for attack in ATTACKS if not names or attack.name in names]
     with own_network() if options.own_network else contextlib.nullcontext():
         if options.level == "bare":
             return _bare(wanted)
-        return asyncio.run(_level(options.level, {attack.name for attack in wanted}, warm=options.warm))
+        told = {"warm": options.warm, "network": options.network}
+        return asyncio.run(_level(options.level, {attack.name for attack in wanted}, **told))
 
 
 def _bare(wanted: list[Attack]) -> int:
@@ -55,15 +58,17 @@ def _bare(wanted: list[Attack]) -> int:
     return 0
 
 
-async def _level(level: str, names: set[str], *, warm: bool) -> int:
+async def _level(level: str, names: set[str], *, warm: bool, network: bool) -> int:
     failed = 0
-    options = {"warmth": Warmth(2 * 2**30)} if warm else {}
+    options: dict[str, Any] = {"warmth": Warmth(2 * 2**30)} if warm else {}
+    options["host_network"] = network
     async with place(level, **options) as (backend, store, data_dir):
         found = str(backend.describe()["isolation"])
         if found != level:
             print(f"this machine offers {found}: {backend.describe()['warnings']}", file=sys.stderr)
             return 3
-        async for row in Suite(backend, store, data_dir, warm=warm).run(lambda attack: attack.name in names):
+        suite = Suite(backend, store, data_dir, warm=warm, network=network)
+        async for row in suite.run(lambda attack: attack.name in names):
             failed += row.failed
             print(as_json(row), flush=True)
         if warm and backend.describe()["warm"]["profiles"]["default"]["missed"] > 1:  # the first, which is attacked

@@ -14,7 +14,7 @@ NAMESPACES = LOCKED - {"landlock+seccomp"}
 COUNTED = frozenset({"namespaces+cgroups"})
 NOWHERE: frozenset[str] = frozenset()
 
-Seen = Literal["said", "secret", "ends", "outlives", "log", "notebook", "stored", "believed", "expected"]
+Seen = Literal["said", "secret", "ends", "outlives", "log", "notebook", "stored", "believed", "expected", "claims"]
 """How its success shows:
 
 - ``said``: it calls ``got``
@@ -24,6 +24,7 @@ Seen = Literal["said", "secret", "ends", "outlives", "log", "notebook", "stored"
 - ``log``, ``notebook``: what is kept of its output is larger than what may be
 - ``stored``: a secret of the suite's lies among what was kept of its files
 - ``believed``: the job counts as one that went well
+- ``claims``: what counts as its word is larger than such words may be, or holds what is none
 - ``expected``: the job's end is not told with the reason in ``expects``
 """
 
@@ -49,3 +50,5 @@ class Attack:
     resources: dict[str, Any] = field(default_factory=dict)
     seconds: int = 30
     """Its time limit."""
+    network: bool = False
+    """Whether jobs may do it that were given the machine's network."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attack import EVERY, LOCKED, Attack
+from .attack import EVERY, Attack
 
 _LOG = {"log": "1Mi"}
 _RUNNER = "the supervisor, which is out of reach"
@@ -89,63 +89,6 @@ got("it began")
         seen="ends",
         alone=True,
         seconds=20,
-    ),
-    Attack(
-        "kill-the-kernel",
-        "die, and count as having ended well",
-        "os.kill(os.getpid(), signal.SIGKILL)",
-        _RUNNER,
-        claimed=EVERY,
-        seen="believed",
-        alone=True,
-    ),
-    Attack(
-        "forged-exit",
-        "end with the status of success behind the runner's back",
-        "os.kill(os.getppid(), signal.SIGSTOP)\nos._exit(0)",
-        _RUNNER,
-        claimed=EVERY,
-        seen="believed",
-        alone=True,
-        seconds=3,
-    ),
-    Attack(
-        "forged-limits",
-        "tell of another owner, a higher limit and no use in the runner's reports, then take too much",
-        """
-lies = [
-    {"type": "usage", "cpuSeconds": 0, "peakMemoryBytes": 0},
-    {"type": "started", "owner": "root", "uid": "another", "memoryBytes": 2**40},
-    {"type": "limit", "limit": ""},
-    {"type": "end", "outcome": "error", "usage": {"peakMemoryBytes": 0}, "error": None, "results": []},
-]
-for place in (f"/proc/{os.getppid()}/fd/3", "/proc/self/fd/3"):
-    try:
-        with open(place, "w") as file:
-            file.write("".join(json.dumps(lie) + "\\n" for lie in lies[:3]))
-    except OSError:
-        pass
-x = bytearray(400 * 2**20)
-time.sleep(HOLD)
-""",
-        "reports are claims; limits are seen from outside",
-        claimed=EVERY,
-        seen="expected",
-        expects="OutOfMemory",
-        alone=True,
-        resources={"memory": "256Mi"},
-    ),
-    Attack(
-        "forged-state",
-        "write its own exit record",
-        """
-path = os.path.join(os.path.dirname(os.getcwd()), "state.json")
-open(path, "a").close()
-got(path)
-""",
-        "its record lies outside of what it can write",
-        claimed=LOCKED,
-        alone=True,
     ),
     Attack(
         "outputs",

@@ -159,6 +159,7 @@ try_each(map(tuple, given["loopback"]), talk)
 """,
         _NETWORK,
         seen="secret",
+        network=True,
     ),
     Attack(
         "host",
@@ -171,6 +172,7 @@ try_each(map(tuple, given["host"]), talk)
 """,
         _NETWORK,
         seen="secret",
+        network=True,
     ),
     Attack(
         "metadata",
@@ -182,6 +184,7 @@ with socket.create_connection(tuple(given["metadata"]), timeout=3) as s:
 """,
         _NETWORK,
         seen="secret",
+        network=True,
     ),
     Attack(
         "dns",
@@ -195,6 +198,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 """,
         _NETWORK,
         seen="secret",
+        network=True,
     ),
     Attack(
         "abstract-socket",
@@ -207,6 +211,7 @@ with socket.socket(socket.AF_UNIX) as s:
 """,
         "own network namespace, or Landlock",
         seen="secret",
+        network=True,
     ),
     Attack(
         "path-socket",
@@ -231,6 +236,7 @@ assert here == given["network"], "in a network of its own"
 got(f"port {s.getsockname()[1]} of the machine")
 """,
         _NETWORK,
+        network=True,
     ),
     Attack(
         "semaphores",

@@ -31,6 +31,9 @@ LONG_SECONDS = 15.0
 """A job that was to end after two or three seconds, and did not within these, got its way."""
 LOG_BYTES = 2**20
 NOTEBOOK_BYTES = 48 * 2**20
+CLAIMS_BYTES = 128 * 2**10
+CLAIMS = {"progress", "end"}
+"""What there is in a job's own words (:class:`.Observation`)."""
 ENOUGH = {
     "cpu": "1",
     "memory": "1Gi",
@@ -81,9 +84,13 @@ class Row:
 class Suite:
     """All attacks against ``backend``, which is started and keeps what it has in ``data_dir``."""
 
-    def __init__(self, backend: Backend, store: FilesystemStore, data_dir: Path, *, warm: bool = False) -> None:
-        """``warm``: each attack is to run in a kernel that was started before it was known."""
-        self._warm = warm
+    def __init__(
+        self, backend: Backend, store: FilesystemStore, data_dir: Path, *, warm: bool = False, network: bool = False
+    ) -> None:
+        """``warm``: each attack is to run in a kernel that was started before it was known. ``network``: jobs have the
+        machine's, which the backend allows.
+        """
+        self._warm, self._network = warm, network
         self.backend, self.store = backend, store
         self.data_dir = data_dir
         self.level = str(backend.describe()["isolation"])
@@ -112,11 +119,13 @@ class Suite:
     async def _begin(self, code: str, resources: dict[str, Any], seconds: int, *, keep: bool = False) -> AttemptRef:
         told = {**ENOUGH, **resources}
         spec = {"source": {"type": "cell", "code": code}, "timeLimitSeconds": seconds, "resources": told}
-        spec["outputs"] = {"keep": ["**"] if keep else []}
+        spec["outputs"] = {"keep": ["**"], "names": ["score"]} if keep else {"keep": []}
+        spec["network"] = {"mode": "profile"}
         ref = AttemptRef(f"attack-{secrets.token_hex(4)}", 1)
         meta = {"name": "attack", "uid": ref.uid}
         job = TrainJob.model_validate({"kind": "TrainJob", "metadata": meta, "spec": {**spec, "seed": 2**31 + 1}})
-        profile = Profile.model_validate({"kind": "Profile", "metadata": {"name": "default"}})
+        allowed = {"network": {"mode": "host"}} if self._network else {}
+        profile = Profile.model_validate({"kind": "Profile", "metadata": {"name": "default"}, "spec": allowed})
         job.spec.resources = completed(job.spec.resources, profile.spec.defaults)
         self._refs.append(ref)
         async with self._claims:
@@ -170,7 +179,8 @@ class Suite:
             return True, "nothing was heard of it"
         said, problem = told
         if attack.seen == "secret":
-            return self.targets.secret in said, problem or "nothing came out"
+            came_out = self.targets.secret in said
+            return came_out, problem or ("a secret came out" if came_out else "nothing came out")
         return "GOT" in said, (said if "GOT" in said else problem)
 
     async def _alone(self, attack: Attack) -> list[Row]:
@@ -186,7 +196,7 @@ class Suite:
         return [self._row(attack, succeeded, told, time.monotonic() - began)]
 
     def _row(self, attack: Attack, succeeded: bool, told: str, seconds: float) -> Row:
-        claimed = self.level in attack.claimed
+        claimed = self.level in attack.claimed and not (attack.network and self._network)
         by = "" if succeeded else attack.by if claimed else "luck, or this machine's own rules"
         told = told.strip().replace(self.targets.secret, "…")[-300:]
         return Row(attack.name, attack.what, self.level, claimed, not succeeded, by, told, round(seconds, 2))
@@ -202,6 +212,8 @@ class Suite:
             return b"GOT" in log, told
         if attack.seen == "secret":
             return self.targets.secret.encode() in log, told
+        if attack.seen == "claims":
+            return b"GOT" not in log or _is_too_much(seen.claims), f"claims of {len(json.dumps(seen.claims))} bytes"
         if attack.seen == "expected":
             return seen.evidence.get("limit") != attack.expects, told
         if attack.seen == "believed":
@@ -243,6 +255,12 @@ class Suite:
         from ....storage.logs import LogReader
 
         return LogReader(self.store, f"jobs/{ref.uid}/{ref.attempt}/").read(0, 2**20 * 8).data
+
+
+def _is_too_much(claims: dict[str, Any]) -> bool:
+    """Whether a job's words were taken over as they came."""
+    text = json.dumps(claims)
+    return len(text) > CLAIMS_BYTES or bool(set(claims) - CLAIMS) or '"owner"' in text or '"limits"' in text
 
 
 def marked(name: str) -> list[int]:

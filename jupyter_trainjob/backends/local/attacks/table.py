@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bombs, calls, floods, reads
+from . import bombs, calls, floods, lies, reads
 from .attack import Attack
 
-ATTACKS: tuple[Attack, ...] = (*calls.ATTACKS, *reads.ATTACKS, *bombs.ATTACKS, *floods.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (*calls.ATTACKS, *reads.ATTACKS, *bombs.ATTACKS, *floods.ATTACKS, *lies.ATTACKS)

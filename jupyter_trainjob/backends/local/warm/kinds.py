@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ...._version import __version__
 from ....resources.base import ObjectMeta
-from ....resources.profile import Profile, completed
+from ....resources.profile import Profile, completed, reach
 from ....resources.quantity import byte_count
 from ....resources.trainjob import (
     FIRST_CHOSEN_SEED,
@@ -47,6 +47,7 @@ def kind(request: AttemptRequest, imports: Iterable[str]) -> str:
         "shm": byte_count(spec.resources.shm or "64Mi"),
         "heap": runners["memoryBytes"] if language == "scala" else None,
         "imports": sorted(imports),
+        "open": reach(spec.network, request.profile) == "host",
         "version": __version__,
     }
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
