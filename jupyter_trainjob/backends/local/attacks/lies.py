@@ -39,7 +39,7 @@ lies = [
 for place in (f"/proc/{os.getppid()}/fd/3", "/proc/self/fd/3"):
     try:
         with open(place, "w") as file:
-            file.write("".join(json.dumps(lie) + "\\n" for lie in lies[:3]))
+            file.write("".join(json.dumps(lie) + "\\n" for lie in lies))
     except OSError:
         pass
 x = bytearray(400 * 2**20)
