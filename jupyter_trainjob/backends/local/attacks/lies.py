@@ -53,6 +53,25 @@ time.sleep(HOLD)
         resources={"memory": "256Mi"},
     ),
     Attack(
+        "forged-end",
+        "report in the runner's place that all went well, then take too much",
+        """
+lie = {"type": "end", "outcome": "ok", "error": None, "results": []}
+try:
+    with open(f"/proc/{os.getppid()}/fd/3", "w") as file:
+        file.write(json.dumps(lie) + "\\n")
+except OSError as error:
+    print(error, file=sys.stderr)
+x = bytearray(400 * 2**20)
+time.sleep(3)
+got("400 MiB")
+""",
+        "reports are claims; limits are seen from outside",
+        claimed=EVERY,
+        alone=True,
+        resources={"memory": "256Mi"},
+    ),
+    Attack(
         "forged-progress",
         "report, in the runner's place, progress that is none: of endless length, of another job, of higher limits",
         """
