@@ -19,7 +19,7 @@ from typing import Any
 from ...storage.base import open_store
 from ...storage.logs import LogWriter
 from ..rules import RUNNER_PROTOCOL, past_disk, past_processes, past_time
-from . import report
+from . import leftovers, report
 from .cgroups import Cgroup
 from .courier import Courier
 from .events import EventReader
@@ -218,6 +218,8 @@ class Life:
         self.kill_at = None
         self._drain_until = time.monotonic() + 2.0  # of reports; nobody can hold them longer but what can't be killed
         self.tree.kill_rest()
+        if self.drop is not None and not self.orders["sandboxed"]:
+            leftovers.sweep(self.drop.uid)
         self.meter.reaped()
         self.report.update(usage=self.meter.usage())
 
