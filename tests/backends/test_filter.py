@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from jupyter_trainjob.backends.local import filter, landlock
 
@@ -48,5 +55,51 @@ def test_the_page_has_every_group_with_its_reason() -> None:
             assert re.search(rf"\b{call}\b", page), call
 
 
-def test_landlock_tells_its_version() -> None:
-    assert landlock.abi() >= 0
+def test_landlock_tells_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/proc/sys/kernel/osrelease", encoding="ascii") as file:
+        kernel = tuple(int(word) for word in re.findall(r"\d+", file.read())[:2])
+    assert landlock.abi() == 0 or landlock.abi() >= (6 if kernel >= (6, 12) else 1)
+    monkeypatch.setattr(landlock, "_CREATE", 9999)
+    assert landlock.abi() == 0, "a kernel without it has none"
+
+
+SAY = """
+import ctypes, json, os, socket, sys
+from jupyter_trainjob.backends.local import landlock
+landlock.load_filter(open(sys.argv[1], "rb").read())
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    return libc.syscall(number, *arguments) >= 0 or ctypes.get_errno()
+ends = (ctypes.c_int * 2)()
+other = os.getppid()
+room = (ctypes.c_ulong * 16)(1)
+print(json.dumps({
+    "unix pair": call(53, 1, 1, 0, ctypes.byref(ends)),
+    "tipc pair": call(53, 30, 1, 0, ctypes.byref(ends)),
+    "semaphores": call(64, 0, 1, 0o600),
+    "queue": call(68, 0, 0o600),
+    "own priority": call(141, 0, 0, 0),
+    "another's priority": call(141, 0, other, 0),
+    "a user's priority": call(141, 2, 0, 0),
+    "own CPUs": call(203, 0, 128, ctypes.byref(room)),
+    "another's CPUs": call(203, other, 128, ctypes.byref(room)),
+    "rules": call(444, None, 0, 1),
+}))
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by their numbers")
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_it_lets_through_by_argument(tmp_path: Path, alone: bool) -> None:
+    program = tmp_path / "filter"
+    program.write_bytes(filter.build(counted=False, alone=alone))
+    done = subprocess.run([sys.executable, "-c", SAY, str(program)], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    refused = {name for name, answer in told.items() if answer == errno.ENOSYS}
+    assert refused - {"another's priority", "a user's priority", "another's CPUs"} == {
+        "tipc pair",
+        "semaphores",
+        "queue",
+        "rules",
+    }
+    assert len(refused) == (4 if alone else 7), told

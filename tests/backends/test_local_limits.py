@@ -204,3 +204,22 @@ time.sleep(0.4)
     assert 150 * 2**20 <= seen.usage["peakMemoryBytes"] < 250 * 2**20
     assert 5 * 2**20 <= seen.usage["diskBytes"] < 6 * 2**20
     assert seen.usage["processes"] >= 2
+
+
+@pytest.mark.parametrize(
+    "takes",
+    ["x = bytearray(700 * 2**20)", "[open(f'{n}', 'wb').write(bytes(2**20)) for n in range(60)]"],
+    ids=["memory", "disk"],
+)
+async def test_limits_hold_also_once_the_job_said_that_it_was_done(place: Place, takes: str) -> None:
+    code = f"""
+import time
+tell(type="end", outcome="error", error=None, results=[])
+{takes}
+time.sleep(2)
+print("kept it", flush=True)
+time.sleep(30)
+"""
+    seen = await place.run(code, resources={"disk": "20Mi"})
+    assert await place.log(seen.ref) == b""
+    assert seen.evidence.get("limit") in ("OutOfMemory", "DiskLimit"), seen.evidence

@@ -141,3 +141,15 @@ def test_the_supervisor_needs_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_memory_limit_can_be_raised_and_lowered() -> None:
+    group = cgroups.find(f"test-{os.getpid()}")
+    if group is None:
+        pytest.skip("no control groups can be made here")
+    group.create()
+    try:
+        for size in (2**26, 2**28, 2**25, 2**62):
+            group.limit(memory_bytes=size, tasks=None)
+    finally:
+        group.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -15,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.backends.local import probe, runtime, sandbox
+from jupyter_trainjob.backends.base import BackendError
+from jupyter_trainjob.backends.local import filter, landlock, launch, probe, runtime, sandbox
 
-from .conftest import PLAIN_RUNNER
+from .conftest import LEVELS, PLAIN_RUNNER, MakePlace
 from .ordinary import SYSTEM_PYTHON, Ordinary
-from .place import Place
+from .place import Place, a_request
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users, which only root can")
 
@@ -311,3 +313,94 @@ async def test_an_ordinary_user_gets_a_sandbox_by_user_namespace_and_its_limits(
             if limit != "OutOfMemory":
                 assert state["claims"]["end"]["outcome"] == outcome
         assert ordinary.store.get("jobs/plain-0/1/log.bytes") == b"fine 1000\n"
+
+
+LEAVE = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+open(f"/dev/shm/trainjob-left-{os.getpid()}", "w").write("x")
+os.makedirs(f"/dev/shm/trainjob-left-d{os.getpid()}/e")
+made = [libc.shmget(0, 4096, 0o1600), libc.semget(0, 1, 0o1600), libc.msgget(0, 0o1600)]
+print("left", *made, flush=True)
+"""
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives jobs a user of their own, by which things are known")
+@pytest.mark.parametrize("wanted", ["landlock+seccomp", "process"])
+async def test_nothing_in_the_machines_memory_outlives_a_job_without_namespaces(
+    make_place: MakePlace, wanted: str
+) -> None:
+    place = await make_place(**LEVELS[wanted])
+    if place.backend.describe()["isolation"] != wanted or not place.backend.describe()["ownUsers"]:
+        pytest.skip(f"this machine offers {place.backend.describe()}")
+    seen = await place.run(LEAVE)
+    words = (await place.log(seen.ref)).split()
+    assert words[0] == b"left" and (wanted != "process" or b"-1" not in words)
+    assert [name for name in os.listdir("/dev/shm") if name.startswith("trainjob-left-")] == []
+    for kind, made in zip(("shm", "sem", "msg"), words[1:], strict=True):
+        known = [line.split()[1] for line in Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]]
+        assert made.decode() not in known
+
+
+# What a level's name promises
+
+
+def test_a_minimum_demands_the_filter_of_system_calls_too() -> None:
+    offer = probe.Offer("namespaces", sandbox.Bwrap("/usr/bin/bwrap", as_root=True), cgroups=False, drop=True)
+    with pytest.raises(BackendError, match="'namespaces' without a filter of system calls, but 'landlock"):
+        launch.demand_level(offer, "", "landlock+seccomp")
+    launch.demand_level(offer, "", "process")
+    launch.demand_level(dataclasses.replace(offer, filtered=True), "namespaces")
+
+
+@pytest.mark.asyncio
+async def test_a_job_without_a_filter_says_so(make_place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filter, "missing", lambda: "pyseccomp is not installed")
+    place = await make_place()
+    if not place.backend.describe()["isolation"].startswith("namespaces"):
+        pytest.skip("this machine offers no namespaces")
+    seen = await place.run("print(1)")
+    assert {c["reason"] for c in seen.conditions if c["type"] == "Isolated"} == {"Unfiltered"}
+
+
+def test_what_makes_the_filter_is_part_of_the_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = runtime.inspect(sys.executable, [])
+    file, options = str(tmp_path / "sandbox.json"), {"allow_bwrap": False, "allow_cgroups": False}
+    monkeypatch.setattr(filter, "missing", lambda: "pyseccomp is not installed")
+    assert probe.cached(file, found, str(tmp_path), **options).level == "process"
+    monkeypatch.undo()
+    assert probe.cached(file, found, str(tmp_path), **options) == probe.probe(found, str(tmp_path), **options)
+
+
+@pytest.mark.asyncio
+async def test_a_filter_that_can_not_be_made_any_more_ends_the_job_with_words(
+    make_place: MakePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = await make_place()
+    if not place.backend._settings.offer.filtered:
+        pytest.skip("this machine has no filter")
+
+    def gone(**_: object) -> bytes:
+        raise ImportError("No module named 'pyseccomp'")
+
+    monkeypatch.setattr(filter, "build", gone)
+    seen = await place.run("print(1)")
+    assert "The filter of system calls can't be made any more: No module named 'pyseccomp'." in seen.evidence["message"]
+
+
+def test_landlock_of_a_kernel_that_does_not_hold_signals_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlock, "abi", lambda: 5)
+    with pytest.raises(OSError, match=r"is of version 5; it takes 6 \(Linux 6.12\)"):
+        landlock.restrict({})
+
+
+@pytest.mark.asyncio
+async def test_landlock_shows_nothing_beside_our_package(make_place: MakePlace) -> None:
+    place = await make_place(**LEVELS["landlock+seccomp"])
+    if place.backend.describe()["isolation"] != "landlock+seccomp":
+        pytest.skip(f"this machine offers {place.backend.describe()}")
+    request, settings = a_request("a", "1"), place.backend._settings
+    where = launch.Places(place.folder(request.ref), [], sandboxed=False)
+    rules = launch._confine(place.folder(request.ref), settings, where, request)
+    assert rules["list"] == [runtime.package_folder()]

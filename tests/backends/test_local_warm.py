@@ -16,10 +16,11 @@ from jupyter_core.paths import jupyter_path
 
 from jupyter_trainjob.backends.base import AttemptRequest
 from jupyter_trainjob.backends.local import process
-from jupyter_trainjob.backends.local.folder import Folder
+from jupyter_trainjob.backends.local.folder import Folder, try_lock
+from jupyter_trainjob.backends.local.waiting import Waiting
 from jupyter_trainjob.backends.local.warm import slot
 from jupyter_trainjob.backends.local.warm.kinds import blank, kind
-from jupyter_trainjob.backends.local.warm.pool import Warmth
+from jupyter_trainjob.backends.local.warm.pool import Pool, Warmth
 from jupyter_trainjob.backends.local.warm.sizes import MOST, WINDOW_SECONDS, Kind, plan, wanted
 from jupyter_trainjob.resources.profile import Profile, standard_resources
 from jupyter_trainjob.resources.trainjob import FIRST_CHOSEN_SEED
@@ -120,6 +121,40 @@ def test_the_budget_goes_to_what_was_used_last_and_one_of_each_first() -> None:
     assert plan({"big": Kind(least=1)}, now, 500, {"big": 600}) == {"big": 0}
 
 
+def a_pool() -> Pool:
+    settings: Any = None
+    executor: Any = None
+    return Pool("local", settings, Warmth(GIB), executor)
+
+
+def with_env(number: int) -> AttemptRequest:
+    env = [{"name": "TRIAL", "value": f"secret-{number}"}]
+    return a_request("a", "print('its own')", seed=SEED, environment={"env": env}, parameters={"lr": "1"})
+
+
+def test_a_kind_with_a_jobs_own_variables_waits_from_its_second_use_on() -> None:
+    pool = a_pool()
+    for number in range(20):
+        pool.take(with_env(number))
+    guesses = dict.fromkeys(pool._kinds, 1)
+    assert len(guesses) == 20 and set(plan(pool._kinds, time.monotonic(), GIB, guesses).values()) == {0}
+    pool.take(with_env(3))
+    assert sum(plan(pool._kinds, time.monotonic(), GIB, guesses).values()) == 2
+
+
+def test_of_a_job_nothing_is_kept_but_its_kind_and_that_not_for_ever() -> None:
+    pool = a_pool()
+    pool.take(with_env(1))
+    [model] = pool._models.values()
+    assert "its own" not in str(model.job.to_dict()) and model.job.spec.parameters == {}
+    [known] = pool._kinds.values()
+    pool._forget()
+    assert pool._models
+    known.uses = [time.monotonic() - WINDOW_SECONDS]
+    pool._forget()
+    assert pool._models == {} == pool._kinds
+
+
 # A job in one
 
 
@@ -209,6 +244,84 @@ async def test_one_that_dies_between_claim_and_start_is_replaced_by_a_cold_start
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("heard", [False, True])
+async def test_one_that_dies_with_its_orders_before_it_is_replaced_by_a_cold_start(
+    make_place: MakePlace, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """``heard``: it could still be told of them, for it was only leaving."""
+    place = await warm_place(make_place)
+    await ready(place)
+    wake = slot.wake
+
+    def kill_and_wake(folder: Folder) -> bool:
+        known = folder.read("supervisor.json")
+        assert known is not None and folder.read("attempt.json") is not None
+        assert process.send(known, signal.SIGKILL)
+        while process.is_alive(known):
+            time.sleep(0.01)
+        return heard or wake(folder)
+
+    monkeypatch.setattr(slot, "wake", kill_and_wake)
+    seen, log = await run(place, "print('all the same')", resources=ENOUGH)
+    assert log == "all the same\n" and seen.claims["end"]["outcome"] == "ok", seen
+    assert place.backend.describe()["warm"]["profiles"]["default"] == {"claimed": 1, "missed": 0}
+
+
+def test_one_that_leaves_while_it_is_claimed_leaves_the_folder(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / ".warm-x"))
+    (tmp_path / ".warm-x/work").mkdir(parents=True)
+    leaving = Waiting.__new__(Waiting)
+    leaving._place = os.open(folder.path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        claim = try_lock(folder.file("claim"))
+        assert claim is not None
+        leaving._remove()
+        assert os.listdir(tmp_path) == [".warm-x"], "whoever has the lock may be about to rename it"
+        os.rename(folder.path, tmp_path / "tj-job-1")
+        os.close(claim)
+        leaving._remove()
+        assert sorted(os.listdir(tmp_path / "tj-job-1")) == ["claim", "work"]
+        os.rename(tmp_path / "tj-job-1", folder.path)
+        leaving._remove()
+        assert os.listdir(tmp_path) == []
+    finally:
+        os.close(leaving._place)
+
+
+@pytest.mark.asyncio
+async def test_one_that_is_not_ready_in_time_is_ended(make_place: MakePlace) -> None:
+    kernels = tuple(jupyter_path("kernels"))
+    options = {"warmth": Warmth(GIB, {"default": 1}), "runner": (), "kernelspec_dirs": kernels}
+    place = await make_place(startup_seconds=0.05, **options)
+    place.backend.keep_warm([Profile.model_validate({"kind": "Profile", "metadata": {"name": "default"}})])
+    until = time.monotonic() + 60
+    while not place.backend._warm._pauses:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+    assert [name for name in os.listdir(f"{place.options['data_dir']}/run") if name.startswith(".warm-")] == []
+
+
+@pytest.mark.asyncio
+async def test_the_pool_goes_on_after_any_error(
+    make_place: MakePlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: Any) -> Folder:
+        raise ImportError("No module named 'pyseccomp'")
+
+    monkeypatch.setattr(slot, "make", gone)
+    place = await warm_place(make_place)
+    until = time.monotonic() + 60
+    while "can't be kept waiting now: No module named 'pyseccomp'" not in caplog.text:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+    monkeypatch.undo()
+    assert place.backend._warm._pauses
+    place.backend._warm._pauses.clear()
+    place.backend._warm._news.set()
+    await ready(place)
+
+
+@pytest.mark.asyncio
 async def test_a_claim_that_was_cut_off_is_gone_on_with_by_the_next_server(
     make_place: MakePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +367,7 @@ async def test_one_whose_server_was_killed_leaves_by_itself(tmp_path: Path) -> N
 import asyncio, sys
 from pathlib import Path
 from jupyter_trainjob.backends.local.backend import LocalBackend
-from jupyter_trainjob.backends.local.warm.pool import Warmth
+from jupyter_trainjob.backends.local.warm.pool import Pool, Warmth
 from jupyter_trainjob.resources.profile import Profile
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 async def main():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_trainjob.backends.local.attacks.harness import fell_short
 from jupyter_trainjob.backends.local.attacks.suite import Row
 from jupyter_trainjob.cli.sandbox import line, summary
 from jupyter_trainjob.cli.terminal import Screen
@@ -38,6 +39,19 @@ def test_the_end_names_what_is_open() -> None:
     assert summary([HELD]) == "1 attacks on a job at the level namespaces: 1 contained.\n"
     assert "does not claim to hold tmpfs; a stronger one does" in summary([OPEN])
     assert "GOT THROUGH, and must not: homes." in summary([HELD, FAILED])
+
+
+@pytest.mark.parametrize(
+    ("said", "problem", "why"),
+    [
+        ("", "SyntaxError: invalid syntax", "it never began: SyntaxError: invalid syntax"),
+        ("BEGAN\n", "NameError: name 'x' is not defined", "it is broken: NameError: name 'x' is not defined"),
+        ("BEGAN\n", "PermissionError: [Errno 13] Permission denied", ""),
+        ("BEGAN\nGOT it\n", "", ""),
+    ],
+)
+def test_an_attack_that_failed_of_itself_is_not_contained(said: str, problem: str, why: str) -> None:
+    assert fell_short(said, problem) == why
 
 
 @pytest.mark.slow

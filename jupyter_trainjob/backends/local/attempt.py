@@ -63,11 +63,15 @@ def prepare(folder: Folder, settings: Settings, stopping: Callable[[], bool] = l
     try:
         if todo(folder) == "prepare":
             going_on()
-            preparation.fill(folder, settings, going_on)
-            if os.path.exists(folder.file(SLOT)):
-                slot.wake(folder)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(folder.file(REQUEST))
+                os.unlink(folder.file("attempt.json"))  # of a kernel that waited, and died before it took them up
+            preparation.fill(folder, settings, going_on)
+            while os.path.exists(folder.file(SLOT)) and not slot.wake(folder):
+                os.unlink(folder.file("attempt.json"))
+                preparation.fill(folder, settings, going_on)  # cold: nothing waits there any more
+            if not os.path.exists(folder.file(SLOT)):  # else it has yet to take its orders up, and may die before
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(folder.file(REQUEST))
     except StoreError as error:
         raise _unreadable(error) from error
     except BackendError:
@@ -88,7 +92,7 @@ def todo(folder: Folder) -> Literal["prepare", "start", ""]:
     if folder.read("state.json") is not None or (supervised and not os.path.exists(folder.file(SLOT))):
         return ""
     if folder.read("attempt.json") is not None:
-        return "" if supervised else "start"
+        return "prepare" if recover.was_not_taken(folder) else "" if supervised else "start"
     return "prepare" if os.path.exists(folder.file(REQUEST)) else ""
 
 

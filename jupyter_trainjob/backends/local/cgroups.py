@@ -48,7 +48,15 @@ class Cgroup:
                 self._write("memory", "memory.max", memory_bytes)
                 self._write("memory", "memory.swap.max", 0, optional=True)
             else:
-                self._write("memory", "memory.limit_in_bytes", memory_bytes)
+                try:
+                    self._write("memory", "memory.limit_in_bytes", memory_bytes)
+                except OSError as error:
+                    if (
+                        error.errno != errno.EINVAL
+                    ):  # it is raised: that with swap, which is never the lower, goes first
+                        raise
+                    self._write("memory", "memory.memsw.limit_in_bytes", memory_bytes, optional=True)
+                    self._write("memory", "memory.limit_in_bytes", memory_bytes)
                 self._write("memory", "memory.memsw.limit_in_bytes", memory_bytes, optional=True)
         if tasks and "pids" in self.folders:
             self._write("pids", "pids.max", tasks)

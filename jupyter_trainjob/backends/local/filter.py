@@ -26,6 +26,8 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0
 _WORD = 0xFFFFFFFF
+_PRIORITIES = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
+"""Calls whose first argument is a pid, 0 for the caller; of two more it is the second."""
 _PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0x0040000, 0xFFFFFFFF)
 """Linux, 32 bits of it, its uname of 2.6, without randomised addresses (sanitizers want that), and the question."""
 
@@ -80,9 +82,9 @@ ALLOWED = (
     _group(
         "limits and scheduling",
         "Numerical libraries look for their CPUs, and pin threads to them. Limits can only be lowered.",
-        """getcpu getpriority getrlimit getrusage ioprio_get ioprio_set sched_get_priority_max
-        sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
-        sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield setpriority setrlimit""",
+        """getcpu getpriority getrlimit getrusage ioprio_get sched_get_priority_max sched_get_priority_min
+        sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_yield
+        setrlimit""",
     ),
     _group(
         "time",
@@ -102,13 +104,13 @@ ALLOWED = (
         "Kernel and runner talk over them, and so do the processes of a job. Only UNIX, IPv4, IPv6 and the route "
         "netlink (by which libraries list interfaces); what can be reached, the sandbox's network decides.",
         """accept accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmmsg recvmsg sendmmsg
-        sendmsg sendto setsockopt shutdown socketpair""",
+        sendmsg sendto setsockopt shutdown""",
     ),
     _group(
         "messages between processes",
         "multiprocessing, MPI and databases of tests: System V and POSIX queues, in a namespace of the job's own.",
-        """mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink msgctl msgget msgrcv msgsnd semctl
-        semget semop semtimedop shmctl shmdt""",
+        """mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink msgctl msgrcv msgsnd semctl semop
+        semtimedop shmctl shmdt""",
     ),
     _group(
         "old asynchronous input and output",
@@ -123,15 +125,16 @@ ALLOWED = (
     _group(
         "narrower sandboxes",
         "A job may lock itself in further, as browsers and compilers do.",
-        "landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp",
+        "seccomp",
     ),
 )
 FILE = "filter.bpf"
 """In an attempt's folder."""
 UNCOUNTED = _group(
     "memory without a name",
-    "Memory that no process need have mapped. Allowed where a control group counts it; a watchdog would not see it.",
-    "memfd_create shmat shmget",
+    "Memory that no process need have mapped: files, segments, semaphores, queues and rule sets that lie in the "
+    "kernel alone. Allowed where a control group counts it; a watchdog would not see it.",
+    "landlock_add_rule landlock_create_ruleset landlock_restrict_self memfd_create msgget semget shmat shmget",
 )
 REFUSED = (
     _group(
@@ -180,7 +183,12 @@ ARGUMENTS = (
         "socket",
         "of the families UNIX, IPv4 and IPv6, and netlink's routes; no packet, vsock, crypto or Bluetooth sockets",
     ),
+    ("socketpair", "of the family UNIX"),
     ("prlimit64", "of the calling process alone"),
+    *(
+        (call, "of the calling thread alone, where no process namespace keeps others out of sight")
+        for call in ("ioprio_set", "setpriority", *_PRIORITIES)
+    ),
     ("ioctl", "but TIOCSTI and TIOCLINUX, which type into a terminal"),
     ("personality", "but for what switches protections off (only the randomisation of addresses)"),
 )
@@ -199,9 +207,11 @@ def missing() -> str:
 
 
 @lru_cache
-def build(*, counted: bool, inet: bool = True) -> bytes:
-    """The filter as BPF instructions. ``counted``: whether a control group counts all memory; ``inet``: whether
-    sockets may be of the internet. Raises ``ImportError`` and ``OSError`` where :func:`missing` tells why.
+def build(*, counted: bool, inet: bool = True, alone: bool = True) -> bytes:
+    """The filter as BPF instructions. Raises ``ImportError`` and ``OSError`` where :func:`missing` tells why.
+
+    ``counted``: whether a control group counts all memory; ``inet``: whether sockets may be of the internet;
+    ``alone``: whether the job sees no processes but its own.
     """
     import pyseccomp as sc
 
@@ -212,6 +222,7 @@ def build(*, counted: bool, inet: bool = True) -> bytes:
     for call in (name for group in REFUSED for name in group.calls):
         _rule(made, sc.ERRNO(errno.EPERM), call)
     _arguments(sc, made, inet)
+    _priorities(sc, made, alone)
     with tempfile.TemporaryFile() as file:
         made.export_bpf(file)
         file.seek(0)
@@ -222,6 +233,7 @@ def _arguments(sc: Any, made: Any, inet: bool) -> None:
     made.add_rule(sc.ALLOW, "clone", sc.Arg(0, sc.MASKED_EQ, _NEW_NAMESPACES, 0))
     for family in _FAMILIES if inet else _FAMILIES[:1]:
         made.add_rule(sc.ALLOW, "socket", sc.Arg(0, sc.MASKED_EQ, _WORD, int(family)))
+    made.add_rule(sc.ALLOW, "socketpair", sc.Arg(0, sc.MASKED_EQ, _WORD, int(socket.AF_UNIX)))
     netlink = sc.Arg(0, sc.MASKED_EQ, _WORD, _AF_NETLINK)
     made.add_rule(sc.ALLOW, "socket", netlink, sc.Arg(2, sc.MASKED_EQ, _WORD, _NETLINK_ROUTE))
     made.add_rule(sc.ALLOW, "prlimit64", sc.Arg(0, sc.MASKED_EQ, _WORD, 0))
@@ -229,6 +241,14 @@ def _arguments(sc: Any, made: Any, inet: bool) -> None:
         made.add_rule(sc.ALLOW, "ioctl", sc.Arg(1, sc.MASKED_EQ, mask, value))
     for value in _PERSONALITIES:
         made.add_rule(sc.ALLOW, "personality", sc.Arg(0, sc.MASKED_EQ, _WORD, value))
+
+
+def _priorities(sc: Any, made: Any, alone: bool) -> None:
+    for call, place in (*((call, 0) for call in _PRIORITIES), ("ioprio_set", 1), ("setpriority", 1)):
+        own = [] if alone else [sc.Arg(place, sc.MASKED_EQ, _WORD, 0)]
+        if place and not alone:
+            own.append(sc.Arg(0, sc.MASKED_EQ, _WORD, 1 if call == "ioprio_set" else 0))  # a process, no group or user
+        made.add_rule(sc.ALLOW, call, *own)
 
 
 def all_but(first: int, second: int) -> list[tuple[int, int]]:

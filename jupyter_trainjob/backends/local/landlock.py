@@ -5,7 +5,8 @@ kernel's Documentation/userspace-api/landlock.rst. Quick to import; the supervis
 
 What it holds: files (only those that :class:`Rules` names), TCP (ABI 4, Linux 6.7), signals and abstract sockets to
 outside (ABI 6, Linux 6.12), looking into processes outside. What it does not: which processes there are can be seen,
-and ``/dev/shm`` is the machine's.
+``/dev/shm`` is the machine's, and a file of the same user's that can't be read can still have its mode, owner and
+times changed.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LEAST_ABI = 4
-"""Below it the network would be open."""
+LEAST_ABI = 6
+"""Below it a job could end the server and other jobs, and talk to abstract sockets; below 4 to the network."""
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _BENEATH = 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
-_ALL_FILES = {4: (1 << 15) - 1, 5: (1 << 16) - 1}
+_ALL_FILES = (1 << 16) - 1
+"""Of ABI 5 and later."""
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _TCP = 3
@@ -73,14 +75,13 @@ def restrict(rules: dict[str, Any]) -> None:
     """
     version = abi()
     if version < LEAST_ABI:
-        raise OSError(f"the kernel's Landlock is of version {version}; it takes {LEAST_ABI} (Linux 6.7)")
+        raise OSError(f"the kernel's Landlock is of version {version}; it takes {LEAST_ABI} (Linux 6.12)")
     program = b""
     if rules["filter"]:
         with open(rules["filter"], "rb") as file:  # before the file is out of reach
             program = file.read()
-    handled = _ALL_FILES[min(version, 5)]
-    scoped = _OUTSIDE if version >= 6 else 0
-    made = _Ruleset(handled, 0 if rules["tcp"] else _TCP, scoped)
+    handled = _ALL_FILES
+    made = _Ruleset(handled, 0 if rules["tcp"] else _TCP, _OUTSIDE)
     ruleset = _checked(_CREATE, ctypes.byref(made), ctypes.c_size_t(ctypes.sizeof(made)), ctypes.c_uint32(0))
     try:
         for path in rules["list"]:

@@ -150,7 +150,7 @@ def process_orders(
         )
     if offer.filtered:
         inet = not offer.landlock or needs_tcp(request) or open_network(request)
-        filter.write(folder.file(filter.FILE), filter.build(counted=offer.cgroups, inet=inet))
+        _write_filter(folder, counted=offer.cgroups, inet=inet, alone=not offer.landlock)
     group_name = f"{settings.cgroup_owner}.{name}" if settings.cgroup_owner else name
     group = cgroups.find(group_name) if offer.cgroups else None
     first, last = settings.uid_range
@@ -165,6 +165,18 @@ def process_orders(
         "drop": {"first": first, "last": last, "locks": settings.uid_locks} if offer.drop else None,
         "cgroup": {"version": group.version, "folders": group.folders} if group else None,
     }
+
+
+def _write_filter(folder: Folder, *, counted: bool, inet: bool, alone: bool) -> None:
+    try:
+        program = filter.build(counted=counted, inet=inet, alone=alone)
+    except (ImportError, RuntimeError, AttributeError) as error:  # it was there when the server started
+        raise BackendError(
+            f"The filter of system calls can't be made any more: {error}.",
+            remedy="Install jupyter_trainjob[sandbox] and libseccomp again, or restart the server.",
+            permanent=True,
+        ) from error
+    filter.write(folder.file(filter.FILE), program)
 
 
 def attempt_orders(request: AttemptRequest, settings: Settings, limits: Limits) -> dict[str, Any]:
@@ -191,7 +203,7 @@ def _confine(folder: Folder, settings: Settings, where: Places, request: Attempt
     ours = [os.path.join(package, name) for name in ("__init__.py", "_version.py", "runner")]
     own = [folder.file("in"), *ours]
     return {
-        "list": [package, os.path.dirname(package)],
+        "list": [package],
         "read": [*landlock.READ, *etc, *settings.runtime.binds, *own],
         "write": [*landlock.WRITE, *(folder.file(name) for name in ("work", "out", "tmp"))],
         "tcp": wide or needs_tcp(request),
@@ -218,6 +230,12 @@ def demand_level(offer: Offer, *minimums: str, level: str = "") -> None:
     """
     level = level or offer.level
     needed = max(minimums, key=rank)
+    if not offer.filtered and rank("process") < rank(needed) <= rank(level):
+        raise BackendError(
+            f"The sandbox on this machine is {level!r} without a filter of system calls, but {needed!r} is demanded.",
+            remedy="; ".join(offer.findings) or "Install jupyter_trainjob[sandbox] and restart the server.",
+            permanent=True,
+        )
     if rank(level) < rank(needed):
         raise BackendError(
             f"The sandbox on this machine is {level!r}, but {needed!r} is demanded.",
@@ -245,6 +263,9 @@ def demand_network(request: AttemptRequest, settings: Settings) -> None:
 
 
 def _standing(offer: Offer, request: AttemptRequest) -> list[dict[str, str]]:
+    if offer.level != "process" and not offer.filtered:
+        message = "The job's system calls were not filtered: it could reach parts of the kernel that this level closes."
+        return [{"type": "Isolated", "status": "False", "reason": "Unfiltered", "message": message}]
     if offer.level != "process" and open_network(request):
         message = f"The profile {request.profile.metadata.name!r} gives its jobs the machine's network."
         return [{"type": "Isolated", "status": "False", "reason": "NetworkAllowed", "message": message}]

@@ -19,7 +19,7 @@ from typing import Any
 from ...storage.base import open_store
 from ...storage.logs import LogWriter
 from ..rules import RUNNER_PROTOCOL, past_disk, past_processes, past_time
-from . import report
+from . import leftovers, report
 from .cgroups import Cgroup
 from .courier import Courier
 from .events import EventReader
@@ -218,6 +218,8 @@ class Life:
         self.kill_at = None
         self._drain_until = time.monotonic() + 2.0  # of reports; nobody can hold them longer but what can't be killed
         self.tree.kill_rest()
+        if self.drop is not None and not self.orders["sandboxed"]:
+            leftovers.sweep(self.drop.uid)
         self.meter.reaped()
         self.report.update(usage=self.meter.usage())
 
@@ -276,33 +278,36 @@ class Life:
             self.outside.task_refusals = self.cgroup.task_refusals()
 
     def _look_at_limits(self) -> None:
-        if self.end is not None:
-            return
         limits, outside = self.limits, self.outside
-        if outside.oom_kills and outside.strike("OutOfMemory", memory_message(limits)):
+        if outside.oom_kills and self.end is None and outside.strike("OutOfMemory", memory_message(limits)):
             self._ask_to_end(OOM_GRACE_SECONDS)
         memory = self.meter.memory_bytes
         if self.cgroup is None and limits.memory_bytes and memory > limits.memory_bytes:
-            if outside.strike("OutOfMemory", memory_message(limits)):
-                self._ask_to_end(OOM_GRACE_SECONDS)
-            self.tree.kill_code()
+            self._over("OutOfMemory", memory_message(limits))
         if limits.disk_bytes and self.meter.disk_bytes > limits.disk_bytes:
-            if outside.strike("DiskLimit", past_disk("The job's files", limits.disk_bytes)):
-                self._ask_to_end(OOM_GRACE_SECONDS)
-            self.tree.kill_code()
+            self._over("DiskLimit", past_disk("The job's files", limits.disk_bytes))
         if limits.files and self.meter.files > limits.files:
             message = f"The job made more than the {limits.files} files and folders that its disk has room for."
-            if outside.strike("DiskLimit", f"{message} Put small ones into an archive, or ask for more disk."):
-                self._ask_to_end(OOM_GRACE_SECONDS)
-            self.tree.kill_code()
+            self._over("DiskLimit", f"{message} Put small ones into an archive, or ask for more disk.")
         if self.cgroup is None and limits.cpu_seconds and self.meter.cpu_seconds > limits.cpu_seconds:
             message = f"The job used more CPU time than {limits.cpu_seconds:g} s, its CPUs for its whole time limit."
-            if outside.strike("TimeLimit", message):
+            if self.end is None and outside.strike("TimeLimit", message):
                 self._ask_to_end(limits.grace_seconds)
         tasks = limits.tasks
         if self.cgroup is None and "nproc" not in outside.rlimits and tasks and outside.peak_tasks > tasks:
-            if outside.strike("ProcessLimit", past_processes(limits.processes or 0)):
-                self._ask_to_end(OOM_GRACE_SECONDS)
+            self._over("ProcessLimit", past_processes(limits.processes or 0))
+
+    def _over(self, limit: str, message: str) -> None:
+        """It has more than it may have: nothing of the code goes on.
+
+        Also behind the word ``end``, which is a claim like any other: who goes past a limit then was not done.
+        """
+        first = self.outside.strike(limit, message)
+        if first and self.end is None:
+            self._ask_to_end(OOM_GRACE_SECONDS)
+        if first and self.end is not None:
+            self._kill()
+        else:
             self.tree.kill_code()
 
     # What is done about it

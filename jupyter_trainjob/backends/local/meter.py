@@ -35,7 +35,11 @@ class Meter:
         """``cpu_before``: seconds that were used before the attempt began, and are not its own."""
         self._cpu_before = cpu_before
         self._folders = [folder.file(name) for name in ("work", "out", "tmp", "shm")]
-        self._device = os.stat(folder.path).st_dev
+        self._nameless = watchdog.Nameless(os.stat(folder.path).st_dev, limits.file_size_bytes)
+        self._nameless_bytes = 0
+        self._walk: watchdog.Walk | None = None
+        self._walked_seconds = 0.0
+        self._tables = watchdog.Tables()
         self._path = folder.path
         self._limits, self._outside, self._cgroup = limits, outside, cgroup
         self._next_tree = self._next_disk = self._next_transfer = 0.0
@@ -60,9 +64,7 @@ class Meter:
             interval = WATCH_SECONDS if self._cgroup is None else SAMPLE_SECONDS
             self._next_tree = now + max(interval, (time.thread_time() - began) / SHARE)
         if thorough or now >= self._next_disk:
-            began = time.thread_time()
-            self._look_at_disk(pids, init_pid)
-            self._next_disk = now + max(DISK_SECONDS, (time.thread_time() - began) / SHARE)
+            self._look_at_disk(now, pids, init_pid, thorough)
         if thorough or now >= self._next_transfer:
             moved = watchdog.transfer(pids)
             self._moved(moved.read_bytes, moved.written_bytes)
@@ -88,26 +90,48 @@ class Meter:
             tasks = self._cgroup.tasks()
             self._used(self._cgroup.cpu_seconds() or 0.0)
         else:
-            sample = watchdog.look(pids, exact_above=self._limits.memory_bytes)
+            sample = watchdog.look(pids, exact_above=self._limits.memory_bytes, tables=self._tables)
             self.memory_bytes, tasks = sample.memory_bytes, sample.tasks
             self._used(sample.cpu_seconds)
         self.peak_memory_bytes = max(self.peak_memory_bytes, self.memory_bytes)
         self._tasks = tasks
         self._outside.peak_tasks = max(self._outside.peak_tasks, tasks)
 
-    def _look_at_disk(self, pids: list[int], init_pid: int | None) -> None:
-        found = watchdog.disk(self._folders)
+    def _look_at_disk(self, now: float, pids: list[int], init_pid: int | None, thorough: bool) -> None:
+        """Go on with the count of what there is, or begin another: many files take seconds, and memory none."""
+        began = time.thread_time()
+        if self._walk is None or thorough:
+            self._leave_off()
+            self._walk, self._walked_seconds = watchdog.Walk(self._folders), 0.0
+            self._nameless_bytes = self._nameless.bytes(pids, now, thorough=thorough)
+            if init_pid is not None and watchdog.shm_is_full(init_pid):
+                self._outside.shm_full = True
+            space = os.statvfs(self._path)
+            self._outside.host_free_bytes = space.f_bavail * space.f_frsize
+        over = self._walk.go_on(float("inf") if thorough else watchdog.SLICE_SECONDS)
+        self._note(self._walk.found, over)
+        self._walked_seconds += time.thread_time() - began
+        self._next_disk = now
+        if over:
+            self._leave_off()
+            self._next_disk = now + max(DISK_SECONDS, self._walked_seconds / SHARE)
+
+    def _note(self, found: watchdog.Disk, over: bool) -> None:
+        """What a count found so far, where it is over, or has found too much already."""
         self._unseen = self._unseen or found.unseen
-        self.files = found.files
-        self.disk_bytes = found.used_bytes + watchdog.deleted_bytes(pids, self._device)
         self._outside.largest_file_bytes = max(self._outside.largest_file_bytes, found.largest_file_bytes)
-        if init_pid is not None and watchdog.shm_is_full(init_pid):
-            self._outside.shm_full = True
-        space = os.statvfs(self._path)
-        self._outside.host_free_bytes = space.f_bavail * space.f_frsize
+        used, limits = found.used_bytes + self._nameless_bytes, self._limits
+        if over or used > (limits.disk_bytes or used) or found.files > (limits.files or found.files):
+            self.disk_bytes, self.files = used, found.files
+
+    def _leave_off(self) -> None:
+        if self._walk is not None:
+            self._walk.close()
+            self._walk = None
 
     def reaped(self) -> None:
         """What the kernel adds up when the tree is gone: nothing that happened between two looks is lost."""
+        self._leave_off()
         if self._cgroup is not None:
             self._used(self._cgroup.cpu_seconds() or 0.0)
         total = resource.getrusage(resource.RUSAGE_CHILDREN)

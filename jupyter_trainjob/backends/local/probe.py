@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..._version import __version__
 from . import cgroups, filter, landlock, process
 from .folder import Folder
 from .runtime import Runtime, package_folder
@@ -138,6 +139,8 @@ def cached(cache_file: str, runtime: Runtime, run_folder: str, **options: Any) -
     """:func:`probe`, or what it found since this boot with the same question."""
     question = [process.boot_id(), os.geteuid(), run_folder, list(runtime.binds), runtime.python, options]
     question.append([_stamp(path) for path in candidates(options.get("bwrap", ""))])
+    grouped = options.get("allow_cgroups", True) and cgroups.find("probe") is not None
+    question.append([__version__, filter.missing(), landlock.abi(), grouped])
     try:
         with open(cache_file, encoding="utf-8") as file:
             known = json.load(file)
@@ -166,7 +169,7 @@ def _try_landlock(runtime: Runtime, run_folder: str, uid: int) -> str:
         os.mkdir(folder.file("work"))
         if uid:
             os.chown(folder.file("work"), uid, uid)
-        filter.write(folder.file(filter.FILE), filter.build(counted=False))
+        filter.write(folder.file(filter.FILE), filter.build(counted=False, alone=False))
         rules = {
             "list": [],
             "read": [*landlock.READ, *runtime.binds],

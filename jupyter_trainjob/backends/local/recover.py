@@ -13,7 +13,7 @@ from typing import Any
 from ...storage.base import open_store
 from ...storage.loglayout import as_found
 from ...storage.logs import LogWriter
-from . import process
+from . import leftovers, process
 from .cgroups import Cgroup
 from .courier import Courier
 from .events import EventReader
@@ -23,9 +23,11 @@ from .openup import open_all
 from .points import PointsPump, remark
 from .report import Report, now_text
 from .sandbox import MARK
+from .waiting import SLOT
 
 log = logging.getLogger(__name__)
 
+REQUEST = "request.json"
 SWEEP_SECONDS = 10.0
 DISCARD_SECONDS = 30.0
 HALF_MADE_SECONDS = 3600
@@ -40,7 +42,24 @@ def is_lost(folder: Folder) -> bool:
     if lock is None:
         return False
     os.close(lock)
-    return not _ended(folder)
+    return not _ended(folder) and not _may_be_prepared(folder)
+
+
+def was_not_taken(folder: Folder) -> bool:
+    """Whether a kernel that waited died with its orders before it, and nothing of the job ran: it can start anew."""
+    if folder.read("supervisor.json") is None or not _may_be_prepared(folder):
+        return False
+    lock = try_lock(folder.file("lock"))
+    if lock is None:
+        return False
+    os.close(lock)
+    return _may_be_prepared(folder)  # asked again: it may have been taken, and be over
+
+
+def _may_be_prepared(folder: Folder) -> bool:
+    """Whether what was asked for is there, and the slot: who takes orders up removes that first."""
+    asked = all(os.path.exists(folder.file(name)) for name in (SLOT, REQUEST))
+    return asked and folder.read("state.json") is None
 
 
 def recover(folder: Folder) -> bool:
@@ -51,7 +70,7 @@ def recover(folder: Folder) -> bool:
         return False
     try:
         orders = folder.read("attempt.json")
-        if _ended(folder) or orders is None:  # claimed, and not yet prepared: whoever prepares it sees to that
+        if _ended(folder) or orders is None or _may_be_prepared(folder):  # claimed: whoever prepares it sees to that
             return False
         if not orders:
             sweep(folder, orders)
@@ -163,7 +182,10 @@ def _of_own_uid(folder: Folder, orders: dict[str, Any]) -> list[int]:
     if lock is None:
         return []
     try:
-        return process.owned_by(drop["uid"])
+        found = process.owned_by(drop["uid"])
+        if not found and not orders.get("sandboxed", True):
+            leftovers.sweep(drop["uid"])
+        return found
     finally:
         os.close(lock)
 

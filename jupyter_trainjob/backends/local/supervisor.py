@@ -121,7 +121,9 @@ def _start(folder: Folder, orders: dict[str, Any], *, waits: bool) -> tuple[Drop
         if orders["cgroup"] is not None:
             cgroup = Cgroup(orders["cgroup"]["version"], orders["cgroup"]["folders"])
             cgroup.create()
-            if not waits:  # else they are the job's that comes
+            if waits:  # its limits are the job's that comes; nobody may take without end meanwhile
+                cgroup.limit(memory_bytes=orders["warm"].get("mostBytes"), tasks=None)
+            else:
                 cgroup.limit(memory_bytes=orders["limits"]["memory_bytes"], tasks=orders["limits"]["tasks"])
         return drop, cgroup, spawn(orders, cgroup.entrances() if cgroup else [])
     except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any
 from . import process, watchdog
 from .cgroups import Cgroup
 from .events import EventReader
-from .folder import Folder
+from .folder import Folder, try_lock
 from .spawn import Drop, Spawned, give_to
 from .tree import Tree
 
@@ -29,6 +29,7 @@ SLOT = "slot.json"
 """As ``attempt.json``, of one that waits; ``warm`` holds what the pool wants to know of it."""
 WARM = "warm.json"
 """There once the kernel is ready."""
+UNLIMITED_BYTES = 2**62
 _STDERR_BYTES = 16 * 1024
 _CLAIMED_SECONDS = 1.0
 """Between two looks once the server is gone that claimed it: another one goes on."""
@@ -154,7 +155,8 @@ class Waiting:
         return here if os.path.exists(here.file("attempt.json")) else None
 
     def _taken(self, folder: Folder) -> Waited:
-        """Let go of all that was only for the wait."""
+        """Let go of all that was only for the wait. That the slot is gone says that the job has its kernel."""
+        os.unlink(folder.file(SLOT))
         signal.set_wakeup_fd(-1)
         for descriptor in (*self._pipe, self._first, self._place, *([self._owner] if self._owner is not None else [])):
             os.close(descriptor)
@@ -171,11 +173,27 @@ class Waiting:
         self._tree.kill_rest()
         if self._cgroup is not None:
             self._cgroup.remove()
-        here = self._here()
-        if os.path.basename(here.path).startswith(PREFIX) and os.path.isdir(here.path):
+        self._remove()
+
+    def _remove(self) -> None:
+        """The folder, unless it was claimed: then the attempt that it is now starts without us."""
+        try:
+            lock = try_lock(self._here().file("claim"))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if lock is None:
+            return
+        try:
+            here = self._here()  # as it is called now that nobody can rename it
+            if not os.path.basename(here.path).startswith(PREFIX) or not os.path.isdir(here.path):
+                return
             from .recover import remove_tree
 
-            remove_tree(here.path)
+            trash = os.path.join(os.path.dirname(here.path), f".gone-{os.path.basename(here.path)}-{os.getpid()}")
+            os.rename(here.path, trash)  # at once: who claims it finds nothing, and nothing half removed
+            remove_tree(trash)
+        finally:
+            os.close(lock)
 
 
 def apply(folder: Folder, orders: dict[str, Any], drop: Drop | None, cgroup: Cgroup | None, tree: Tree) -> None:
@@ -183,7 +201,8 @@ def apply(folder: Folder, orders: dict[str, Any], drop: Drop | None, cgroup: Cgr
     if drop is not None:
         give_to(folder, drop.uid)
     if cgroup is not None:
-        cgroup.limit(memory_bytes=orders["limits"]["memory_bytes"], tasks=orders["limits"]["tasks"])
+        memory = orders["limits"]["memory_bytes"] or UNLIMITED_BYTES  # in place of what it had while it waited
+        cgroup.limit(memory_bytes=memory, tasks=orders["limits"]["tasks"])
     wanted = {name: value for name, value in (folder.read("in/job.json") or {})["rlimits"].items() if value is not None}
     done: set[int] = set()
     while left := set(tree.pids()) - done:  # again, should one of them have started another meanwhile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attack import COUNTED, EVERY, NAMESPACES, Attack
+from .attack import COUNTED, EVERY, NAMESPACES, NOWHERE, Attack
 
 _TASKS = {"processes": 48}
 _MEMORY = {"memory": "256Mi"}
@@ -133,6 +133,65 @@ got("400 MiB")
         resources=_MEMORY,
     ),
     Attack(
+        "semaphores-of-size",
+        "80 MiB of System V semaphores, which no process has mapped",
+        """
+made = []
+try:
+    for _ in range(40):
+        made.append(call(64, 190, ctypes.c_int(0), ctypes.c_int(32000), ctypes.c_int(0o600)))
+    time.sleep(2)
+    got("80 MiB")
+finally:
+    for number in made:
+        call(66, 191, ctypes.c_int(number), ctypes.c_int(0), ctypes.c_int(0))
+""",
+        "the memory limit; without control groups the filter of system calls",
+        alone=True,
+        resources={"memory": "96Mi"},
+    ),
+    Attack(
+        "page-tables",
+        "300 MiB of page tables, of memory that nobody wrote",
+        """
+size = 150 * 2**30
+_libc.mmap.restype = ctypes.c_void_p
+place = _libc.mmap(None, ctypes.c_size_t(size), 1, 0x4022, -1, ctypes.c_size_t(0))
+assert place not in (None, ctypes.c_void_p(-1).value), os.strerror(ctypes.get_errno())
+_libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(size), 15)
+for start in range(0, size, 2**21):
+    ctypes.string_at(place + start, 1)
+time.sleep(HOLD)
+got("300 MiB")
+""",
+        _HELD,
+        claimed=EVERY,
+        alone=True,
+        resources=_MEMORY,
+    ),
+    Attack(
+        "socket-buffers",
+        "200 MiB in sockets that nobody reads",
+        """
+kept, size = [], 0
+while size < 200 * 2**20:
+    ends = socket.socketpair()
+    ends[0].setblocking(False)
+    kept.append(ends)
+    try:
+        while True:
+            size += ends[0].send(bytes(2**16))
+    except BlockingIOError:
+        pass
+time.sleep(2)
+got(f"{size >> 20} MiB")
+""",
+        _HELD,
+        claimed=COUNTED,
+        alone=True,
+        resources={"memory": "150Mi", "openFiles": 4096},
+    ),
+    Attack(
         "shared-memory",
         "64 MiB in /dev/shm",
         """
@@ -207,6 +266,47 @@ got("144 MiB")
 """,
         "the disk limit",
         claimed=EVERY,
+        alone=True,
+        resources=_DISK,
+    ),
+    Attack(
+        "mapped-files",
+        "144 MiB in six files that have no name and are not open, only mapped",
+        """
+import mmap
+kept = []
+for number in range(6):
+    with open("passing", "w+b") as file:
+        for _ in range(6):
+            file.write(bytes(4 * 2**20))
+        file.flush()
+        kept.append(mmap.mmap(file.fileno(), 4096))
+    os.unlink("passing")
+time.sleep(HOLD)
+got("144 MiB")
+""",
+        "the disk limit",
+        claimed=EVERY,
+        alone=True,
+        resources=_DISK,
+    ),
+    Attack(
+        "files-in-flight",
+        "144 MiB in six files that have no name and lie in a socket",
+        """
+ends = socket.socketpair()
+for number in range(6):
+    with open("passing", "wb") as file:
+        for _ in range(6):
+            file.write(bytes(4 * 2**20))
+        file.flush()
+        socket.send_fds(ends[0], [b"x"], [file.fileno()])
+    os.unlink("passing")
+time.sleep(HOLD)
+got("144 MiB")
+""",
+        "the disk limit",
+        claimed=NOWHERE,
         alone=True,
         resources=_DISK,
     ),

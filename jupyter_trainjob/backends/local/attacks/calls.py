@@ -143,6 +143,21 @@ got("a handle")
         _FILTER,
     ),
     Attack(
+        "socket-pair",
+        "a pair of sockets of a family that loads code into the kernel (TIPC)",
+        """
+ends = (ctypes.c_int * 2)()
+try:
+    call(53, 199, ctypes.c_int(30), ctypes.c_int(1), ctypes.c_int(0), ctypes.byref(ends))
+    got("a pair")
+except OSError as error:  # where there is no such family, the kernel has looked for it all the same
+    if error.errno not in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EOPNOTSUPP):
+        raise
+    got(error)
+""",
+        _FILTER,
+    ),
+    Attack(
         "netlink-route",
         "change the network's set-up (add an address to loopback)",
         """
@@ -213,6 +228,25 @@ for pid in given["victims"]:
     got(f"the limits of {pid}")
 """,
         "filter of system calls, own process namespace",
+    ),
+    Attack(
+        "others-priority",
+        "take CPU time from a process outside, and keep it to one CPU",
+        """
+def slow(pid):
+    mine = os.sched_getaffinity(pid)
+    os.sched_setaffinity(pid, mine)
+    got(f"the CPUs of {pid}")
+def nice(pid):
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
+    got(f"the priority of {pid}")
+for attempt in (slow, nice):
+    try:
+        try_each(given["victims"], attempt)
+    except OSError as error:
+        print(error, file=sys.stderr)
+""",
+        "own process namespace, or filter of system calls",
     ),
     Attack(
         "mlock",

@@ -30,9 +30,8 @@ ATTACKS = (
     ),
     Attack(
         "display-flood",
-        "3,000 displayed objects",
-        # a third of them would do: a plain notebook loses those that it is too slow for, beyond a thousand
-        "from IPython.display import HTML, display\nfor n in range(3000):\n    display(HTML('y' * 100000))\n",
+        "700 displayed objects of 100 kB",
+        "from IPython.display import HTML, display\nfor n in range(700):\n    display(HTML('y' * 100_000))\n",
         "the notebook's cap",
         claimed=EVERY,
         seen="notebook",

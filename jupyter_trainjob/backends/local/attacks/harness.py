@@ -56,13 +56,27 @@ for name, code in json.loads(ATTACKS):
         said, problem, status = b"", str(error).encode(), None
     said, problem = (text.decode("utf-8", "replace") for text in (said, problem))
     last = (problem.strip().splitlines() or [""])[-1][:300]
-    print(MARK + json.dumps([name, said[-20000:], last, status]), flush=True)
+    print(MARK + json.dumps([name, said[:100] + said[100:][-20000:], last, status]), flush=True)
 """
+
+
+BEGAN = "BEGAN"
+"""What each says before it does anything: of one that never began, nothing is known."""
+BROKEN = ("SyntaxError", "NameError", "TypeError", "AttributeError", "ImportError", "ModuleNotFoundError", "KeyError")
+"""Errors by which an attack fails of itself: no sandbox raises them."""
+
+
+def fell_short(said: str, problem: str) -> str:
+    """Why what an attack said and the last line of its error tell nothing of the sandbox; empty where they do."""
+    if BEGAN not in said:
+        return f"it never began: {problem}"
+    return f"it is broken: {problem}" if problem.startswith(BROKEN) else ""
 
 
 def program(attack: Attack, given: dict[str, Any]) -> str:
     """The whole of one attack."""
-    return f"{PRELUDE}\ngiven = json.loads({json.dumps(given)!r})\n{attack.code.strip()}\n"
+    given_it = f"given = json.loads({json.dumps(given)!r})\nprint({BEGAN!r}, flush=True)\n"
+    return f"{PRELUDE}\n{given_it}{attack.code.strip()}\n"
 
 
 def several(attacks: Iterable[Attack], given: dict[str, Any]) -> str:

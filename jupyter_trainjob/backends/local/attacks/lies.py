@@ -39,7 +39,7 @@ lies = [
 for place in (f"/proc/{os.getppid()}/fd/3", "/proc/self/fd/3"):
     try:
         with open(place, "w") as file:
-            file.write("".join(json.dumps(lie) + "\\n" for lie in lies[:3]))
+            file.write("".join(json.dumps(lie) + "\\n" for lie in lies))
     except OSError:
         pass
 x = bytearray(400 * 2**20)
@@ -49,6 +49,25 @@ time.sleep(HOLD)
         claimed=EVERY,
         seen="expected",
         expects="OutOfMemory",
+        alone=True,
+        resources={"memory": "256Mi"},
+    ),
+    Attack(
+        "forged-end",
+        "report in the runner's place that all went well, then take too much",
+        """
+lie = {"type": "end", "outcome": "ok", "error": None, "results": []}
+try:
+    with open(f"/proc/{os.getppid()}/fd/3", "w") as file:
+        file.write(json.dumps(lie) + "\\n")
+except OSError as error:
+    print(error, file=sys.stderr)
+x = bytearray(400 * 2**20)
+time.sleep(3)
+got("400 MiB")
+""",
+        "reports are claims; limits are seen from outside",
+        claimed=EVERY,
         alone=True,
         resources={"memory": "256Mi"},
     ),

@@ -87,6 +87,18 @@ try_each([*given["folders"], "/usr/lib", "/etc", "/root"], write)
         _FILES,
     ),
     Attack(
+        "metadata-outside",
+        "open up files and folders that it can't read, or close them to their owner",
+        """
+def change(path):
+    os.chmod(path, 0o700 if path in given["folders"] else 0o600)
+    got(path)
+try_each([*given["home"], *given["tokens"], *given["store"], *given["folders"]], change)
+""",
+        _FILES,
+        claimed=NAMESPACES,
+    ),
+    Attack(
         "forge-log",
         "lay a segment into another job's log",
         """

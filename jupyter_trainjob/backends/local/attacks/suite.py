@@ -178,6 +178,8 @@ class Suite:
         if told is None:
             return True, "nothing was heard of it"
         said, problem = told
+        if short := harness.fell_short(said, problem):
+            return True, short
         if attack.seen == "secret":
             came_out = self.targets.secret in said
             return came_out, problem or ("a secret came out" if came_out else "nothing came out")
@@ -204,8 +206,13 @@ class Suite:
     # What is seen from outside
 
     def _judge(self, attack: Attack, seen: Observation) -> tuple[bool, str]:
+        """One that never began, or broke by itself, counts as one that got its way."""
         log = self._log(seen.ref)
         error = (seen.claims.get("end") or {}).get("error") or {}
+        if short := harness.fell_short(
+            log.decode("utf-8", "replace"), f"{error.get('ename', '')}: {error.get('evalue')}"
+        ):
+            return True, f"{short} {seen.evidence}"
         told = seen.evidence.get("limit") or f"{error.get('ename', '')} {error.get('evalue', '')}".strip()
         told = told or str(seen.evidence)
         if attack.seen == "said":

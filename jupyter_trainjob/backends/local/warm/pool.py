@@ -19,8 +19,8 @@ from ...base import AttemptRequest, BackendError
 from .. import attempt
 from ..launch import Settings
 from . import slot
-from .kinds import GUESSED_BYTES, blank, kind
-from .sizes import Kind, plan, surplus
+from .kinds import GUESSED_BYTES, blank, emptied, kind
+from .sizes import Kind, is_over, plan, surplus
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -127,8 +127,18 @@ class Pool:
         fits = self._kind(request)
         if not fits:
             return None
-        self._models[fits] = request
-        return self._kinds.setdefault(fits, Kind())
+        if fits not in self._kinds:
+            told = request.job.spec.environment.env
+            self._kinds[fits] = Kind(own=told != request.profile.spec.environment.env and bool(told))
+            self._models[fits] = emptied(request, self._token)  # nothing of a job's is kept but its kernel's kind
+        return self._kinds[fits]
+
+    def _forget(self) -> None:
+        """What nobody used of late: its kind has a job's environment variables in it."""
+        now = time.monotonic()
+        for fits in [fits for fits, known in self._kinds.items() if is_over(known, now)]:
+            del self._kinds[fits], self._models[fits]
+            self._pauses.pop(fits, None)
 
     # What is kept
 
@@ -137,8 +147,9 @@ class Pool:
             self._news.clear()
             try:
                 await self._tend()
-            except (OSError, BackendError) as error:
-                log.warning("backend %s: kernels can't be kept waiting now: %s", self._name, error)
+            except Exception as error:  # told, and tried again: who stops looking never finds out
+                known = isinstance(error, (OSError, BackendError))
+                log.warning("backend %s: kernels can't be kept waiting now: %s", self._name, error, exc_info=not known)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), LOOK_SECONDS)
             if not self._stopping:
@@ -146,6 +157,7 @@ class Pool:
 
     async def _tend(self) -> None:
         await self._look()
+        self._forget()
         guesses = {fits: GUESSED_BYTES[self._language(fits)] for fits in self._kinds}
         sizes = plan(self._kinds, time.monotonic(), self._warmth.budget_bytes, guesses)
         for fits in {one.kind for one in self._there} | set(sizes):
@@ -171,25 +183,39 @@ class Pool:
 
     async def _make(self, fits: str) -> None:
         """One more, and wait until it is warm: one at a time, so that jobs have the machine."""
-        model = self._models[fits]
+        try:
+            done = await self._made(fits, self._models[fits])
+        except Exception:
+            self._pause(fits)
+            raise
+        if done:
+            self._pauses.pop(fits, None)
+        elif not self._stopping:
+            self._pause(fits)
+            log.warning("backend %s: a kernel that was to wait for jobs did not start", self._name)
+
+    async def _made(self, fits: str, model: AttemptRequest) -> bool:
+        """False where it was not warm in time: then it is ended."""
+        self._used.clear()
         folder = await self._in_thread(slot.make, model, self._settings, fits, self._imports(model), self._token)
+        name = folder.path.rpartition("/")[2]
         await self._in_thread(attempt.start_waiting, folder)
         until = time.monotonic() + self._settings.startup_seconds
         while not self._stopping and time.monotonic() < until:
             await self._look()
-            mine = [one for one in self._there if folder.path.endswith(one.name)]
-            if mine and mine[0].warm:
-                self._pauses.pop(fits, None)
-                return
-            if folder.path.rpartition("/")[2] in self._used:
-                return
+            mine = [one for one in self._there if one.name == name]
+            if name in self._used or (mine and mine[0].warm):
+                return True
             if not mine:
                 break
             await asyncio.sleep(WARMING_SECONDS)
         if not self._stopping:
-            count = self._pauses.get(fits, (0, 0.0))[0] + 1
-            self._pauses[fits] = (count, time.monotonic() + min(LONGEST_PAUSE_SECONDS, 5.0 * 2.0**count))
-            log.warning("backend %s: a kernel that was to wait for jobs did not start", self._name)
+            await self._in_thread(slot.drop, self._settings.run_folder, name)
+        return False
+
+    def _pause(self, fits: str) -> None:
+        count = self._pauses.get(fits, (0, 0.0))[0] + 1
+        self._pauses[fits] = (count, time.monotonic() + min(LONGEST_PAUSE_SECONDS, 5.0 * 2.0**count))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, partial(function, *arguments))

@@ -23,13 +23,22 @@ class Kind:
     """When jobs of the kind began, in seconds of a monotonic clock, oldest first."""
     memory_bytes: int = 0
     """What one of it takes, as last measured; 0: unknown."""
+    own: bool = False
+    """Whether it has something of one job's, its environment variables say: one use tells nothing of another then."""
 
 
 def wanted(kind: Kind, now: float) -> int:
     """How many of ``kind`` would be of use: as many as began together at most, of late."""
     recent = [use for use in kind.uses if now - use < WINDOW_SECONDS]
+    if kind.own and len(recent) < 2:
+        recent = []
     together = max((sum(0 <= other - one < TOGETHER_SECONDS for other in recent) for one in recent), default=0)
     return min(MOST, max(kind.least, together))
+
+
+def is_over(kind: Kind, now: float) -> bool:
+    """Whether nothing of ``kind`` is wanted, nor will be by what is known of it."""
+    return not kind.least and all(now - use >= WINDOW_SECONDS for use in kind.uses)
 
 
 def plan(kinds: Mapping[str, Kind], now: float, budget_bytes: int, guesses: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...base import AttemptRequest, BackendError
+from ...base import AttemptRequest
 from ...orders import Place, described
 from .. import process
 from ..environments.recipes import Found
@@ -20,11 +20,13 @@ from ..folder import Folder, try_lock
 from ..launch import Places, Settings, attempt_orders, limits_of, make_folders, process_orders
 from ..recover import remove_tree, sweep
 from ..waiting import PREFIX, SLOT, WARM
-from .kinds import emptied
+from .kinds import GUESSED_BYTES, emptied
 
 WAITING = "waiting.json"
 """What the runner is told before there is a job, in ``in``."""
 REQUEST = "request.json"
+MOST_TIMES = 8
+"""So many times what a bare kernel takes may one take that waits, with all that it preloads."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def make(request: AttemptRequest, settings: Settings, kind: str, imports: list[s
         "path": folder.path,
         "compiled": compiled,
         "began": time.time(),
+        "mostBytes": MOST_TIMES * GUESSED_BYTES[request.job.spec.environment.language.lower() or "python"],
     }
     folder.make_reserve()
     folder.write(SLOT, told)
@@ -78,8 +81,8 @@ def there(run_folder: str) -> Iterator[Slot]:
         if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
             folder = Folder(entry.path)
             told, warm = folder.read(SLOT), folder.read(WARM)
-            if told and is_alive(folder):
-                known = told["warm"]
+            known = (told or {}).get("warm", {})
+            if {"kind", "pool", "began"} <= set(known) and is_alive(folder):  # else of another version's server
                 memory = (warm or {}).get("memoryBytes", 0)
                 found.append(Slot(entry.name, known["kind"], known["pool"], warm is not None, memory, known["began"]))
     return iter(sorted(found, key=lambda slot: slot.began))
@@ -150,11 +153,12 @@ def of(folder: Folder) -> dict[str, Any] | None:
     return None
 
 
-def wake(folder: Folder) -> None:
-    """Tell it that its orders are there. Raises :class:`BackendError` where nobody is left to be told."""
+def wake(folder: Folder) -> bool:
+    """Tell it that its orders are there; False where it died before it took them up."""
     known = folder.read("supervisor.json")
-    if known is None or not process.send(known, signal.SIGUSR1):
-        raise BackendError("The kernel that waited for the job has ended.")
+    if known is not None and process.send(known, signal.SIGUSR1):
+        return True
+    return not os.path.exists(folder.file(SLOT))
 
 
 def drop(run_folder: str, name: str) -> None:
