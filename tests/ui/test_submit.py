@@ -20,6 +20,8 @@ from .conftest import CARD, FIRST_START_MS, execute, job_row, open_page, run_cel
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 TOP = Path(__file__).parents[2]
+SLOWEST_START_MS = 180_000
+"""Of a job in Scala, whose submit starts a compiler as well."""
 
 
 def unique(name: str) -> str:
@@ -52,6 +54,12 @@ def test_the_open_notebook_is_submitted_by_a_form(opened: Callable[..., Page], c
     form.get_by_label("rate").fill("9007199254740993")
     expect(form).to_contain_text("can't be carried exactly from here")
     form.get_by_label("rate").fill("0.5")
+    expect(form.get_by_role("status")).to_contain_text(re.compile("It would"))
+    form.get_by_label("Name", exact=True).fill("<img src=x onerror=window.hacked=1>")
+    expect(form.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(form).to_contain_text("<img src=x")
+    assert form.locator("img").count() == 0
+    form.get_by_label("Name", exact=True).fill(name)
     expect(form.get_by_role("status")).to_contain_text(re.compile("It would"))
     form.get_by_role("button", name="Submit").click()
     expect(page.locator(".jp-Dialog")).to_have_count(0)
@@ -93,17 +101,26 @@ def test_what_is_wrong_with_a_line_is_said(opened: Callable[..., Page]) -> None:
     expect(page.locator(CARD)).to_have_count(0)
 
 
-def test_a_cell_in_r_has_the_same_first_line_and_card(lab: Any, client: Client, page: Page) -> None:
-    kernels = {kernel["name"] for kernel in lab.get("trainjob/api/v1/kernels")["kernels"]}
-    if "ir" not in kernels:
-        pytest.skip("there is no R kernel here")
-    name = unique("r")
-    code = f"%%trainjob --name {name} --cpu 0.5\ncat('this is', R.version$language, '\\n')\nstop('on line 3')"
+@pytest.mark.parametrize(
+    ("language", "code", "said", "error"),
+    [
+        ("R", "cat('this is', R.version$language, '\\n')\nstop('on line 3')", "this is R", "line 3"),
+        ("scala", 'println(s"this is Scala ${6 * 7}")\nsys.error("on line 3")', "this is Scala 42", "line 3"),
+    ],
+)
+def test_a_cell_in_another_language_has_the_same_first_line_and_card(
+    lab: Any, client: Client, page: Page, language: str, code: str, said: str, error: str
+) -> None:
+    kernels = lab.get("trainjob/api/v1/kernels")["kernels"]
+    kernel = next((one["name"] for one in kernels if one["language"] == language.lower()), None)
+    if kernel is None:
+        pytest.skip(f"there is no kernel of {language} here")
+    name = unique(language.lower())
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(code)],
+        cells=[nbformat.v4.new_code_cell(f"%%trainjob --name {name} --cpu 0.5\n{code}")],
         metadata={
-            "kernelspec": {"name": "ir", "display_name": "R", "language": "R"},
-            "language_info": {"name": "R"},
+            "kernelspec": {"name": kernel, "display_name": language, "language": language},
+            "language_info": {"name": language},
         },
     )
     nbformat.write(notebook, lab.root / f"{name}.ipynb")
@@ -111,9 +128,9 @@ def test_a_cell_in_r_has_the_same_first_line_and_card(lab: Any, client: Client, 
     page.locator(".jp-CodeCell .cm-content").click()
     page.keyboard.press("Control+Alt+Enter")
     card = page.locator(CARD)
-    expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Failed: error in the code", timeout=FIRST_START_MS)
-    expect(card.get_by_role("log")).to_contain_text("this is R")
-    expect(card.locator(".jp-TrainJobCard-note")).to_contain_text("line 3")
+    expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Failed: error in the code", timeout=SLOWEST_START_MS)
+    expect(card.get_by_role("log")).to_contain_text(said)
+    expect(card.locator(".jp-TrainJobCard-note")).to_contain_text(error)
     execute(page, "trainjob:panel")
     expect(job_row(page.locator(".jp-TrainJobs"), name)).to_have_attribute("data-phase", "Failed")
 

@@ -95,6 +95,20 @@ export class TrainJobClient {
     return this._json('me');
   }
 
+  /** The namespace where the one who is logged in looks without naming one; empty where the server does not tell. Asked once. */
+  async ownNamespace(): Promise<string> {
+    this._own ??= this.me().then(({ namespaces, username }) => namespaces[0]?.name ?? username);
+    try {
+      return await this._own;
+    } catch (error) {
+      this._own = null;
+      if (error instanceof ApiError) {
+        return '';
+      }
+      throw error;
+    }
+  }
+
   /** A page of jobs of all namespaces that one may see, newest first. */
   async list(query: IJobQuery): Promise<IPage<ITrainJob>> {
     const { phase = [], ...rest } = query;
@@ -187,6 +201,21 @@ export class TrainJobClient {
 
   async release(ref: IJobRef): Promise<ITrainJob> {
     return (await this._request(this._job(ref, 'release'), POST)).json();
+  }
+
+  /** Lets it be the first of its queue. */
+  async front(ref: IJobRef): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'front'), POST)).json();
+  }
+
+  /** Lets it go beyond its owner's limits. */
+  async approve(ref: IJobRef, message: string): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'approve'), sending('POST', { message }))).json();
+  }
+
+  /** Ends it without having run, where it waits for an approval. */
+  async reject(ref: IJobRef, message: string): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'reject'), sending('POST', { message }))).json();
   }
 
   /** Changes labels (null removes one) or the priority. */
@@ -296,6 +325,7 @@ export class TrainJobClient {
   }
 
   private _skewMs = 0;
+  private _own: Promise<string> | null = null;
 }
 
 /** What may be changed in a job. */

@@ -66,6 +66,12 @@ export interface ITrainJobStatus {
   estimatedStart?: string;
 }
 
+/** What keeps a job from standing in line. */
+export interface IGate {
+  type: 'hold' | 'dependency' | 'approval' | 'dataset' | 'sweep' | 'retry';
+  message?: string;
+}
+
 export interface ITrainJob {
   kind: 'TrainJob';
   metadata: {
@@ -84,7 +90,7 @@ export interface ITrainJob {
     profile?: string;
     queue?: string;
     priority?: number;
-    schedulingGates?: { type: string; message?: string }[];
+    schedulingGates?: IGate[];
     resources?: { cpu?: string; memory?: string; gpu?: number };
     timeLimitSeconds?: number;
     /** Its owner wants to be told of its end. */
@@ -114,6 +120,12 @@ export interface ILimits {
   gpu?: number | null;
 }
 
+/** What may be spent in each window. */
+export interface IBudget {
+  coreHours: number;
+  windowSeconds?: number;
+}
+
 export interface IQueueUse {
   runningJobs: number;
   queuedJobs: number;
@@ -140,6 +152,10 @@ export interface IQueue {
     limits?: ILimits;
     guaranteed?: ILimits;
     perUser?: ILimits;
+    budget?: IBudget | null;
+    perUserBudget?: IBudget | null;
+    /** A job beyond what one may have waits for an instructor's word. */
+    approval?: { withinSeconds?: number } | null;
     queuedPerUser?: number | null;
     maxTimeLimitSeconds?: number | null;
     priorities?: { minimum: number; maximum: number };
@@ -275,6 +291,14 @@ export interface IChange {
 export interface IFeedMessage {
   changes: IChange[];
   version: number;
+}
+
+export function isHeld(job: ITrainJob): boolean {
+  return hasGate(job, 'hold');
+}
+
+export function hasGate(job: ITrainJob, type: IGate['type']): boolean {
+  return !!job.spec.schedulingGates?.some(gate => gate.type === type);
 }
 
 export function isFinal(job: ITrainJob): boolean {
