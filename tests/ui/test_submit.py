@@ -91,6 +91,10 @@ def test_a_cell_is_submitted_from_its_menu(opened: Callable[..., Page], client: 
     card = page.locator(CARD)
     expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Succeeded", timeout=30_000)
     expect(card.get_by_role("log")).to_have_text("sent as it is")
+    name = card.locator(".jp-TrainJobCard-name").inner_text()
+    page.locator(".jp-CodeCell .jp-cell-toolbar").get_by_role("button", name="Submit the cell as a job").click()
+    expect(card.locator(".jp-TrainJobCard-name")).not_to_have_text(name)
+    expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Succeeded", timeout=30_000)
 
 
 def test_what_is_wrong_with_a_line_is_said(opened: Callable[..., Page]) -> None:

@@ -97,7 +97,7 @@ export class TrainJobClient {
 
   /** The namespace where the one who is logged in looks without naming one; empty where the server does not tell. Asked once. */
   async ownNamespace(): Promise<string> {
-    this._own ??= this.me().then(({ namespaces, username }) => namespaces[0]?.name ?? username);
+    this._own ??= this.me().then(me => ownNamespaceOf(me));
     try {
       return await this._own;
     } catch (error) {
@@ -326,6 +326,11 @@ export class TrainJobClient {
 
   private _skewMs = 0;
   private _own: Promise<string> | null = null;
+}
+
+/** The namespace that is one's own. */
+export function ownNamespaceOf({ namespaces, username }: Pick<IMe, 'namespaces' | 'username'>): string {
+  return namespaces.find(({ role }) => role === 'own')?.name ?? username;
 }
 
 /** What may be changed in a job. */

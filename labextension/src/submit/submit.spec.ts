@@ -219,7 +219,7 @@ describe('what is told', () => {
   });
 
   it('in a notebook: which job, and nothing of it', () => {
-    const output = cardOutput({ uid: 'u', namespace: 'ada', name: 'digits' });
+    const output = cardOutput({ uid: 'u', namespace: 'ada', name: 'digits' }, 'ada');
     expect(output.data['application/vnd.trainjob+json']).toEqual({ uid: 'u', namespace: 'ada', name: 'digits' });
   });
 

@@ -5,9 +5,10 @@ import { NotebookPanel } from '@jupyterlab/notebook';
 import { Contents } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { ApiError, told } from '../api/client';
+import { ApiError, ownNamespaceOf, told } from '../api/client';
 import { IDraft, IJobRef, ITrainJob, refOf } from '../api/types';
 import { MIME_TYPE } from '../card/renderer';
+import { address } from '../card/words';
 import { JobStore } from '../store/jobs';
 import { collect, send } from './collect';
 import { draftOf, readableName } from './draft';
@@ -32,9 +33,7 @@ export interface ICellToSend {
 
 /** The namespace where a job goes: the one that is named, else one's own. */
 export async function namespaceFor(store: JobStore, draft: IDraft, named?: string): Promise<string> {
-  const { namespaces, username } = await store.client.me();
-  const own = namespaces.find(({ role }) => role === 'own')?.name ?? username;
-  return (draft.metadata.namespace = named ?? own);
+  return (draft.metadata.namespace = named ?? ownNamespaceOf(await store.client.me()));
 }
 
 /** Sends a cell; with `--dry-run` the answer is what would be. Throws in words what is wrong. */
@@ -71,14 +70,14 @@ async function chooseKernel(draft: IDraft, { kernel, language }: ICellToSend, st
   draft.spec.environment = { ...(draft.spec.environment as object | undefined), ...chosen };
 }
 
-/** The output that shows as a live card, as the magic makes it. */
-export function cardOutput(ref: IJobRef) {
+/** The output that shows as a live card, as the magic makes it; `own` is the namespace of the one who sends it. */
+export function cardOutput(ref: IJobRef, own: string) {
   const { uid, namespace, name } = ref;
   return {
     output_type: 'display_data',
     data: {
       [MIME_TYPE]: { uid, namespace, name },
-      'text/plain': `Job ${name}: see it with jupyter trainjob show ${name}`
+      'text/plain': `Job ${name}: see it with jupyter trainjob show ${address(ref, own)}`
     },
     metadata: {}
   };
@@ -96,9 +95,10 @@ export async function submitCell(
     if (dryRun) {
       Notification.info(dryWords(job, trans), { autoClose: 10_000 });
     } else {
+      const own = await context.store.client.ownNamespace();
       model.outputs.clear();
       model.executionCount = null;
-      model.outputs.add(cardOutput(refOf(job)));
+      model.outputs.add(cardOutput(refOf(job), own));
     }
     return true;
   } catch (error) {
