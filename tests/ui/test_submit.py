@@ -164,3 +164,25 @@ def test_running_such_a_cell_sends_it_and_all_others_run_as_ever(lab: Any, clien
     card = page.locator(CARD)
     expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Succeeded", timeout=FIRST_START_MS)
     expect(card.get_by_role("log")).to_have_text("there 42")
+
+
+def test_without_the_executor_lab_runs_cells_as_ever(jupyter_servers: Callable[..., Any], page: Page) -> None:
+    """Who disables it has Lab's own back, and the menu and the keys still send cells."""
+    server = jupyter_servers()
+    config = server.home / "config" / "labconfig" / "page_config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"disabledExtensions": {"jupyter-trainjob-executor": True}}))
+    language = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}, "language_info": {"name": "R"}}
+    if "ir" not in {kernel["name"] for kernel in server.get("trainjob/api/v1/kernels")["kernels"]}:
+        pytest.skip("there is no R kernel here")
+    cells = [nbformat.v4.new_code_cell("cat('here', 6 * 7)"), nbformat.v4.new_code_cell("%%trainjob\ncat('there')")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=language), server.root / "plain.ipynb")
+    open_page(page, server, "plain.ipynb")
+    run_cell(page, 0)
+    outputs = page.locator(".jp-CodeCell .jp-OutputArea-output")
+    expect(outputs.first).to_contain_text("here 42")
+    run_cell(page, 1)
+    expect(outputs.nth(1)).to_contain_text("%%")  # R's own words: it knows no such line
+    expect(page.locator(CARD)).to_have_count(0)
+    page.keyboard.press("Control+Alt+Enter")
+    expect(page.locator(CARD).get_by_role("log")).to_have_text("there", timeout=FIRST_START_MS)
