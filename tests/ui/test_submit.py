@@ -84,6 +84,30 @@ def test_the_form_can_be_read_by_all(opened: Callable[..., Page], client: Client
         assert not found["violations"], json.dumps(found["violations"], indent=1)[:4000]
 
 
+def test_the_form_is_filled_in_by_keys_alone(opened: Callable[..., Page], client: Client) -> None:
+    name = unique("typed")
+    page = opened(parameters(), "print('rate is', rate)", name=f"{name}.ipynb")
+    execute(page, "trainjob:submit-notebook")
+    form = page.locator(".jp-TrainJobSubmit")
+    expect(form.get_by_label("Name", exact=True)).to_be_focused()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+    expect(form.get_by_label("Time limit")).to_be_focused()
+    page.keyboard.type("soon")
+    page.keyboard.press("Enter")  # which in Lab's dialogs is the button that closes
+    expect(form).to_contain_text("'soon' is no duration.")
+    expect(form.get_by_label("Time limit")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("5m")
+    page.keyboard.press("Tab")
+    page.keyboard.type("0.7")
+    expect(form.get_by_role("status")).to_contain_text("It would")
+    form.get_by_role("button", name="Submit").press("Enter")
+    expect(page.locator(".Toastify__toast")).to_contain_text(re.compile(rf"{name}-\w+ is sent\."))
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+    assert "rate is 0.7" in str(client.job(name).wait().logs())
+
+
 def test_a_cell_is_submitted_from_its_menu(opened: Callable[..., Page], client: Client) -> None:
     page = opened("print('sent as it is')", name=f"{unique('menu')}.ipynb")
     page.locator(".jp-CodeCell").click(button="right")

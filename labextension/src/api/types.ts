@@ -95,7 +95,7 @@ export interface ITrainJob {
     timeLimitSeconds?: number;
     /** Its owner wants to be told of its end. */
     notify?: boolean;
-    cancel?: object;
+    cancel?: { by?: string; message?: string };
   };
   status: ITrainJobStatus;
 }

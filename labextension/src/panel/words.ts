@@ -31,7 +31,9 @@ export function detail(job: ITrainJob, trans: TranslationBundle, nowMs: number):
   } else if (!isFinal(job)) {
     parts.push(stateLine(job, trans), note(job, trans));
   } else {
-    parts.push(took(job, trans));
+    const { by, message } = job.spec.cancel ?? {};
+    const tells = phase === 'Cancelled' && (!!message || by !== job.metadata.owner);
+    parts.push((tells && note(job, trans)) || took(job, trans));
   }
   return parts.filter(Boolean).join(' · ');
 }
@@ -58,7 +60,8 @@ export function when(job: ITrainJob, trans: TranslationBundle, nowMs: number): s
 
 function took(job: ITrainJob, trans: TranslationBundle): string {
   const seconds = elapsedSeconds(job, NaN); // of an attempt that has ended no clock is asked
-  return seconds ? trans.__('%1, after %2', phaseWords(job.status.phase, trans), duration(seconds, trans)) : '';
+  const words = phaseWords(job.status.phase, trans);
+  return seconds ? trans.__('%1, after %2', words, duration(seconds, trans)) : words;
 }
 
 /** The time of day, or the day where that is another. */
