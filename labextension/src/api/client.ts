@@ -9,6 +9,7 @@ import {
   IJobRef,
   IKernel,
   ILogChunk,
+  IMade,
   IMe,
   IOutputs,
   IPage,
@@ -146,6 +147,12 @@ export class TrainJobClient {
   async submit(namespace: string, draft: IDraft, dryRun = false): Promise<ITrainJob> {
     const url = this._url('namespaces', namespace, 'trainjobs') + (dryRun ? '?dryRun=true' : '');
     return (await this._request(url, sending('POST', draft))).json();
+  }
+
+  /** Makes one job of each point, or none. */
+  async submitPoints(namespace: string, template: IDraft, points: object[], maxParallel?: number): Promise<IMade> {
+    const body = { template, points, ...(maxParallel !== undefined && { maxParallel }) };
+    return (await this._request(this._url('namespaces', namespace, 'batches'), sending('POST', body))).json();
   }
 
   /** What a draft's code is, what parameters it takes, and what is wrong so far. */

@@ -39,6 +39,7 @@ const ROOTS: Record<string, ISchema> = {
   IDraft: schemas.TrainJob,
   ISeries: schemas.MetricSeries,
   IWhy: schemas.Explanation,
+  IMade: schemas.Made,
   IPage: schemas.TrainJobList,
   IOutputs: schemas.OutputList,
   IFeedMessage: schemas.Changes

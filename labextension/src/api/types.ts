@@ -236,6 +236,12 @@ export interface IDraft {
   spec: Record<string, unknown>;
 }
 
+/** What was made of a sweep: its name, and its jobs. */
+export interface IMade {
+  sweep: string;
+  items: { name: string; uid: string }[];
+}
+
 /** One metric's points, thinned out; see the server's `points.py`. */
 export interface IMetric {
   count: number;

@@ -6,13 +6,16 @@ import { Contents } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ApiError, ownNamespaceOf, told } from '../api/client';
-import { IDraft, IJobRef, ITrainJob, refOf } from '../api/types';
+import { IDraft, IJobRef, IMade, ITrainJob, refOf } from '../api/types';
 import { MIME_TYPE } from '../card/renderer';
 import { address } from '../card/words';
 import { JobStore } from '../store/jobs';
 import { collect, send } from './collect';
 import { draftOf, readableName } from './draft';
-import { ILineOptions, LineError, magicCell, parseLine } from './options';
+import { ILineOptions, LineError, magicCell, parseLine, whole } from './options';
+import { pointsOf } from './points';
+
+const SWEEP_LABEL = 'jupyter-trainjob/sweep';
 
 export interface ISubmitContext {
   store: JobStore;
@@ -36,11 +39,11 @@ export async function namespaceFor(store: JobStore, draft: IDraft, named?: strin
   return (draft.metadata.namespace = named ?? ownNamespaceOf(await store.client.me()));
 }
 
-/** Sends a cell; with `--dry-run` the answer is what would be. Throws in words what is wrong. */
+/** Sends a cell; with `--dry-run` the answer is what would be, of a sweep its first job. Throws in words what is wrong. */
 export async function sendCell(
   cell: ICellToSend,
   { store, contents }: ISubmitContext
-): Promise<{ job: ITrainJob; dryRun: boolean }> {
+): Promise<{ job: ITrainJob; dryRun: boolean } | { made: IMade }> {
   const magic = magicCell(cell.source);
   const options: ILineOptions = magic ? parseLine(magic.line) : {};
   const code = magic ? magic.code : cell.source;
@@ -56,6 +59,15 @@ export async function sendCell(
   }
   const namespace = await namespaceFor(store, draft, options.namespace as string | undefined);
   const dryRun = options['dry-run'] === true;
+  const points = pointsOf(options);
+  if (points && !dryRun) {
+    const most = options['max-parallel'] as string | undefined;
+    const made = await store.client.submitPoints(namespace, draft, points, most === undefined ? most : whole(most));
+    return { made };
+  }
+  if (points) {
+    draft.spec.parameters = { ...(draft.spec.parameters as object | undefined), ...points[0].parameters };
+  }
   const job = await store.client.submit(namespace, draft, dryRun);
   if (!dryRun) {
     store.accept(job);
@@ -83,6 +95,18 @@ export function cardOutput(ref: IJobRef, own: string) {
   };
 }
 
+/** Many cards would fill the page: the panel has the jobs of a sweep together, by their label. */
+export function sweepWords({ sweep, items }: IMade, trans: TranslationBundle): string {
+  return [
+    trans._n('%2: %1 job', '%2: %1 jobs', items.length, sweep),
+    trans.__('In the panel of jobs, the label %1 shows them.', `${SWEEP_LABEL}=${sweep}`)
+  ].join('\n');
+}
+
+function textOutput(text: string) {
+  return { output_type: 'stream', name: 'stdout', text: `${text}\n` };
+}
+
 /** Sends a cell of a notebook that is open and puts the card below it. Says what went wrong. True if it was sent. */
 export async function submitCell(
   model: ICodeCellModel,
@@ -91,7 +115,14 @@ export async function submitCell(
 ): Promise<boolean> {
   const { trans } = context;
   try {
-    const { job, dryRun } = await sendCell({ ...cell, source: model.sharedModel.getSource(), id: model.id }, context);
+    const sent = await sendCell({ ...cell, source: model.sharedModel.getSource(), id: model.id }, context);
+    if ('made' in sent) {
+      model.outputs.clear();
+      model.executionCount = null;
+      model.outputs.add(textOutput(sweepWords(sent.made, trans)));
+      return true;
+    }
+    const { job, dryRun } = sent;
     if (dryRun) {
       Notification.info(dryWords(job, trans), { autoClose: 10_000 });
     } else {
