@@ -124,6 +124,11 @@ export class SubmitForm extends Widget {
       ...(files
         ? [this._text('spec.inputs', trans.__('Files to send along'), trans.__('such as data/*.csv'), '')]
         : []),
+      this._select('spec.network.mode', trans.__('What it may reach'), [
+        ['', trans.__('nothing')],
+        ['loopback', trans.__('itself')],
+        ['profile', trans.__('what its profile allows')]
+      ]),
       ...fieldsAt(schema, 'spec')
         .filter(({ name: one }) => ['priority', 'seed', 'notify'].includes(one))
         .map(field => this._field(field))
