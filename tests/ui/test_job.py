@@ -145,9 +145,9 @@ def test_a_sweep_is_compared_in_a_table_and_in_plots(
     table.get_by_role("checkbox").first.uncheck()
     expect(plot.locator(".u-series")).to_have_count(3)
     shown.get_by_role("button", name="Label…").click()
-    page.get_by_role("dialog").get_by_role("textbox").fill("seen=yes")
+    page.get_by_role("dialog").get_by_role("textbox").fill(f"seen={name}")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
-    shown.get_by_role("searchbox").fill("seen=yes")
+    shown.get_by_role("searchbox").fill(f"seen={name}")
     expect(shown.locator(".jp-TrainJobRow[data-phase]")).to_have_count(3)
 
 
