@@ -236,14 +236,6 @@ export interface ISeries {
   complete: boolean;
 }
 
-/** Why a job does not run yet. */
-export interface IWhy {
-  position?: number | null;
-  waitingFor?: string;
-  estimatedStart?: string | null;
-  blockers: { message: string; remedy?: string }[];
-}
-
 /** A page of a list. */
 export interface IPage<T> {
   items: T[];
