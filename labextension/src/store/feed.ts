@@ -6,6 +6,8 @@ import { IChange } from '../api/types';
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
+/** A first connection that takes longer is told as none: what is shown grows old meanwhile. */
+const PATIENCE_MS = 3_000;
 
 /** The HTTP status of a version that the feed no longer holds, and what the socket is closed with for it. */
 const EXPIRED = 410;
@@ -28,6 +30,7 @@ export class Feed implements IDisposable {
     since: number | null = null
   ) {
     this._version = since;
+    this._patience = setTimeout(() => this._setOpen(this._open), PATIENCE_MS);
     void this._connect();
   }
 
@@ -39,6 +42,7 @@ export class Feed implements IDisposable {
     return this._restarted;
   }
 
+  /** Whether it is open, at each change; also that it could not be opened at all. */
   get openChanged(): ISignal<this, boolean> {
     return this._openChanged;
   }
@@ -57,8 +61,9 @@ export class Feed implements IDisposable {
     }
     this._disposed = true;
     clearTimeout(this._timer);
+    clearTimeout(this._patience);
+    Signal.clearData(this); // that it closes now is no news
     this._drop();
-    Signal.clearData(this);
   }
 
   private async _connect(): Promise<void> {
@@ -68,6 +73,10 @@ export class Feed implements IDisposable {
       try {
         this._version = await this._source.version();
       } catch {
+        if (this._disposed) {
+          return;
+        }
+        this._setOpen(false);
         this._again(); // whoever follows a job asks for it too, and shows what is wrong
         return;
       }
@@ -127,8 +136,9 @@ export class Feed implements IDisposable {
   }
 
   private _setOpen(open: boolean): void {
-    if (open !== this._open) {
-      this._open = open;
+    this._open = open;
+    if (open !== this._told) {
+      this._told = open;
       this._openChanged.emit(open);
     }
   }
@@ -136,9 +146,12 @@ export class Feed implements IDisposable {
   private _version: number | null = null;
   private _socket: FeedSocket | null = null;
   private _open = false;
+  /** What {@link openChanged} said last; null before it said anything. */
+  private _told: boolean | null = null;
   private _disposed = false;
   private _delay = FIRST_DELAY_MS;
   private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _patience: ReturnType<typeof setTimeout> | undefined;
   private _changed = new Signal<this, IChange[]>(this);
   private _restarted = new Signal<this, void>(this);
   private _openChanged = new Signal<this, boolean>(this);
