@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { IQueue } from '../api/types';
-import { barsOf, mayJobs, mayQueue, quantity, treeOf } from './tree';
+import { barsOf, limitValue, mayJobs, mayQueue, quantity, treeOf } from './tree';
 
 const queue = (name: string, parent?: string): IQueue => ({
   kind: 'Queue',
@@ -55,5 +55,19 @@ describe('what one may do', () => {
     expect(mayJobs(permissions, 'hold', 'course')).toBe(true);
     expect(mayJobs(permissions, 'update', 'course')).toBe(false);
     expect(mayQueue([{ kind: 'Queue', verbs: ['update'] }], 'update', 'gpu')).toBe(true);
+  });
+});
+
+describe('a limit that was typed', () => {
+  it.each([
+    ['runningJobs', ' 20 ', 20],
+    ['gpu', '4', 4],
+    ['cpu', '20', '20'],
+    ['memory', '2Gi', '2Gi'],
+    ['runningJobs', '', null]
+  ] as const)('of %s, as %j', (name, text, expected) => expect(limitValue(name, text)).toBe(expected));
+
+  it.each(['2k', '10m', '1e3', '5x', '-1', 'NaN'])('is never none, as %s: the server says that it can’t be', text => {
+    expect(JSON.parse(JSON.stringify({ limit: limitValue('runningJobs', text) }))).toEqual({ limit: text });
   });
 });

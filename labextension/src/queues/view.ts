@@ -13,7 +13,7 @@ import { element, setText } from '../card/dom';
 import { note } from '../card/words';
 import { CommandIDs } from '../commands';
 import { JobStore } from '../store/jobs';
-import { barsOf, LimitName, LIMITS, mayJobs, mayQueue, quantity, treeOf } from './tree';
+import { barsOf, LimitName, LIMITS, limitValue, mayJobs, mayQueue, treeOf } from './tree';
 
 const EVERY_MS = 5_000;
 /** After a change that the feed tells. */
@@ -306,9 +306,7 @@ export class QueuesView extends Widget {
       cancelLabel: trans.__('Leave it')
     });
     if (answer.button.accept) {
-      const text = (answer.value ?? '').trim();
-      const whole = limit === 'runningJobs' || limit === 'gpu';
-      const value = !text ? null : whole && Number.isFinite(quantity(text)) ? Number(text) : text;
+      const value = limitValue(limit, answer.value ?? '');
       await this._change(queue, spec => (spec.limits = { ...spec.limits, [limit]: value }));
     }
   }
