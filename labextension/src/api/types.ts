@@ -256,6 +256,8 @@ export interface ILogChunk {
   nextOffset: number;
   size: number;
   complete: boolean;
+  /** The bytes [a, b) were left out by the cap. */
+  gap?: [number, number];
 }
 
 export interface IChange {
