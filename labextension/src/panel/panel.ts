@@ -481,6 +481,10 @@ export class JobsPanel extends Widget {
 
   private _showBulk(): void {
     const count = this.selected().length;
+    if (count !== this._selected) {
+      this._selected = count;
+      this._selectionChanged.emit(); // a filter hides what was chosen, too
+    }
     this._bulk.hidden = count < 2;
     setText(this._bulkCount, this._context.trans._n('%1 selected', '%1 selected', count, count));
   }
@@ -499,6 +503,7 @@ export class JobsPanel extends Widget {
   private _value: IFilter = EVERYTHING;
   private _closed = new Set<Group>();
   private _queues = '';
+  private _selected = 0;
   private _rowId = '';
   private _shown = false;
   private _asked = false;
