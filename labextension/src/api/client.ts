@@ -1,6 +1,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import { sentAs } from './exact';
 import {
   IDraft,
   IFeedMessage,
@@ -227,12 +228,14 @@ export class TrainJobClient {
     const response = await this._request(this._job(ref, 'log') + `?offset=${offset}&limit=${limit}${waiting}`);
     const data = new Uint8Array(await response.arrayBuffer());
     const from = Number(response.headers.get('X-Log-Offset') ?? offset);
+    const gap = /^(\d+)-(\d+)$/.exec(response.headers.get('X-Log-Gap') ?? '');
     return {
       data,
       offset: from,
       nextOffset: Number(response.headers.get('X-Log-Next-Offset') ?? from + data.length),
       size: Number(response.headers.get('X-Log-Size') ?? 0),
-      complete: response.headers.get('X-Log-Complete') === 'true'
+      complete: response.headers.get('X-Log-Complete') === 'true',
+      ...(gap && { gap: [Number(gap[1]), Number(gap[2])] })
     };
   }
 
@@ -310,7 +313,7 @@ export interface IJobChange {
 }
 
 function sending(method: string, body: unknown): RequestInit {
-  return { method, body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  return { method, body: sentAs(body), headers: { 'Content-Type': 'application/json' } };
 }
 
 async function apiError(response: Response): Promise<ApiError> {

@@ -5,13 +5,14 @@ import { NotebookPanel } from '@jupyterlab/notebook';
 import { Contents } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { ApiError, told } from '../api/client';
+import { ApiError } from '../api/client';
 import { IDraft, IJobRef, ITrainJob, refOf } from '../api/types';
 import { MIME_TYPE } from '../card/renderer';
 import { JobStore } from '../store/jobs';
 import { collect, send } from './collect';
 import { draftOf, readableName } from './draft';
-import { ILineOptions, LineError, magicCell, parseLine } from './options';
+import { ILineOptions, magicCell, parseLine } from './options';
+import { LineError, problemWords } from './problem';
 
 export interface ISubmitContext {
   store: JobStore;
@@ -46,8 +47,10 @@ export async function sendCell(
   const options: ILineOptions = magic ? parseLine(magic.line) : {};
   const code = magic ? magic.code : cell.source;
   if (!code.trim()) {
-    throw new LineError(
-      magic ? 'The cell is empty: write the code to run below the %%trainjob line.' : 'The cell is empty.'
+    throw new LineError(trans =>
+      magic
+        ? trans.__('The cell is empty: write the code to run below the %1 line.', '%%trainjob')
+        : trans.__('The cell is empty.')
     );
   }
   const source = { type: 'cell', code, cellId: cell.id.slice(0, 64), ...(magic && { firstLine: magic.firstLine }) };
@@ -105,7 +108,7 @@ export async function submitCell(
     if (!(error instanceof ApiError) && !(error instanceof LineError)) {
       throw error;
     }
-    Notification.error(told(error), { autoClose: false });
+    Notification.error(problemWords(error, trans), { autoClose: false });
     return false;
   }
 }
