@@ -15,7 +15,7 @@ from ..resources.volumes import astray
 from ..resources.words import counted
 from ..storage.base import ObjectStore
 from ..store import Filter, Reader, Store, Writer
-from . import audit, requirements, tree
+from . import requirements, tree
 from .identity import Identity
 from .ports import Backends
 from .roles import OPERATOR, Roles

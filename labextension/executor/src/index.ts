@@ -19,10 +19,16 @@ class JobExecutor implements INotebookCellExecutor {
     if (!isForUs(options) || !this._app.commands.hasCommand(SUBMIT)) {
       return runCell(options);
     }
-    const { cell, onCellExecutionScheduled, onCellExecuted } = options;
+    const { cell, sessionContext, onCellExecutionScheduled, onCellExecuted } = options;
     onCellExecutionScheduled({ cell });
-    const success = Boolean(await this._app.commands.execute(SUBMIT, { cellId: cell.model.id }));
-    onCellExecuted({ cell, success });
+    let success = false;
+    try {
+      // its notebook need not be the one that is looked at: that of an earlier "Run All" goes on behind it
+      const where = sessionContext ? { path: sessionContext.path } : {};
+      success = Boolean(await this._app.commands.execute(SUBMIT, { cellId: cell.model.id, ...where }));
+    } finally {
+      onCellExecuted({ cell, success }); // else the cell says for ever that it runs
+    }
     return success;
   }
 }

@@ -1,6 +1,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import { sentAs } from './exact';
 import {
   IDraft,
   IFeedMessage,
@@ -16,13 +17,15 @@ import {
   IProfile,
   IQueue,
   ISeries,
-  ITrainJob,
-  IWhy
+  ITrainJob
 } from './types';
 
 const ROOT = 'trainjob/api/v1';
 
 const POST: RequestInit = { method: 'POST', body: '{}', headers: { 'Content-Type': 'application/json' } };
+
+/** The server dates an answer when it is asked: of one that took longer, the date tells nothing of the clock. */
+const PROMPT_MS = 2_000;
 
 const PAGE = 200;
 const MANY = 1000;
@@ -33,7 +36,9 @@ export class ApiError extends Error {
     readonly code: number,
     message: string,
     readonly remedy = '',
-    readonly details: IFieldProblem[] = []
+    readonly details: IFieldProblem[] = [],
+    /** When the server wants to be asked again; 0 where it does not say. */
+    readonly retryAfterSeconds = 0
   ) {
     super(message);
     this.name = 'ApiError';
@@ -42,6 +47,11 @@ export class ApiError extends Error {
   /** Whether the server (or what stands before it) can't answer now, but may later. */
   get passing(): boolean {
     return this.code === 0 || this.code === 502 || this.code === 503 || this.code === 504;
+  }
+
+  /** Whether asking again may be answered: the server was away, had too much to do, or failed this time. */
+  get retryable(): boolean {
+    return this.passing || this.code === 429 || this.code >= 500;
   }
 }
 
@@ -119,10 +129,6 @@ export class TrainJobClient {
 
   async queues(): Promise<IQueue[]> {
     return (await this._json<IPage<IQueue>>('queues')).items;
-  }
-
-  async queue(name: string): Promise<IQueue> {
-    return this._json('queues', name);
   }
 
   /** Puts a queue in its place; where somebody changed it since it was read, an {@link ApiError} of code 409. */
@@ -236,10 +242,6 @@ export class TrainJobClient {
     await this._request(this._job(ref), { method: 'DELETE' });
   }
 
-  async why(ref: IJobRef): Promise<IWhy> {
-    return (await this._request(this._job(ref, 'why'))).json();
-  }
-
   /** Logged metrics, each thinned out to at most so many points. */
   async series(ref: IJobRef, maxPoints: number): Promise<ISeries> {
     return (await this._request(this._job(ref, 'metrics', 'series') + `?maxPoints=${maxPoints}`)).json();
@@ -262,12 +264,14 @@ export class TrainJobClient {
     const response = await this._request(this._job(ref, 'log') + `?offset=${offset}&limit=${limit}${waiting}`);
     const data = new Uint8Array(await response.arrayBuffer());
     const from = Number(response.headers.get('X-Log-Offset') ?? offset);
+    const gap = /^(\d+)-(\d+)$/.exec(response.headers.get('X-Log-Gap') ?? '');
     return {
       data,
       offset: from,
       nextOffset: Number(response.headers.get('X-Log-Next-Offset') ?? from + data.length),
       size: Number(response.headers.get('X-Log-Size') ?? 0),
-      complete: response.headers.get('X-Log-Complete') === 'true'
+      complete: response.headers.get('X-Log-Complete') === 'true',
+      ...(gap && { gap: [Number(gap[1]), Number(gap[2])] })
     };
   }
 
@@ -318,13 +322,17 @@ export class TrainJobClient {
 
   private async _request(url: string, init: RequestInit = {}): Promise<Response> {
     let response: Response;
+    const asked = Date.now();
     try {
       response = await ServerConnection.makeRequest(url, init, this.settings);
     } catch (error) {
       throw new ApiError(0, String(error));
     }
-    const skew = Date.parse(response.headers.get('Date') ?? '') - Date.now();
-    this._skewMs = Math.abs(skew) > 2000 ? skew : 0;
+    const now = Date.now();
+    if (now - asked < PROMPT_MS) {
+      const skew = Date.parse(response.headers.get('Date') ?? '') - now;
+      this._skewMs = Math.abs(skew) > 2000 ? skew : 0;
+    }
     if (!response.ok) {
       throw await apiError(response);
     }
@@ -347,18 +355,19 @@ export interface IJobChange {
 }
 
 function sending(method: string, body: unknown): RequestInit {
-  return { method, body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  return { method, body: sentAs(body), headers: { 'Content-Type': 'application/json' } };
 }
 
 async function apiError(response: Response): Promise<ApiError> {
   const text = await response.text();
+  const wait = Number(response.headers.get('Retry-After')) || 0; // a date, which it may be too, is left to us
   try {
     const status = JSON.parse(text);
     const details: IFieldProblem[] = Array.isArray(status.details) ? status.details : [];
-    return new ApiError(response.status, String(status.message ?? text), String(status.remedy ?? ''), details);
+    return new ApiError(response.status, String(status.message ?? text), String(status.remedy ?? ''), details, wait);
   } catch {
     // not ours: a proxy's page, or a server without the extension
-    return new ApiError(response.status, `${response.status} ${response.statusText}`.trim());
+    return new ApiError(response.status, `${response.status} ${response.statusText}`.trim(), '', [], wait);
   }
 }
 

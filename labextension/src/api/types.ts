@@ -258,14 +258,6 @@ export interface ISeries {
   complete: boolean;
 }
 
-/** Why a job does not run yet. */
-export interface IWhy {
-  position?: number | null;
-  waitingFor?: string;
-  estimatedStart?: string | null;
-  blockers: { message: string; remedy?: string }[];
-}
-
 /** A page of a list. */
 export interface IPage<T> {
   items: T[];
@@ -286,6 +278,8 @@ export interface ILogChunk {
   nextOffset: number;
   size: number;
   complete: boolean;
+  /** The bytes [a, b) were left out by the cap. */
+  gap?: [number, number];
 }
 
 export interface IChange {

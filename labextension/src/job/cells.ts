@@ -9,6 +9,8 @@ import { ansiFragment } from '../card/ansi';
 import { element, setText } from '../card/dom';
 
 const AT_MOST_EVERY_MS = 2_000;
+/** After a failure that may pass. */
+const AGAIN_MS = 4_000;
 /** Of a cell's text so much is shown; the executed notebook has all. */
 const TEXT = 20_000;
 
@@ -65,45 +67,71 @@ export class CellsView {
   }
 
   dispose(): void {
+    this._run += 1;
     clearTimeout(this._timer);
-    this._drop();
+    drop(this._renderers);
+    this._renderers = [];
   }
 
   private async _read(): Promise<void> {
+    const run = ++this._run; // of several on their way, only the last is shown
     this._readAt = Date.now();
     try {
       const notebook = (await this._client.notebook(this._ref)) as INotebookContent;
-      setText(this._words, '');
-      await this._show(notebook.cells);
+      await this._show(run, notebook.cells);
     } catch (error) {
+      if (run !== this._run) {
+        return;
+      }
       const none = error instanceof ApiError && error.code === 404;
       setText(this._words, none ? this._trans.__('It is saved after each cell; none is done yet.') : told(error));
+      if (error instanceof ApiError && error.retryable) {
+        this._timer = setTimeout(() => void this._read(), AGAIN_MS);
+      }
     }
   }
 
-  private async _show(cells: ICell[]): Promise<void> {
-    this._drop();
-    this._cells = cells;
+  private async _show(run: number, cells: ICell[]): Promise<void> {
+    const renderers: Widget[] = [];
     const items: HTMLElement[] = [];
-    for (const cell of cells) {
-      const source = Array.isArray(cell.source) ? cell.source.join('') : cell.source;
-      const item = element('li', { class: 'jp-TrainJobCells-cell' });
-      if (isCode(cell)) {
-        const code = element('pre', { class: 'jp-TrainJobCells-source', tabindex: '0' }, source.slice(0, TEXT));
-        item.append(element('span', { class: 'jp-TrainJobCells-mark' }), code);
-        for (const output of await this._outputs(cell)) {
-          item.append(output);
+    try {
+      for (const cell of cells) {
+        items.push(await this._item(cell, renderers));
+        if (run !== this._run) {
+          break;
         }
-      } else {
-        item.append(await this._rendered({ [cell.cell_type === 'markdown' ? 'text/markdown' : 'text/plain']: source }));
       }
-      items.push(item);
+    } finally {
+      if (run !== this._run || items.length < cells.length) {
+        drop(renderers); // nobody shows them
+      }
     }
+    if (run !== this._run) {
+      return;
+    }
+    drop(this._renderers);
+    this._renderers = renderers;
+    this._cells = cells; // with the rows that are theirs: marks go by number
     this._list.replaceChildren(...items);
+    setText(this._words, '');
     this._mark();
   }
 
-  private async _outputs(cell: ICodeCell): Promise<HTMLElement[]> {
+  private async _item(cell: ICell, renderers: Widget[]): Promise<HTMLElement> {
+    const source = Array.isArray(cell.source) ? cell.source.join('') : cell.source;
+    const item = element('li', { class: 'jp-TrainJobCells-cell' });
+    if (isCode(cell)) {
+      const code = element('pre', { class: 'jp-TrainJobCells-source', tabindex: '0' }, source.slice(0, TEXT));
+      item.append(element('span', { class: 'jp-TrainJobCells-mark' }), code);
+      item.append(...(await this._outputs(cell, renderers)));
+    } else {
+      const mime = cell.cell_type === 'markdown' ? 'text/markdown' : 'text/plain';
+      item.append(await this._rendered({ [mime]: source }, renderers));
+    }
+    return item;
+  }
+
+  private async _outputs(cell: ICodeCell, renderers: Widget[]): Promise<HTMLElement[]> {
     const shown: HTMLElement[] = [];
     for (const output of cell.outputs) {
       const pre = element('pre', { class: 'jp-TrainJobCells-text', tabindex: '0' });
@@ -115,13 +143,13 @@ export class CellsView {
         pre.append(ansiFragment(output.traceback.join('\n').slice(-TEXT) || `${output.ename}: ${output.evalue}`));
         shown.push(pre);
       } else if (output.data) {
-        shown.push(await this._rendered(output.data as Record<string, unknown>));
+        shown.push(await this._rendered(output.data as Record<string, unknown>, renderers));
       }
     }
     return shown;
   }
 
-  private async _rendered(bundle: Record<string, unknown>): Promise<HTMLElement> {
+  private async _rendered(bundle: Record<string, unknown>, renderers: Widget[]): Promise<HTMLElement> {
     const data: Record<string, unknown> = {};
     for (const [mime, value] of Object.entries(bundle)) {
       data[mime] = Array.isArray(value) && !mime.endsWith('json') ? value.join('') : value;
@@ -130,7 +158,7 @@ export class CellsView {
     const node = element('div', { class: 'jp-TrainJobCells-output' });
     if (mime) {
       const renderer = this._rendermime.createRenderer(mime);
-      this._renderers.push(renderer);
+      renderers.push(renderer);
       await renderer.renderModel(new MimeModel({ data: data as never, trusted: false }));
       node.append(renderer.node);
     }
@@ -158,17 +186,17 @@ export class CellsView {
     });
   }
 
-  private _drop(): void {
-    this._renderers.forEach(renderer => renderer.dispose());
-    this._renderers = [];
-  }
-
   private _words = element('p', { class: 'jp-TrainJobs-message', role: 'status' });
   private _list = element('ol', { class: 'jp-TrainJobCells-list' });
   private _job: ITrainJob | null = null;
   private _cells: ICell[] = [];
   private _renderers: Widget[] = [];
   private _key = '';
+  private _run = 0;
   private _readAt = 0;
   private _timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+function drop(renderers: Widget[]): void {
+  renderers.forEach(renderer => renderer.dispose());
 }

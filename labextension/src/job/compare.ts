@@ -76,28 +76,32 @@ export class CompareView extends Widget {
     if (!this._awake) {
       this._awake = true;
       this._metrics.start();
-      void this._step();
+      void this._step(++this._turn);
     }
   }
 
   private _sleep(): void {
     this._awake = false;
+    this._turn += 1;
     clearTimeout(this._timer);
     this._metrics.stop();
   }
 
-  private async _step(): Promise<void> {
+  private async _step(turn: number): Promise<void> {
     const due = this._refs.filter(ref => !this._over.has(ref.uid));
     const worker = async () => {
-      for (let ref = due.shift(); ref && this._awake; ref = due.shift()) {
+      for (let ref = due.shift(); ref && turn === this._turn; ref = due.shift()) {
         await this._read(ref);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    if (turn !== this._turn) {
+      return; // put away meanwhile: another turn may go on already
+    }
     setText(this._words, '');
     this._show();
-    if (this._awake && this._over.size < this._refs.length) {
-      this._timer = setTimeout(() => void this._step(), EVERY_MS);
+    if (this._over.size < this._refs.length) {
+      this._timer = setTimeout(() => void this._step(turn), EVERY_MS);
     }
   }
 
@@ -114,7 +118,7 @@ export class CompareView extends Widget {
       if (!(error instanceof ApiError)) {
         throw error;
       }
-      if (!error.passing) {
+      if (!error.retryable) {
         this._over.add(ref.uid); // deleted meanwhile, or never ours: the others are still to be seen
       }
     }
@@ -198,5 +202,6 @@ export class CompareView extends Widget {
   private _by = 'name';
   private _down = false;
   private _awake = false;
+  private _turn = 0;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }

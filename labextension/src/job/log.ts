@@ -185,6 +185,7 @@ export class LogView {
   private _fill(node: HTMLElement, line: ILine): void {
     if (line.gap) {
       node.className = 'jp-TrainJobLog-line jp-mod-gap';
+      delete node.dataset.text; // the line that it showed is to be drawn again
       setText(node, this._trans.__('… %1 were left out here, as the log is longer than it may be …', bytes(line.gap)));
       return;
     }

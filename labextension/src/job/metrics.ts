@@ -38,21 +38,26 @@ export class MetricsView {
     });
     this._shown.clear();
     if (this._running) {
-      clearTimeout(this._timer);
-      void this._step();
+      this._begin();
     }
   }
 
   start(): void {
     if (!this._running) {
       this._running = true;
-      void this._step();
+      this._begin();
     }
   }
 
   stop(): void {
     this._running = false;
+    this._turn += 1;
     clearTimeout(this._timer);
+  }
+
+  private _begin(): void {
+    clearTimeout(this._timer);
+    void this._step(++this._turn);
   }
 
   dispose(): void {
@@ -62,32 +67,45 @@ export class MetricsView {
     this._shown.clear();
   }
 
-  private async _step(): Promise<void> {
-    const jobs = this._jobs;
+  /** One reading of all, and then the next, until another turn has begun. */
+  private async _step(turn: number): Promise<void> {
     let complete = false;
     if (!document.hidden) {
       try {
-        const read = jobs.map(async job => ({
-          name: job.name,
-          series: await this._client.series(job, POINTS)
-        }));
-        const found: INamedSeries[] = await Promise.all(read);
-        if (jobs !== this._jobs) {
+        const found = await Promise.all(this._jobs.map(job => this._read(job)));
+        if (turn !== this._turn) {
           return;
         }
-        complete = found.every(({ series }) => series.complete);
-        this._show(plotsOf(found));
+        const there = found.flatMap(one => one ?? []);
+        complete = there.every(({ series }) => series.complete);
+        this._show(plotsOf(there));
       } catch (error) {
         if (!(error instanceof ApiError)) {
           throw error;
         }
-        if (!error.passing) {
+        if (turn === this._turn && !error.passing) {
           setText(this._words, told(error));
         }
       }
     }
-    if (this._running && !complete) {
-      this._timer = setTimeout(() => void this._step(), EVERY_MS);
+    if (turn === this._turn && !complete) {
+      this._timer = setTimeout(() => void this._step(turn), EVERY_MS);
+    }
+  }
+
+  /** Null where the job is gone or not ours to see, while others are: it is left out, and not asked for again. */
+  private async _read(job: IJobRef): Promise<INamedSeries | null> {
+    if (this._gone.has(job.uid)) {
+      return null;
+    }
+    try {
+      return { name: job.name, series: await this._client.series(job, POINTS) };
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.retryable || this._jobs.length === 1) {
+        throw error;
+      }
+      this._gone.add(job.uid);
+      return null;
     }
   }
 
@@ -181,6 +199,9 @@ export class MetricsView {
   private _plots = element('div');
   private _shown = new Map<string, { key: string; node: HTMLElement; plot: uPlot; table: HTMLElement }>();
   private _sizes: ResizeObserver;
+  private _gone = new Set<string>();
   private _running = false;
+  /** Counts starts and stops: an answer to an earlier one begins no loop of its own. */
+  private _turn = 0;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }

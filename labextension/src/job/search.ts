@@ -8,7 +8,8 @@ const MOST = 10_000;
 /**
  * Looks for a text in a log, from `from` on and round to there, and tells each piece's hits as they are found.
  *
- * Bytes are compared, as one character each: that is quick, and positions are offsets. Capitals count only where the text has some.
+ * Bytes are compared, as one character each: that is quick, and positions are offsets. Capitals count only where the text has some,
+ * of A to Z alone: other bytes are parts of characters, and a browser's "latin1" has capitals among them.
  */
 export class LogSearch {
   constructor(
@@ -104,7 +105,7 @@ export class LogSearch {
   }
 
   private _fold(text: string): string {
-    return this._exact ? text : text.toLowerCase();
+    return this._exact ? text : text.replace(/[A-Z]+/g, letters => letters.toLowerCase());
   }
 
   private _needle: string;

@@ -6,7 +6,7 @@ import { LogSearch } from './search';
 import { LogWindow, PIECE } from './window';
 
 /** A log as the server serves it; bytes of a gap are not there. */
-function served(text: string, gap: [number, number] = [0, 0]) {
+function served(text: string, gap: [number, number] = [0, 0], tells = false) {
   const all = new TextEncoder().encode(text);
   const log = { all, complete: true, asked: [] as number[] };
   const fetch = (offset: number, limit: number): Promise<ILogChunk> => {
@@ -15,7 +15,8 @@ function served(text: string, gap: [number, number] = [0, 0]) {
     const until = from < gap[0] ? gap[0] : log.all.length;
     const data = log.all.slice(from, Math.min(until, from + limit));
     const nextOffset = from + data.length;
-    return Promise.resolve({ data, offset: from, nextOffset, size: log.all.length, complete: log.complete });
+    const told = tells ? { gap } : {};
+    return Promise.resolve({ data, offset: from, nextOffset, size: log.all.length, complete: log.complete, ...told });
   };
   return { log, fetch };
 }
@@ -28,6 +29,32 @@ const line = (number: number) => `line ${String(number).padStart(8, '0')} ${'.'.
 const long = Array.from({ length: 40_000 }, (_, number) => line(number)).join('');
 
 describe('a window on a log', () => {
+  it.each([true, false])('goes back over a gap of any size, told by the server: %s', async tells => {
+    const gap: [number, number] = [700 * 1024, 2000 * 1024];
+    const { log, fetch } = served(long, gap, tells);
+    const window = new LogWindow(fetch);
+    await window.toEnd();
+    const rows = new Set<string>();
+    for (let more = true; more; more = await window.back()) {
+      texts(window).forEach(text => rows.add(text));
+      expect(log.asked.length).toBeLessThan(80);
+    }
+    expect([window.start, window.atStart]).toEqual([0, true]);
+    expect(rows).toContain(`[${gap[1] - gap[0]}]`);
+    expect(rows).toContain(line(0).trimEnd());
+    expect(rows).toContain(line(Math.floor(gap[0] / line(0).length) - 1).trimEnd());
+  });
+
+  it('goes back to a gap at the very beginning, and shows it', async () => {
+    const window = new LogWindow(served(long, [0, 2000 * 1024]).fetch);
+    await window.toEnd();
+    while (await window.back()) {
+      expect(window.start).toBeGreaterThanOrEqual(2000 * 1024);
+    }
+    expect(window.atStart).toBe(true);
+    expect(texts(window)[0]).toBe(`[${2000 * 1024}]`);
+  });
+
   it('shows a short log whole', async () => {
     const window = new LogWindow(served('one\ntwo\nthree').fetch);
     await window.toEnd();
@@ -119,6 +146,20 @@ describe('searching a log', () => {
     expect(search.next(-1)).toBe(search.hits[0]);
     expect(search.next(search.hits[1])).toBe(search.hits[0]);
     expect(search.next(search.hits[0], true)).toBe(search.hits[1]);
+  });
+
+  it('takes no character for another that shares bytes with its capitals', async () => {
+    const hits = async (text: string, needle: string) => {
+      const search = new LogSearch(served(text).fetch, needle, () => undefined);
+      await search.run(0, new TextEncoder().encode(text).length);
+      return search.count;
+    };
+    // 上 is E4 B8 8A and 业 E4 B8 9A, in windows-1252 Š and š
+    expect(await hits('作业 作业', '上')).toBe(0);
+    expect(await hits('作业 上', '上')).toBe(1);
+    expect(await hits('ERROR: É', 'error: É')).toBe(1);
+    // é is C3 A9, and E3 A9 80 begins with its "small letter"
+    expect(await hits('\u3a40', 'é')).toBe(0);
   });
 
   it('takes capitals at their word where there are some, and other letters by their bytes', async () => {

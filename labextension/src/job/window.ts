@@ -91,7 +91,7 @@ export class LogWindow {
       return false;
     }
     this._add(chunk, from);
-    while (this.end - this.start > KEPT && this._pieces.length > 1) {
+    while (this._held() > KEPT && this._pieces.length > 1) {
       this._pieces.shift();
       this._first = false;
     }
@@ -104,26 +104,60 @@ export class LogWindow {
       return false;
     }
     const run = this._run;
-    const end = this.start;
-    const from = Math.max(0, end - PIECE);
-    const chunk = await this._read(from, end - from);
-    if (run !== this._run || end !== this.start) {
+    const start = this.start;
+    const moved = () => run !== this._run || start !== this.start;
+    let end = start;
+    let from = Math.max(0, end - PIECE);
+    let chunk = await this._read(from, end - from);
+    if (!moved() && chunk.offset >= end && from > 0) {
+      // all of it lies in a hole: go on before that
+      end = await this._holeBegins(end, chunk);
+      from = Math.max(0, end - PIECE);
+      chunk = end > 0 ? await this._read(from, end - from) : chunk;
+    }
+    if (moved()) {
       return false;
     }
     const data = chunk.data.subarray(0, Math.max(0, end - chunk.offset));
-    if (chunk.offset >= end || data.length === 0) {
-      // all of it lies in a gap: go on before it
-      this._first = from === 0;
-      this._lines = null;
+    if (chunk.offset < end && data.length > 0) {
+      this._pieces.unshift({ start: chunk.offset, data });
+    } else if (from > 0) {
       return false;
     }
-    this._pieces.unshift({ start: chunk.offset, data });
     this._first = from === 0;
-    while (this.end - this.start > KEPT && this._pieces.length > 1) {
+    while (this._held() > KEPT && this._pieces.length > 1) {
       this._pieces.pop();
     }
     this._lines = null;
     return true;
+  }
+
+  /** Bytes that are here; a gap between them is none. */
+  private _held(): number {
+    return this._pieces.reduce((sum, piece) => sum + piece.data.length, 0);
+  }
+
+  /** Where the hole begins that ends at `end`, as the server says; where it says of another one, it is looked for. */
+  private async _holeBegins(end: number, { gap }: ILogChunk): Promise<number> {
+    if (gap && gap[0] < end && gap[1] >= end) {
+      return gap[0];
+    }
+    const isThere = async (at: number) => (await this._read(at, 1)).offset <= at;
+    let step = 2 * PIECE;
+    while (step < end && !(await isThere(end - step))) {
+      step *= 2;
+    }
+    let there = Math.max(-1, end - step);
+    let gone = end - 1;
+    while (gone - there > 1) {
+      const middle = (there + gone) >> 1;
+      if (await isThere(middle)) {
+        there = middle;
+      } else {
+        gone = middle;
+      }
+    }
+    return gone;
   }
 
   /** The row that holds the byte at `offset`, or the next one. */

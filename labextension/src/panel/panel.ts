@@ -228,7 +228,7 @@ export class JobsPanel extends Widget {
       this._queues = queues.join();
       this._filter.setQueues(queues);
     }
-    this._bulk.show(this.selected().length);
+    this._showBulk();
   }
 
   private _showLive(): void {
@@ -407,7 +407,7 @@ export class JobsPanel extends Widget {
   private _changedSelection(): void {
     this._list.refill();
     this._showActive();
-    this._bulk.show(this.selected().length);
+    this._showBulk();
     this._selectionChanged.emit();
   }
 
@@ -419,6 +419,15 @@ export class JobsPanel extends Widget {
     } else {
       node.removeAttribute('aria-activedescendant');
     }
+  }
+
+  private _showBulk(): void {
+    const count = this.selected().length;
+    if (count !== this._selected) {
+      this._selected = count;
+      this._selectionChanged.emit(); // a filter hides what was chosen, too
+    }
+    this._bulk.show(count);
   }
 
   private _rows: RowView;
@@ -434,6 +443,7 @@ export class JobsPanel extends Widget {
   private _value: IFilter = EVERYTHING;
   private _closed = new Set<Group>();
   private _queues = '';
+  private _selected = 0;
   private _rowId = '';
   private _shown = false;
   private _asked = false;

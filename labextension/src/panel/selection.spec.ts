@@ -32,6 +32,15 @@ describe('choosing rows', () => {
     expect([selection.active, selection.uids()]).toEqual([1, ['a']]);
   });
 
+  it('acts upon nothing that a filter or a closed group hides', () => {
+    const { selection, shown } = over(heading, job('a'), job('b'));
+    selection.all();
+    shown.rows = [heading, job('b')];
+    expect(selection.uids()).toEqual(['b']);
+    shown.rows = [{ ...heading, open: false }];
+    expect(selection.uids()).toEqual([]);
+  });
+
   it('stays where it was when rows come above', () => {
     const { selection, shown } = over(heading, job('a'));
     selection.pick(1, false, false);

@@ -11,8 +11,12 @@ export class Selection {
     return this._chosen.has(uid);
   }
 
+  /** What is chosen and to be seen, in the order of the rows: nothing is done to what a filter or a closed group hides. */
   uids(): string[] {
-    return [...this._chosen];
+    if (!this._chosen.size) {
+      return [];
+    }
+    return this._rows().flatMap(row => (!isGroup(row) && this._chosen.has(row.metadata.uid) ? row.metadata.uid : []));
   }
 
   /** A click: alone, with Shift from the last one to here, with Ctrl in addition. */

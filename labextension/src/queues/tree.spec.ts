@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { IQueue } from '../api/types';
-import { barsOf, mayJob, mayQueue, quantity, treeOf } from './tree';
+import { barsOf, limitValue, mayJob, mayQueue, quantity, treeOf } from './tree';
 
 const queue = (name: string, parent?: string): IQueue => ({
   kind: 'Queue',
@@ -57,5 +57,19 @@ describe('what one may do', () => {
     expect(mayJob(permissions, 'update', 'course', 'tess')).toBe(false);
     expect(mayJob(permissions, 'update', 'course', 'ada')).toBe(true);
     expect(mayQueue([{ kind: 'Queue', verbs: ['update'] }], 'update', 'gpu')).toBe(true);
+  });
+});
+
+describe('a limit that was typed', () => {
+  it.each([
+    ['runningJobs', ' 20 ', 20],
+    ['gpu', '4', 4],
+    ['cpu', '20', '20'],
+    ['memory', '2Gi', '2Gi'],
+    ['runningJobs', '', null]
+  ] as const)('of %s, as %j', (name, text, expected) => expect(limitValue(name, text)).toBe(expected));
+
+  it.each(['2k', '10m', '1e3', '5x', '-1', 'NaN'])('is never none, as %s: the server says that it can’t be', text => {
+    expect(JSON.parse(JSON.stringify({ limit: limitValue('runningJobs', text) }))).toEqual({ limit: text });
   });
 });

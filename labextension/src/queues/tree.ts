@@ -78,6 +78,13 @@ export function barsOf(use: IQueueUse | undefined, limits: ILimits | undefined):
   });
 }
 
+/** A limit as it was typed: numbers of things as numbers, all else as text, of which the server says what it can't read. */
+export function limitValue(name: LimitName, typed: string): number | string | null {
+  const text = typed.trim();
+  const counted = name === 'runningJobs' || name === 'gpu';
+  return !text ? null : counted && /^\d+$/.test(text) ? Number(text) : text;
+}
+
 /** Whether one may do this to a queue, as the server told of one's permissions. */
 export function mayQueue(permissions: IPermission[], verb: string, queue: string): boolean {
   return permissions.some(

@@ -13,7 +13,7 @@ import { element, setText } from '../card/dom';
 import { gateWords, note, span } from '../card/words';
 import { CommandIDs } from '../commands';
 import { JobStore } from '../store/jobs';
-import { barsOf, LimitName, LIMITS, mayJob, mayQueue, quantity, treeOf } from './tree';
+import { barsOf, LimitName, LIMITS, limitValue, mayJob, mayQueue, treeOf } from './tree';
 
 const EVERY_MS = 5_000;
 /** After a change that the feed tells. */
@@ -318,9 +318,7 @@ export class QueuesView extends Widget {
       cancelLabel: trans.__('Leave it')
     });
     if (answer.button.accept) {
-      const text = (answer.value ?? '').trim();
-      const whole = limit === 'runningJobs' || limit === 'gpu';
-      const value = !text ? null : whole && Number.isFinite(quantity(text)) ? Number(text) : text;
+      const value = limitValue(limit, answer.value ?? '');
       await this._change(queue, spec => (spec.limits = { ...spec.limits, [limit]: value }));
     }
   }

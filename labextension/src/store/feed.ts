@@ -6,6 +6,8 @@ import { IChange } from '../api/types';
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
+/** A first connection that takes longer is told as none: what is shown grows old meanwhile. */
+const PATIENCE_MS = 3_000;
 
 const BEAT_MS = 5_000;
 /** A clock that stood still for longer was a machine that slept: pages in the background are called once a minute. */
@@ -35,6 +37,7 @@ export class Feed implements IDisposable {
     this._heart = setInterval(() => this._listen(), BEAT_MS);
     window.addEventListener('online', this._anew);
     window.addEventListener('offline', this._anew);
+    this._patience = setTimeout(() => this._setOpen(this._open), PATIENCE_MS);
     void this._connect();
   }
 
@@ -46,6 +49,7 @@ export class Feed implements IDisposable {
     return this._restarted;
   }
 
+  /** Whether it is open, at each change; also that it could not be opened at all. */
   get openChanged(): ISignal<this, boolean> {
     return this._openChanged;
   }
@@ -67,8 +71,9 @@ export class Feed implements IDisposable {
     clearInterval(this._heart);
     window.removeEventListener('online', this._anew);
     window.removeEventListener('offline', this._anew);
+    clearTimeout(this._patience);
+    Signal.clearData(this); // that it closes now is no news
     this._drop();
-    Signal.clearData(this);
   }
 
   private async _connect(): Promise<void> {
@@ -82,10 +87,11 @@ export class Feed implements IDisposable {
       } catch {
         // whoever follows a job asks for it too, and shows what is wrong
       }
-      if (turn !== this._turn) {
+      if (turn !== this._turn || this._disposed) {
         return;
       }
       if (version === null) {
+        this._setOpen(false);
         this._again();
         return;
       }
@@ -166,8 +172,9 @@ export class Feed implements IDisposable {
   }
 
   private _setOpen(open: boolean): void {
-    if (open !== this._open) {
-      this._open = open;
+    this._open = open;
+    if (open !== this._told) {
+      this._told = open;
       this._openChanged.emit(open);
     }
   }
@@ -175,12 +182,15 @@ export class Feed implements IDisposable {
   private _version: number | null = null;
   private _socket: FeedSocket | null = null;
   private _open = false;
+  /** What {@link openChanged} said last; null before it said anything. */
+  private _told: boolean | null = null;
   private _disposed = false;
   private _turn = 0;
   private _delay = FIRST_DELAY_MS;
   private _beat = Date.now();
   private _heart: ReturnType<typeof setInterval>;
   private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _patience: ReturnType<typeof setTimeout> | undefined;
   private _changed = new Signal<this, IChange[]>(this);
   private _restarted = new Signal<this, void>(this);
   private _openChanged = new Signal<this, boolean>(this);

@@ -152,6 +152,94 @@ describe('the list of jobs', () => {
   });
 });
 
+describe('a list whose feed is not there', () => {
+  it('says so and is read all the same, where the feed was refused from the first', async () => {
+    server.jobs.set('a', makeJob({ phase: 'Running' }, 5, 'a'));
+    void list.begin(true);
+    await pass();
+    expect(store.live).toBe(true);
+    server.socket.break();
+    expect(store.live).toBe(false);
+    server.jobs.set('a', makeJob({ phase: 'Succeeded' }, 12, 'a'));
+    server.jobs.set('short', makeJob({ phase: 'Failed' }, 13, 'short'));
+    await pass(5000);
+    expect(phases()).toEqual(['Succeeded', 'Failed']);
+  });
+
+  it('says so where the connection hangs', async () => {
+    void list.begin(false);
+    await pass(2000);
+    expect(store.live).toBe(true);
+    await pass(2000);
+    expect(store.live).toBe(false);
+    server.socket.open();
+    expect(store.live).toBe(true);
+  });
+
+  it('looks after a feed that is silent and seems to be open', async () => {
+    server.jobs.set('a', makeJob({ phase: 'Running' }, 5, 'a'));
+    await begun();
+    server.jobs.set('a', makeJob({ phase: 'Succeeded' }, 12, 'a'));
+    await pass(65_000);
+    expect(phases()).toEqual(['Succeeded']);
+  });
+
+  it.each([3, 60])('counts none of %d that have ended meanwhile, also for those who only count', async count => {
+    has(count, 'Running');
+    await begun(false);
+    expect(list.jobs.size).toBe(count);
+    has(count, 'Succeeded');
+    server.jobs.forEach(job => (job.metadata.resourceVersion = '100'));
+    server.jobs.delete('uid-0');
+    server.socket.break(4410);
+    await pass(1000);
+    server.socket.open();
+    await pass(1000);
+    expect(phases().filter(phase => phase === 'Running')).toEqual([]);
+    expect(list.jobs.has('uid-0')).toBe(false);
+  });
+
+  it('is not overtaken by its own next reading where answers are slow', async () => {
+    await begun();
+    const page = server.list;
+    server.list = async query => {
+      await new Promise(resolve => setTimeout(resolve, 6000));
+      return page(query);
+    };
+    server.socket.break();
+    server.jobs.set('a', makeJob({ phase: 'Running' }, 15, 'a'));
+    await pass(20_000);
+    expect(phases()).toEqual(['Running']);
+  });
+});
+
+describe('a list that is refused', () => {
+  it.each([429, 500])('tells the %d and asks again, when the server says', async code => {
+    const page = server.list;
+    server.list = () => Promise.reject(new ApiError(code, 'too much', '', [], 30));
+    void list.begin(true);
+    await pass(20_000);
+    expect(list.problem?.message).toBe('too much');
+    server.list = page;
+    has(1);
+    await pass(5_000);
+    expect(list.jobs.size).toBe(0);
+    await pass(10_000);
+    expect([list.jobs.size, list.problem]).toEqual([1, null]);
+  });
+
+  it('is not asked again where that would change nothing', async () => {
+    let asked = 0;
+    server.list = () => {
+      asked += 1;
+      return Promise.reject(new ApiError(403, 'not for you'));
+    };
+    void list.begin(true);
+    await pass(60_000);
+    expect(asked).toBe(1);
+  });
+});
+
 describe('what is kept of a job', () => {
   it('is neither code nor traceback nor the list of its files', () => {
     const job = makeJob({ phase: 'Failed', outputs: { filesTotal: 2, results: [{ name: 'x'.repeat(100) }] } });

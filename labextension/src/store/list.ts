@@ -2,7 +2,7 @@ import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { ApiError, IJobQuery } from '../api/client';
-import { IChange, IPage, isFinal, ITrainJob } from '../api/types';
+import { IChange, IPage, isFinal, ITrainJob, refOf } from '../api/types';
 import { JobStore } from './jobs';
 
 /** The first page is on screen before the next is asked for. */
@@ -15,6 +15,13 @@ const PLACES_MS = 8_000;
 const PLACES = 200;
 /** Where the server does not answer it is asked again so soon. */
 const AGAIN_MS = 4_000;
+
+/** Where it has answered that it can't, or that it is too much, unless it says when. */
+const REFUSED_MS = 10_000;
+/** While the feed tells all, that it told all is looked after so often; of very many unfinished jobs it is not. */
+const LOOK_AGAIN_MS = 25_000;
+/** Of more jobs than these that ended unseen, the list is read anew instead of each. */
+const MISSED_AT_ONCE = 20;
 
 const UNFINISHED = ['Queued', 'Admitted', 'Running'];
 
@@ -120,12 +127,9 @@ export class JobList implements IDisposable {
     const run = ++this._run;
     try {
       this._username ||= await this._store.client.username();
-      const page = await this._page(run, { phase: UNFINISHED, limit: PAGE });
-      if (!page) {
+      if (!(await this._readUnfinished(run))) {
         return;
       }
-      this._listening ??= this._store.listen(Number(page.metadata.resourceVersion));
-      await this._rest(run, page, { phase: UNFINISHED, limit: PAGE });
       this._ready = true;
       this._emit();
       if (this._all) {
@@ -133,6 +137,68 @@ export class JobList implements IDisposable {
       }
     } catch (error) {
       this._fail(run, error, () => void this._load());
+    }
+  }
+
+  /** What has not ended; of what was held as such and no longer is, the end. False where a later reading has begun meanwhile. */
+  private async _readUnfinished(run: number): Promise<boolean> {
+    const query = { phase: UNFINISHED, limit: PAGE };
+    const cut = this._loadedAll && this._isCut;
+    const before = new Set([...this.jobs.values()].filter(job => !isFinal(job)).map(job => job.metadata.uid));
+    const page = await this._page(run, query, before);
+    if (!page) {
+      return false;
+    }
+    this._listening ??= this._store.listen(Number(page.metadata.resourceVersion));
+    if (!(await this._rest(run, page, query, before))) {
+      return false;
+    }
+    this._isCut ||= cut;
+    this._readAt = Date.now();
+    const missed = [...before].flatMap(uid => this.jobs.get(uid) ?? []).filter(job => !isFinal(job));
+    if (missed.length > MISSED_AT_ONCE) {
+      missed.forEach(job => this.jobs.delete(job.metadata.uid)); // those who show what has ended read it all anew
+      this._loadedAll = false;
+    } else {
+      for (const job of missed) {
+        await this._readEnd(job);
+      }
+    }
+    return run === this._run;
+  }
+
+  private async _readEnd(job: ITrainJob): Promise<void> {
+    try {
+      this._accept(await this._store.client.get(refOf(job)), true);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.retryable) {
+        throw error;
+      }
+      this.jobs.delete(job.metadata.uid); // deleted, or no longer ours to see
+    }
+  }
+
+  /** What is shown may be out of date: what can change is read, and what is newest. */
+  private async _catchUp(): Promise<void> {
+    if (!this._ready || this._loading || this._catching || document.hidden) {
+      return;
+    }
+    const run = ++this._run;
+    this._catching = true;
+    try {
+      if (!(await this._readUnfinished(run))) {
+        return;
+      }
+      if (this._all && !this._loadedAll) {
+        await this._loadAll();
+      } else if (this._all) {
+        await this._page(run, { limit: FIRST_PAGE }); // what has come and ended meanwhile
+      }
+      this._emit();
+    } catch (error) {
+      this._fail(run, error, () => void this._catchUp());
+    } finally {
+      this._catching = false;
     }
   }
 
@@ -206,21 +272,22 @@ export class JobList implements IDisposable {
       this._problem = error;
       this._emit();
       clearTimeout(this._again);
-      if (error.passing) {
-        this._again = setTimeout(again, AGAIN_MS);
+      if (error.retryable) {
+        const wait = Math.max(error.retryAfterSeconds * 1000, error.passing ? AGAIN_MS : REFUSED_MS);
+        this._again = setTimeout(again, wait);
       }
     }
   }
 
-  /** The feed left something out, or is cut: then what is shown is read again. */
+  /** The feed left something out, or is cut, or might be without our knowing: then what is shown is read again. */
   private _reread(_: JobStore, missed: boolean): void {
     if (!this._listening) {
       return;
     }
     if (missed) {
       void (this._loadedAll || this._loading ? this._loadAll() : this._load());
-    } else if (!this._store.live) {
-      void this._readPlaces();
+    } else if (!this._store.live || (Date.now() - this._readAt >= LOOK_AGAIN_MS && this.jobs.size <= PAGE)) {
+      void this._catchUp();
     }
   }
 
@@ -303,9 +370,12 @@ export class JobList implements IDisposable {
   private _ready = false;
   private _loading = false;
   private _loadedAll = false;
+  private _catching = false;
   private _isCut = false;
   private _problem: ApiError | null = null;
   private _run = 0;
+  /** When what has not ended was read last. */
+  private _readAt = 0;
   /** Deleted while pages were on their way: such a page is no longer true. */
   private _lost = new Set<string>();
   private _listening: IDisposable | null = null;

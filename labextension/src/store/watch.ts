@@ -94,7 +94,7 @@ export class EndWatch implements IDisposable {
     try {
       this._take(await this._store.client.get(ref));
     } catch (error) {
-      if (!(error instanceof ApiError) || error.passing) {
+      if (!(error instanceof ApiError) || error.retryable) {
         throw error;
       }
       this._forget(ref.uid); // deleted, or no longer ours to see: there is no end to tell

@@ -1,14 +1,18 @@
 import { PathExt } from '@jupyterlab/coreutils';
-import { Contents } from '@jupyterlab/services';
+import { Contents, ServerConnection } from '@jupyterlab/services';
 
 import { TrainJobClient } from '../api/client';
 import { ICollected } from './draft';
-import { ILineOptions, LineError, splitNames } from './options';
+import { globTest, placeOf } from './glob';
+import { ILineOptions, splitNames } from './options';
+import { LineError, problemWords } from './problem';
 import { digestOf } from './sha256';
 
 /** A browser is no copy program: more is sent by the Python client. */
 const MOST_FILES = 500;
 const MOST_BYTES = 100 * 1024 * 1024;
+/** Nor does it look through more than this for them. */
+const MOST_SEEN = 10 * MOST_FILES;
 
 const FORMATS: [RegExp, string][] = [
   [/\.txt$/, 'requirements.txt'],
@@ -28,7 +32,7 @@ export async function collect(
   if (patterns.length) {
     found.inputs = [];
     for (const path of await matching(patterns, folder, contents)) {
-      const digest = await send(await bytesOf(PathExt.join(folder, path), contents), client);
+      const digest = await send(await bytesOf('--files', path, folder, contents), client);
       found.inputs.push({ type: 'upload', digest, path });
     }
   }
@@ -36,9 +40,9 @@ export async function collect(
   if (list) {
     const format = FORMATS.find(([suffix]) => suffix.test(list))?.[1];
     if (!format) {
-      throw new LineError(`--requirements ${list}: it must end in .txt, .lock (renv) or .ivy.`);
+      throw new LineError(trans => trans.__('--requirements %1: it must end in .txt, .lock (renv) or .ivy.', list));
     }
-    const digest = await send(await bytesOf(PathExt.join(folder, list), contents), client);
+    const digest = await send(await bytesOf('--requirements', list, folder, contents), client);
     found.requirements = { format, digest };
   }
   return found;
@@ -57,47 +61,64 @@ async function matching(patterns: string[], folder: string, contents: Contents.I
   for (const pattern of patterns) {
     const before = found.size;
     const test = globTest(pattern);
-    for (const file of await walk(folder, pattern, contents)) {
-      if (test(file.path) && !found.has(file.path)) {
+    for (const file of await walk(folder, pattern, test, contents)) {
+      if (!found.has(file.path)) {
         found.add(file.path);
         bytes += file.size;
       }
     }
     if (found.size === before) {
-      throw new LineError(`--files ${pattern}: there is no such file below ${folder || 'the top folder'}.`);
+      throw new LineError(trans =>
+        trans.__('--files %1: there is no such file below %2.', pattern, folder || trans.__('the top folder'))
+      );
     }
   }
   if (found.size > MOST_FILES || bytes > MOST_BYTES) {
     const size = Math.ceil(bytes / 2 ** 20);
-    throw new LineError(
-      `--files names ${found.size} files of ${size} MiB; from here ${MOST_FILES} files of 100 MiB together can be sent. ` +
-        'Use jupyter trainjob submit, or the Python client.'
+    throw new LineError(trans =>
+      trans.__(
+        '--files names %1 files of %2 MiB; from here %3 files of 100 MiB together can be sent. Use jupyter trainjob submit, or the Python client.',
+        found.size,
+        size,
+        MOST_FILES
+      )
     );
   }
   return [...found].sort();
 }
 
-/** The files that a pattern may mean, relative to `folder`. Only the folders that its text leads into are looked at. */
+/** The files that a pattern names, relative to `folder`. Only the folders that its text leads into are looked at. */
 async function walk(
   folder: string,
   pattern: string,
+  test: (path: string) => boolean,
   contents: Contents.IManager
 ): Promise<{ path: string; size: number }[]> {
-  const fixed = pattern.split('/').slice(0, -1);
-  const wild = fixed.findIndex(part => /[*?[]/.test(part));
-  const top = fixed.slice(0, wild < 0 ? undefined : wild).join('/');
-  const deep = wild >= 0 || pattern.includes('**');
+  const { top, deep } = placeOf(pattern);
   const files: { path: string; size: number }[] = [];
   const due = [top];
-  for (let place = due.shift(); place !== undefined && files.length <= 10 * MOST_FILES; place = due.shift()) {
-    const listing = await contents.get(PathExt.join(folder, place));
-    for (const item of (listing.content ?? []) as Contents.IModel[]) {
+  let seen = 0;
+  for (let place = due.shift(); place !== undefined; place = due.shift()) {
+    const listing = await read(`--files ${pattern}`, PathExt.join(folder, place), contents);
+    const items = listing.type === 'directory' ? ((listing.content ?? []) as Contents.IModel[]) : [];
+    seen += items.length;
+    if (seen > MOST_SEEN) {
+      throw new LineError(trans =>
+        trans.__(
+          '--files %1: there are more than %2 files below %3 to look through. Name a folder with fewer: DATA/*.csv. Or use jupyter trainjob submit, or the Python client.',
+          pattern,
+          MOST_SEEN,
+          PathExt.join(folder, top) || trans.__('the top folder')
+        )
+      );
+    }
+    for (const item of items) {
       const path = PathExt.join(place, item.name);
       if (item.type === 'directory') {
-        if (deep) {
+        if (deep || test(path)) {
           due.push(path);
         }
-      } else {
+      } else if (test(path)) {
         files.push({ path, size: item.size ?? 0 });
       }
     }
@@ -105,17 +126,32 @@ async function walk(
   return files;
 }
 
-/** `*` and `?` stay within a folder, `**` goes through all. */
-export function globTest(pattern: string): (path: string) => boolean {
-  const text = pattern.replace(/\*\*\/|\*\*|\*|\?|[.+^${}()|[\]\\]/g, part => {
-    const words: Record<string, string> = { '**/': '(?:.*/)?', '**': '.*', '*': '[^/]*', '?': '[^/]' };
-    return words[part] ?? `\\${part}`;
-  });
-  const expression = new RegExp(`^${text}$`);
-  return path => expression.test(path);
+async function bytesOf(
+  option: string,
+  path: string,
+  folder: string,
+  contents: Contents.IManager
+): Promise<Uint8Array<ArrayBuffer>> {
+  const options = { type: 'file', format: 'base64', content: true } as const;
+  const file = await read(`${option} ${path}`, PathExt.join(folder, path), contents, options);
+  return Uint8Array.from(atob(String(file.content).replace(/\s/g, '')), letter => letter.charCodeAt(0));
 }
 
-async function bytesOf(path: string, contents: Contents.IManager): Promise<Uint8Array<ArrayBuffer>> {
-  const file = await contents.get(path, { type: 'file', format: 'base64', content: true });
-  return Uint8Array.from(atob(String(file.content).replace(/\s/g, '')), letter => letter.charCodeAt(0));
+/** What is there; else a {@link LineError} that names the option for which it was looked at. */
+async function read(
+  what: string,
+  path: string,
+  contents: Contents.IManager,
+  options?: Contents.IFetchOptions
+): Promise<Contents.IModel> {
+  try {
+    return await contents.get(path, options);
+  } catch (error) {
+    const none = error instanceof ServerConnection.ResponseError && error.response.status === 404;
+    throw new LineError(trans =>
+      none
+        ? trans.__('%1: there is nothing at %2.', what, path || trans.__('the top folder'))
+        : trans.__('%1: %2 can’t be read: %3', what, path, problemWords(error, trans))
+    );
+  }
 }

@@ -1,6 +1,8 @@
 /** Options made into the TrainJob to send, as the Python client makes it: pure. */
 import { IDraft } from '../api/types';
-import { ILineOptions, LineError, pair, parameterValue, seconds, splitNames, whole } from './options';
+import { ILineOptions, pair, seconds, splitNames, whole } from './options';
+import { LineError } from './problem';
+import { parameterValue } from './values';
 
 const ENDS = ['succeeded', 'finished', 'failed'];
 
@@ -22,7 +24,9 @@ export function draftOf(source: object, options: ILineOptions, name: string, mor
         .map(([key, value]) => [key, read(value)])
     );
   if (texts('in').length) {
-    throw new LineError('--in sends variables of a Python kernel along; here none is asked. Use --param or --files.');
+    throw new LineError(trans =>
+      trans.__('--in sends variables of a Python kernel along; here none is asked. Use --param or --files.')
+    );
   }
   const gates: object[] = options.hold ? [{ type: 'hold' }] : [];
   gates.push(...splitNames(texts('depends-on')).map(dependency));
@@ -30,7 +34,7 @@ export function draftOf(source: object, options: ILineOptions, name: string, mor
   const spec = filled({
     source,
     parameters: pairs('param', parameterValue),
-    inputs: [...texts('input').map(output), ...texts('uri').map(uri), ...(more.inputs ?? [])],
+    inputs: [...texts('input').map(inputOf), ...texts('uri').map(uriOf), ...(more.inputs ?? [])],
     outputs: filled({ names: splitNames(texts('out')), keep: splitNames(texts('keep')) }),
     environment: filled({
       kernel: text('kernel'),
@@ -49,7 +53,7 @@ export function draftOf(source: object, options: ILineOptions, name: string, mor
     }),
     timeLimitSeconds: text('time-limit') ? seconds(text('time-limit')!) : undefined,
     priority: number('priority'),
-    volumes: texts('volume').map(volume),
+    volumes: texts('volume').map(volumeOf),
     schedulingGates: gates,
     retries: retries ? { limit: retries, ...(options['retry-errors'] && { onCodeError: true }) } : undefined,
     preemptible: options.preemptible,
@@ -85,12 +89,15 @@ function dependency(text: string): object {
   const at = text.lastIndexOf(':');
   const [job, end] = at < 0 ? [text, 'succeeded'] : [text.slice(0, at), text.slice(at + 1)];
   if (!ENDS.includes(end)) {
-    throw new LineError(`--depends-on ${text}: '${end}' is no end of a job. Write one of ${ENDS.join(', ')}.`);
+    throw new LineError(trans =>
+      trans.__("--depends-on %1: '%2' is no end of a job. Write one of %3.", text, end, ENDS.join(', '))
+    );
   }
   return { type: 'dependency', job, condition: end };
 }
 
-function volume(text: string): object {
+/** `home:/mnt/me:rw`; without `rw` it is only read. */
+export function volumeOf(text: string): object {
   const [name, ...rest] = text.trim().split(':');
   const modes = rest.filter(part => part === 'ro' || part === 'rw');
   const places = rest.filter(part => part.startsWith('/'));
@@ -101,8 +108,8 @@ function volume(text: string): object {
     places.length > 1 ||
     modes.length + places.length < rest.length
   ) {
-    throw new LineError(
-      `--volume ${text}: this can't be read. Write NAME, NAME:rw, NAME:/mnt/place or NAME:/mnt/place:rw.`
+    throw new LineError(trans =>
+      trans.__("--volume %1: this can't be read. Write NAME, NAME:rw, NAME:/mnt/place or NAME:/mnt/place:rw.", text)
     );
   }
   return { name, readOnly: modes[0] !== 'rw', ...(places.length && { mountPath: places[0] }) };
@@ -114,24 +121,29 @@ function placed(text: string): [string, string] {
   return at > 0 && at < text.length - 1 ? [text.slice(0, at), text.slice(at + 1).replace(/\/+$/, '')] : [text, ''];
 }
 
-function output(text: string): object {
+/** `JOB:FILE`, and `=PATH` behind it for another place; an address is one of data from elsewhere. */
+export function inputOf(text: string): object {
   if (text.split('=')[0].includes('://')) {
-    return uri(text);
+    return uriOf(text);
   }
   const [what, place] = placed(text);
   const at = what.indexOf(':');
   const job = what.slice(0, Math.max(0, at)).trim();
   let file = what.slice(at + 1).trim();
   if (!job || !file) {
-    throw new LineError(
-      `--input ${text}: this names no file of a job. Write JOB:FILE, a folder as JOB:FOLDER, all files as JOB:.`
+    throw new LineError(trans =>
+      trans.__(
+        '--input %1: this names no file of a job. Write JOB:FILE, a folder as JOB:FOLDER, all files as JOB:.',
+        text
+      )
     );
   }
   file = file.replace(/^\/+|\/+$/g, '') === '' || file === '.' ? '.' : file.replace(/\/+$/, '');
   return { type: 'output', job, file, path: place || (file === '.' ? job : file) };
 }
 
-function uri(text: string): object {
+/** An address, and `=PATH` behind it for its place. */
+export function uriOf(text: string): object {
   let [address, place] = text.includes('?') ? [text, ''] : placed(text);
   const query = /^(.*\?.*=[^&=]*)=([^=]+)$/.exec(address);
   if (query) {
@@ -141,10 +153,14 @@ function uri(text: string): object {
   try {
     path = decodeURIComponent(new URL(address).pathname.split('/').pop() ?? '');
   } catch {
-    throw new LineError(`--uri ${text}: this is no address. Write https://host/path/file or file:///path/file.`);
+    throw new LineError(trans =>
+      trans.__('--uri %1: this is no address. Write https://host/path/file or file:///path/file.', text)
+    );
   }
   if (!place && !path) {
-    throw new LineError(`--uri ${text}: it tells no file name. Say where it shall be: --uri ADDRESS=data/train.csv.`);
+    throw new LineError(trans =>
+      trans.__('--uri %1: it tells no file name. Say where it shall be: --uri ADDRESS=data/train.csv.', text)
+    );
   }
   return { type: 'uri', uri: address, path: place || path };
 }

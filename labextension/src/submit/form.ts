@@ -3,7 +3,7 @@ import '../../style/submit.css';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import { ApiError, told } from '../api/client';
+import { ApiError } from '../api/client';
 import {
   IDraft,
   IFieldProblem,
@@ -20,8 +20,13 @@ import { span } from '../card/words';
 import { JobStore } from '../store/jobs';
 import { draftOf } from './draft';
 import { fieldsAt, fieldWords, IField, ISchema, limitWords } from './fields';
-import { ILineOptions, LineError, parameterValue, seconds, splitNames } from './options';
+import { ILineOptions, seconds, splitNames } from './options';
+import { LineError, problemWords } from './problem';
 import { dryWords, namespaceFor } from './submit';
+import { parameterValue } from './values';
+
+/** Whether files are looked for and uploaded, or only those told that were found before. */
+type Files = 'anew' | 'known';
 
 /** A dry run follows the last key after this. */
 const TYPED_MS = 700;
@@ -31,7 +36,7 @@ export interface IFormContext {
   trans: TranslationBundle;
   source: object;
   name: string;
-  /** Uploads what `--files` names; null where there is nothing to name files from. */
+  /** Finds and uploads what `--files` names; null where there is nothing to name files from. */
   files: ((options: ILineOptions) => Promise<object[]>) | null;
   sent: (job: ITrainJob) => void;
 }
@@ -56,7 +61,10 @@ export class SubmitForm extends Widget {
       }
     });
     this.node.addEventListener('input', () => this._later());
-    this.node.addEventListener('change', () => this._later(0));
+    this.node.addEventListener('change', event => {
+      const files = event.target === this._inputs.get('spec.inputs')?.input;
+      this._later(0, files ? 'anew' : 'known');
+    });
     void this._begin();
   }
 
@@ -87,7 +95,7 @@ export class SubmitForm extends Widget {
       await this._try();
     } catch (error) {
       this._fields.replaceChildren(
-        element('p', { role: 'alert' }, trans.__('The form can’t be shown: %1', told(error)))
+        element('p', { role: 'alert' }, trans.__('The form can’t be shown: %1', problemWords(error, trans)))
       );
     }
   }
@@ -206,18 +214,17 @@ export class SubmitForm extends Widget {
   }
 
   /** What stands in the form, as a draft. Throws in words, with the field's path. */
-  private async _draft(): Promise<IDraft> {
-    const { source, name, files, store } = this._context;
+  private async _draft(which: Files): Promise<IDraft> {
+    const { source, name, store, trans } = this._context;
     const read = (path: string, convert: (text: string) => unknown) => {
       const text = this._value(path);
       try {
         return text ? convert(text) : undefined;
       } catch (error) {
-        throw new FieldError(path, told(error));
+        throw new FieldError(path, problemWords(error, trans));
       }
     };
-    const patterns = splitNames([this._value('spec.inputs')]);
-    const inputs = patterns.length && files ? await this._files(files, patterns) : [];
+    const inputs = await this._files(which);
     const draft = draftOf(source, {}, this._value('metadata.generateName') || name, { inputs });
     for (const path of this._inputs.keys()) {
       const parts = path.split('.');
@@ -250,25 +257,44 @@ export class SubmitForm extends Widget {
     return input instanceof HTMLInputElement && input.type === 'checkbox' ? () => true : text => text;
   }
 
-  private async _files(files: (options: ILineOptions) => Promise<object[]>, patterns: string[]): Promise<object[]> {
+  /**
+   * The files to send along. While somebody types, only those that were found for the same words: on the way to `*.csv`
+   * stands `*`, and each dry run would upload all there is.
+   */
+  private async _files(which: Files): Promise<object[]> {
+    const { files, trans } = this._context;
+    const patterns = splitNames([this._value('spec.inputs')]);
+    if (!patterns.length || !files) {
+      return [];
+    }
+    const key = patterns.join();
+    if (which === 'known') {
+      if (this._found?.key !== key) {
+        return [];
+      }
+    } else {
+      const inputs = files({ files: patterns });
+      inputs.catch(() => undefined); // told where it is awaited
+      this._found = { key, inputs };
+    }
     try {
-      return await files({ files: patterns });
+      return await this._found!.inputs;
     } catch (error) {
-      throw new FieldError('spec.inputs', told(error));
+      throw new FieldError('spec.inputs', problemWords(error, trans));
     }
   }
 
-  private _later(ms = TYPED_MS): void {
+  private _later(ms = TYPED_MS, which: Files = 'known'): void {
     clearTimeout(this._timer);
-    this._timer = setTimeout(() => void this._try(), ms);
+    this._timer = setTimeout(() => void this._try(which), ms);
   }
 
-  private async _try(): Promise<void> {
+  private async _try(which: Files = 'known'): Promise<void> {
     const { store, trans } = this._context;
     const run = ++this._run;
     this._showLimits();
     await this._guarded(run, async () => {
-      const draft = await this._draft();
+      const draft = await this._draft(which);
       const job = await store.client.submit(draft.metadata.namespace!, draft, true);
       if (run === this._run) {
         this._show([], '');
@@ -286,13 +312,16 @@ export class SubmitForm extends Widget {
     clearTimeout(this._timer);
     const run = ++this._run;
     this._submit.disabled = true;
-    await this._guarded(run, async () => {
-      const draft = await this._draft();
-      const job = await store.client.submit(draft.metadata.namespace!, draft);
-      store.accept(job);
-      sent(job);
-    });
-    this._submit.disabled = false;
+    try {
+      await this._guarded(run, async () => {
+        const draft = await this._draft('anew'); // as they are now
+        const job = await store.client.submit(draft.metadata.namespace!, draft);
+        store.accept(job);
+        sent(job);
+      });
+    } finally {
+      this._submit.disabled = false;
+    }
     this.node.querySelector<HTMLElement>('[aria-invalid=true]')?.focus();
   }
 
@@ -307,7 +336,8 @@ export class SubmitForm extends Widget {
       if (error instanceof FieldError) {
         this._show([{ field: error.path, message: error.message }], '');
       } else if (error instanceof ApiError || error instanceof LineError) {
-        this._show(error instanceof ApiError ? error.details : [], told(error));
+        const words = problemWords(error, this._context.trans);
+        this._show(error instanceof ApiError ? error.details : [], words);
       } else {
         throw error;
       }
@@ -365,6 +395,8 @@ export class SubmitForm extends Widget {
     string,
     { input: HTMLInputElement | HTMLSelectElement; hint: HTMLElement; problem: HTMLElement; help: string }
   >();
+  /** What was found for the patterns that stood there last. */
+  private _found: { key: string; inputs: Promise<object[]> } | null = null;
   private _me: IMe | null = null;
   private _profiles: IProfile[] = [];
   private _run = 0;

@@ -1,14 +1,15 @@
-/** The line `%%trainjob --name digits --cpu 2`, read as the Python magic reads it: pure. */
+/** The line `%%trainjob --name digits --cpu 2`, read as the Python magic reads it (`verbs/options.py`); tests/cases/options.json holds both to it: pure. */
+import { LineError } from './problem';
 
 /** What was typed, by option: text for one value, a list where it may be given again, true for a switch. */
 export interface ILineOptions {
   [option: string]: string | string[] | true | undefined;
 }
 
-/** An option, whether it may be given again, and whether it takes a value. */
-type Kind = 'one' | 'many' | 'switch';
+/** Of an option, whether it may be given again, and whether it takes a value. */
+export type Kind = 'one' | 'many' | 'switch';
 
-const KINDS: Record<string, Kind> = {
+export const KINDS: Record<string, Kind> = {
   in: 'many',
   name: 'one',
   profile: 'one',
@@ -49,14 +50,6 @@ const KINDS: Record<string, Kind> = {
 
 const SHORT: Record<string, string> = { n: 'namespace' };
 
-/** What is wrong with what was typed, in words for the one who typed it. */
-export class LineError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'LineError';
-  }
-}
-
 export interface IMagicCell {
   /** What stands behind `%%trainjob`. */
   line: string;
@@ -85,22 +78,21 @@ export function parseLine(line: string): ILineOptions {
     const option = match && (match[1] ?? SHORT[match[2]]);
     const kind = option ? KINDS[option] : undefined;
     if (!match || !option || !kind) {
-      throw new LineError(
-        `${word} is no option of %%trainjob. There are: ${Object.keys(KINDS)
-          .map(one => `--${one}`)
-          .join(', ')}.`
+      const all = Object.keys(KINDS).map(one => `--${one}`);
+      throw new LineError(trans =>
+        trans.__('%1 is no option of %2. There are: %3.', word, '%%trainjob', all.join(', '))
       );
     }
     if (kind === 'switch') {
       if (match[3] !== undefined) {
-        throw new LineError(`--${option} takes no value.`);
+        throw new LineError(trans => trans.__('--%1 takes no value.', option));
       }
       found[option] = true;
       continue;
     }
     const value = match[3] ?? words[++index];
     if (value === undefined) {
-      throw new LineError(`--${option} lacks its value.`);
+      throw new LineError(trans => trans.__('--%1 lacks its value.', option));
     }
     if (kind === 'one') {
       found[option] = value;
@@ -145,7 +137,8 @@ export function splitWords(line: string): string[] {
     }
   }
   if (quote) {
-    throw new LineError(`A quotation mark ${quote} is opened and not closed: ${line}`);
+    const open = quote;
+    throw new LineError(trans => trans.__('A quotation mark %1 is opened and not closed: %2', open, line));
   }
   return begun ? [...words, word] : words;
 }
@@ -161,7 +154,7 @@ export function pair(text: string, option: string): [string, string] {
   const at = text.indexOf('=');
   const key = text.slice(0, Math.max(0, at)).trim();
   if (!key) {
-    throw new LineError(`--${option} ${text}: there is no '='. Write --${option} name=value.`);
+    throw new LineError(trans => trans.__("--%1 %2: there is no '='. Write --%1 name=value.", option, text));
   }
   return [key, text.slice(at + 1)];
 }
@@ -172,7 +165,9 @@ const DURATION = /^(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m
 export function seconds(text: string): number {
   const match = DURATION.exec(text.trim().toLowerCase().replace(/ /g, ''));
   if (!match || !match.slice(1).some(Boolean)) {
-    throw new LineError(`'${text}' is no duration. Write for example 90 (seconds), 5m, 1h30m or 2d.`);
+    throw new LineError(trans =>
+      trans.__("'%1' is no duration. Write for example 90 (seconds), 5m, 1h30m or 2d.", text)
+    );
   }
   const [days, hours, minutes, rest] = match.slice(1).map(part => Number(part ?? 0));
   return Math.round(days * 86400 + hours * 3600 + minutes * 60 + rest);
@@ -181,53 +176,7 @@ export function seconds(text: string): number {
 /** A whole number, or a sentence. */
 export function whole(text: string): number {
   if (!/^[+-]?\d+$/.test(text.trim())) {
-    throw new LineError(`'${text}' is no whole number.`);
+    throw new LineError(trans => trans.__("'%1' is no whole number.", text));
   }
   return Number(text);
-}
-
-/** What a parameter's text means: JSON, also NaN and Infinity, a date, a Python constant, else the text. */
-export function parameterValue(text: string): unknown {
-  const trimmed = text.trim();
-  const special = /^(-?)(NaN|Infinity)$/.exec(trimmed);
-  if (special) {
-    return { $type: 'float', value: special[2] === 'NaN' ? 'NaN' : trimmed };
-  }
-  if (/^\d{4}-\d{2}-\d{2}$/.test(trimmed) && isDate(trimmed)) {
-    return { $type: 'date', value: trimmed };
-  }
-  if (trimmed in CONSTANTS) {
-    return CONSTANTS[trimmed];
-  }
-  const quoted = /^'([^'\\]*)'$/.exec(trimmed);
-  if (quoted) {
-    return quoted[1];
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(trimmed);
-  } catch {
-    return text;
-  }
-  if (tooLarge(value)) {
-    throw new LineError(
-      `The value ${text.slice(0, 40)} can't be carried exactly from here: it has a number beyond what a browser counts with. ` +
-        'Quote it to send text, or submit from Python.'
-    );
-  }
-  return value;
-}
-
-const CONSTANTS: Record<string, unknown> = { True: true, False: false, None: null };
-
-function isDate(text: string): boolean {
-  const date = new Date(`${text}T00:00:00Z`);
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
-}
-
-function tooLarge(value: unknown): boolean {
-  if (typeof value === 'number') {
-    return !Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value));
-  }
-  return typeof value === 'object' && value !== null && Object.values(value).some(tooLarge);
 }

@@ -9,6 +9,7 @@ import { ITrainJob, refOf } from '../api/types';
 import { CommandIDs } from '../commands';
 import { jobsIcon } from '../icons';
 import { IJobs } from '../plugins';
+import { cellToSend, ICellName } from './target';
 
 /** Submitting without magics: the open notebook by a form, a cell by a menu, a button or keys. */
 export const submitPlugin: JupyterFrontEndPlugin<void> = {
@@ -77,17 +78,18 @@ export const submitPlugin: JupyterFrontEndPlugin<void> = {
       label: trans.__('Submit the cell as a job'),
       caption: trans.__('Submit the cell as a job; a first line %1 may hold options', '%%trainjob'),
       icon: jobsIcon,
-      describedBy: { args: { type: 'object', properties: { cellId: { type: 'string' } } } },
+      describedBy: { args: { type: 'object', properties: { cellId: { type: 'string' }, path: { type: 'string' } } } },
       isEnabled: () => !!notebooks.activeCell && isCodeCellModel(notebooks.activeCell.model),
       execute: async given => {
-        const panel = notebooks.currentWidget;
-        const named = panel?.content.widgets.find(cell => cell.model.id === given.cellId);
-        const model = (named ?? notebooks.activeCell)?.model;
-        if (!panel || !model || !isCodeCellModel(model)) {
+        const found = cellToSend(notebooks, given as ICellName);
+        if (!found) {
+          Notification.error(trans.__('The cell to send is in no notebook that is open: nothing was sent.'), {
+            autoClose: false
+          });
           return false;
         }
         const { submitCell, whereOf } = await import('./submit');
-        return submitCell(model, whereOf(panel), { store, contents, trans });
+        return submitCell(found.model, whereOf(found.panel), { store, contents, trans });
       }
     });
     for (const command of [CommandIDs.submitForm, CommandIDs.submitCell]) {

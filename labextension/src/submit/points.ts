@@ -1,5 +1,7 @@
 /** `--sweep` and `--repeat` made into the points of a sweep, as the Python magic makes them: pure. */
-import { ILineOptions, LineError, pair, parameterValue, whole } from './options';
+import { ILineOptions, pair, whole } from './options';
+import { LineError } from './problem';
+import { parameterValue } from './values';
 
 export interface IPoint {
   parameters: Record<string, unknown>;
@@ -11,13 +13,17 @@ export function pointsOf(options: ILineOptions): IPoint[] | null {
   const repeat = options.repeat as string | undefined;
   if (!sweep.length && repeat === undefined) {
     if (options['max-parallel'] !== undefined) {
-      throw new LineError('--max-parallel is for --sweep and --repeat. Add one of them, or leave it out.');
+      throw new LineError(trans =>
+        trans.__('--max-parallel is for --sweep and --repeat. Add one of them, or leave it out.')
+      );
     }
     return null;
   }
   const times = repeat === undefined ? 1 : whole(repeat);
   if (times < 1) {
-    throw new LineError(`--repeat ${times}: there is nothing to do. Write a whole number from 1 on.`);
+    throw new LineError(trans =>
+      trans.__('--repeat %1: there is nothing to do. Write a whole number from 1 on.', times)
+    );
   }
   const grid = new Map<string, unknown[]>();
   for (const text of sweep) {

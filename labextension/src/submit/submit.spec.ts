@@ -4,10 +4,9 @@ import { describe, expect, it } from 'vitest';
 
 import { IMe, IProfile } from '../api/types';
 import { makeJob, trans } from '../testing';
-import { globTest } from './collect';
 import { draftOf, readableName } from './draft';
 import { fieldsAt, limitWords } from './fields';
-import { magicCell, parameterValue, parseLine, seconds, splitWords } from './options';
+import { magicCell, parseLine, splitWords } from './options';
 import { pointsOf, splitValues } from './points';
 import { digestOf, sha256 } from './sha256';
 import { cardOutput, dryWords, languageOf, sweepWords } from './submit';
@@ -56,41 +55,6 @@ describe('the first line', () => {
     ['--notify=1', /--notify takes no value/]
   ])('says what is wrong with %s', (line, words) => {
     expect(() => parseLine(line)).toThrow(words);
-  });
-});
-
-describe('values', () => {
-  it.each([
-    ['5m', 300],
-    ['1h30m', 5400],
-    ['90', 90],
-    ['2d', 172800],
-    ['1.5h', 5400]
-  ])('a duration %s', (text, expected) => expect(seconds(text)).toBe(expected));
-
-  it('that are no durations are refused', () => {
-    expect(() => seconds('soon')).toThrow(/'soon' is no duration/);
-    expect(() => seconds('')).toThrow();
-  });
-
-  it.each([
-    ['0.1', 0.1],
-    ['true', true],
-    ['True', true],
-    ['None', null],
-    ['[1, 2]', [1, 2]],
-    ['text', 'text'],
-    [`'7'`, '7'],
-    ['"7"', '7'],
-    ['2026-11-22', { $type: 'date', value: '2026-11-22' }],
-    ['2026-02-30', '2026-02-30'],
-    ['NaN', { $type: 'float', value: 'NaN' }],
-    ['-Infinity', { $type: 'float', value: '-Infinity' }]
-  ])('a parameter %s', (text, expected) => expect(parameterValue(text)).toEqual(expected));
-
-  it('that a browser would change are refused', () => {
-    expect(() => parameterValue('9007199254740993')).toThrow(/can't be carried exactly/);
-    expect(() => parameterValue('[1e999]')).toThrow(/can't be carried exactly/);
   });
 });
 
@@ -147,18 +111,6 @@ describe('a draft', () => {
     expect(readableName('a/My Notebook (2).ipynb')).toBe('my-notebook-2');
     expect(readableName('…')).toBe('job');
   });
-});
-
-describe('patterns of files', () => {
-  it.each([
-    ['data/*.csv', 'data/a.csv', true],
-    ['data/*.csv', 'data/b/a.csv', false],
-    ['data/**/*.csv', 'data/b/c/a.csv', true],
-    ['data/**/*.csv', 'data/a.csv', true],
-    ['**', 'a/b', true],
-    ['a?.txt', 'ab.txt', true],
-    ['a+b.txt', 'aab.txt', false]
-  ])('%s and %s', (pattern, path, expected) => expect(globTest(pattern)(path)).toBe(expected));
 });
 
 describe('digests', () => {

@@ -5,15 +5,16 @@ import { NotebookPanel } from '@jupyterlab/notebook';
 import { Contents } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { ApiError, ownNamespaceOf, told } from '../api/client';
+import { ApiError, ownNamespaceOf } from '../api/client';
 import { IDraft, IJobRef, IMade, ITrainJob, refOf } from '../api/types';
 import { MIME_TYPE } from '../card/renderer';
 import { address } from '../card/words';
 import { JobStore } from '../store/jobs';
 import { collect, send } from './collect';
 import { draftOf, readableName } from './draft';
-import { ILineOptions, LineError, magicCell, parseLine, whole } from './options';
+import { ILineOptions, magicCell, parseLine, whole } from './options';
 import { pointsOf } from './points';
+import { LineError, problemWords } from './problem';
 
 const SWEEP_LABEL = 'jupyter-trainjob/sweep';
 
@@ -48,8 +49,10 @@ export async function sendCell(
   const options: ILineOptions = magic ? parseLine(magic.line) : {};
   const code = magic ? magic.code : cell.source;
   if (!code.trim()) {
-    throw new LineError(
-      magic ? 'The cell is empty: write the code to run below the %%trainjob line.' : 'The cell is empty.'
+    throw new LineError(trans =>
+      magic
+        ? trans.__('The cell is empty: write the code to run below the %1 line.', '%%trainjob')
+        : trans.__('The cell is empty.')
     );
   }
   const source = { type: 'cell', code, cellId: cell.id.slice(0, 64), ...(magic && { firstLine: magic.firstLine }) };
@@ -136,7 +139,7 @@ export async function submitCell(
     if (!(error instanceof ApiError) && !(error instanceof LineError)) {
       throw error;
     }
-    Notification.error(told(error), { autoClose: false });
+    Notification.error(problemWords(error, trans), { autoClose: false });
     return false;
   }
 }

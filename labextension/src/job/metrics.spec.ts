@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { ApiError, TrainJobClient } from '../api/client';
+import { IJobRef } from '../api/types';
+import { trans } from '../testing';
+import { MetricsView } from './metrics';
+
+/** What is drawn is the browser's; here it counts which lines there are. */
+const drawn = vi.hoisted(() => [] as string[][]);
+vi.mock('uplot', () => ({
+  default: class {
+    constructor(options: { series: { label: string }[] }) {
+      drawn.push(options.series.slice(1).map(({ label }) => label));
+    }
+    setData() {}
+    setSize() {}
+    destroy() {}
+  }
+}));
+
+const ref = (name: string): IJobRef => ({ uid: name, namespace: 'ada', name });
+const series = { attempt: 1, metrics: { loss: { points: [[1, 0.5, 0]] } }, complete: false };
+
+let asked: string[];
+let failing: Record<string, ApiError>;
+let wait: number;
+let view: MetricsView;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  [asked, failing, wait, drawn.length] = [[], {}, 10, 0];
+  const client = {
+    series: async ({ name }: IJobRef) => {
+      asked.push(name);
+      await new Promise(resolve => setTimeout(resolve, wait));
+      if (failing[name]) {
+        throw failing[name];
+      }
+      return series;
+    }
+  } as unknown as TrainJobClient;
+  view = new MetricsView(client, [ref('a'), ref('b')], trans);
+});
+afterEach(() => {
+  view.dispose();
+  vi.useRealTimers();
+});
+
+describe('the plots of several jobs', () => {
+  it('are drawn of those that are there where one was deleted, and that one is not asked for again', async () => {
+    failing.b = new ApiError(404, 'no such job');
+    view.start();
+    await vi.advanceTimersByTimeAsync(7000);
+    expect(drawn[0]).toHaveLength(1);
+    expect(asked.filter(name => name === 'b')).toHaveLength(1);
+    expect(asked.filter(name => name === 'a').length).toBeGreaterThan(2);
+  });
+
+  it('are read once a turn, however often they are put away and shown while an answer is on its way', async () => {
+    wait = 1000;
+    for (let number = 0; number < 5; number++) {
+      view.start();
+      await vi.advanceTimersByTimeAsync(100);
+      view.stop();
+    }
+    view.start();
+    await vi.advanceTimersByTimeAsync(3000);
+    asked.length = 0;
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(asked.length).toBeLessThanOrEqual(2 * 11);
+    expect(asked.length).toBeGreaterThan(10);
+  });
+});
