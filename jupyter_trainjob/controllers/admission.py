@@ -98,10 +98,17 @@ def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
         if job is not None and _may_start(job):
             _admit(job, admission, choice.queues[job.spec.queue], now)
             done.admitted.append(writer.update(job, check=False))
-    for preemption in choice.decision.preemptions:
-        job = _find(writer, preemption.uid)
-        if job is not None and report.preempt(job, preemption.message, now):
-            done.preempted.append(writer.update(job, check=False))
+    for wanted_by in dict.fromkeys(one.wanted_by for one in choice.decision.preemptions):
+        claimant = _find(writer, wanted_by)
+        if claimant is None or not _may_start(claimant):
+            continue  # nobody is to end for one that is gone
+        if claimant.status.claimed is None:
+            claimant.status.claimed = now
+            writer.update(claimant, check=False)
+        for preemption in choice.decision.preemptions:
+            job = _find(writer, preemption.uid) if preemption.wanted_by == wanted_by else None
+            if job is not None and report.preempt(job, preemption.message, now):
+                done.preempted.append(writer.update(job, check=False))
     reach("admission.written")
     return done
 
@@ -131,6 +138,7 @@ def _admit(job: TrainJob, admission: Admission, queue: QueueView, now: datetime)
         report.runs_again(job, now)
     status.attempts.append(attempt)
     status.progress, status.log, status.outputs = None, None, None
+    status.claimed = None
     status.observed_generation = job.metadata.generation
 
 

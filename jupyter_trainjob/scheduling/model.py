@@ -213,6 +213,8 @@ class QueuedView:
     preemptible: bool = False
     front: float = 0.0
     """When an instructor moved it to the front, in seconds of the epoch; 0: nobody did."""
+    claim: float = 0.0
+    """Since when others end for it, in seconds of the epoch; 0: nobody does. It comes before all until it starts."""
     gate_kind: str = "gate"
     """``hold``, ``dependency``, ``approval``, ``environment`` …, where there is a gate."""
 
@@ -318,7 +320,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Preemption:
-    """End this job and queue it again: ``wanted_by`` is owed its room."""
+    """End this job and queue it again: ``wanted_by`` is owed its room, and has a claim on it (``QueuedView.claim``)."""
 
     uid: str
     wanted_by: str

@@ -5,6 +5,8 @@ The order is that of ``docs/scheduling.md``. A job's *rank* is ``(−level, anch
 - ``level``: its priority; for the one of a user's jobs in a queue that queued first, and one more for every
   ``ageing_seconds`` since its *anchor*: when it queued, or when the one before it started. ``anchor`` counts only
   where it raised the level. One job at a time, for who sends ten thousand must not gain by their age.
+  A job that others end for (:mod:`.reclaim`) is above all levels, and of those the first is the one whose claim is
+  the oldest.
 - ``path``: for each branch from the top down, ``(front, has its guarantee, usage / weight)``, Fair Tree's order of
 siblings (less
   usage for the shares is a greater level fair share). Below the top the last is divided by the siblings' sums, so that
@@ -27,7 +29,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from .nodes import Everything, Group, Shape
 from .state import State
-from .tree import IN_FRONT, Branch, Entry, Heap, Key, Rank
+from .tree import CLAIMING, IN_FRONT, Branch, Entry, Heap, Key, Rank
 
 
 class Order(State):
@@ -178,7 +180,8 @@ class Order(State):
         leaf.table_of = leaf.version
         head: tuple[tuple[float, str], Shape] | None = None
         for shape, waiting in leaf.queues.items():
-            rank: Rank = (-shape.priority, math.inf, (), *waiting[0])
+            anchor = waiting[0][0] if shape.priority == CLAIMING else math.inf
+            rank: Rank = (-shape.priority, anchor, (), *waiting[0])
             table[shape] = rank
             if head is None or waiting[0] < head[0]:
                 head = (waiting[0], shape)
@@ -190,7 +193,7 @@ class Order(State):
         steps = max(0, math.floor((self.now - anchor) / ageing))
         if anchor + (steps + 1) * ageing < leaf.promotion:
             self.promote_at(leaf, anchor + (steps + 1) * ageing)
-        if steps:
+        if steps and first.priority != CLAIMING:
             table[first] = (-(first.priority + steps), anchor, (), turn, uid)
         best: Rank | None = None
         for shape in leaf.queues:

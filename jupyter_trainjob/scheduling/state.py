@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 
 from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
 from .nodes import Machine, Places, Shape
-from .tree import IN_FRONT, Branch, delist, enlist
+from .tree import CLAIM_TURNS, CLAIMING, IN_FRONT, Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
 
 PROMOTION, BUDGET, ROOM = range(3)
@@ -54,6 +54,8 @@ class State:
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
         """Behind a gate, in a queue that is not there, or in one that something else admits."""
+        self.claims: dict[str, QueuedView] = {}
+        """Of the waiting jobs, those that others end for."""
         self.active: dict[str, Active] = {}
         self.preemptible: dict[str, Active] = {}
         self.ending: dict[str, Active] = {}
@@ -159,14 +161,17 @@ class State:
                 self.aside[job.uid] = job
                 continue
             leaf = leaves.get((queue, job.owner)) or self.leaf(queue, job.owner)
-            shape = machines[queue].shape(job, self.priority_of(job) if job.front else job.priority)
+            plain = not (job.front or job.claim)
+            shape = machines[queue].shape(job, job.priority if plain else self.priority_of(job))
             waiting = leaf.queues.get(shape)
             if waiting is None:
                 waiting = leaf.queues[shape] = []
                 touched.append(waiting)
                 enlist(leaf, shape)
-            waiting.append((IN_FRONT - job.front if job.front else job.since, job.uid))
+            waiting.append((job.since if plain else self.turn_of(job), job.uid))
             jobs[job.uid] = job
+            if job.claim:
+                self.claims[job.uid] = job
         for waiting in touched:
             heapify(waiting)
 
@@ -183,6 +188,8 @@ class State:
         leaf = self.leaf(job.queue, job.owner)
         shape = self.shape_of(job)
         self.jobs[job.uid] = job
+        if job.claim:
+            self.claims[job.uid] = job
         entry = (self.turn_of(job), job.uid)
         waiting = leaf.queues.get(shape)
         if waiting is None:
@@ -202,6 +209,7 @@ class State:
         if self.aside.pop(uid, None) is not None:
             return
         job = self.jobs.pop(uid)
+        self.claims.pop(uid, None)
         leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
         waiting = leaf.queues[shape]
         if waiting[0][1] != uid:
@@ -309,10 +317,14 @@ class State:
 
     def turn_of(self, job: QueuedView) -> float:
         """What orders the jobs of one user in one queue that have the same priority."""
+        if job.claim:
+            return CLAIM_TURNS + job.claim
         return IN_FRONT - job.front if job.front else job.since
 
     def priority_of(self, job: QueuedView) -> int:
-        """Its own, or the queue's highest where it was moved to the front."""
+        """Its own, the queue's highest where it was moved to the front, above all where others end for it."""
+        if job.claim:
+            return CLAIMING
         return max(job.priority, self.views[job.queue].top_priority) if job.front else job.priority
 
     def shape_of(self, job: QueuedView) -> Shape:

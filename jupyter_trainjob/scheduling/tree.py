@@ -16,6 +16,10 @@ Entry = tuple[float, float, tuple[tuple[int, int, float], ...], float, str, int,
 
 IN_FRONT = -1e14
 """Turns of jobs that were moved to the front begin here, downwards."""
+CLAIMING = 1 << 40
+"""The priority of jobs for which others end: before all."""
+CLAIM_TURNS = -2e14
+"""Their turns begin here, upwards: the claim that was made first is first."""
 LOG_LENGTH = 2000
 
 
@@ -146,14 +150,14 @@ class Branch:
         return "gpu" if self.gpu + key.gpu > self.most_gpu else ""
 
     def owed(self) -> bool:
-        """Whether it has less than is guaranteed to it, of everything that is."""
+        """Whether it has less than is guaranteed to it, of everything that is (0 of something is no guarantee)."""
         owed = self.guaranteed
         return (
             owed is not None
-            and (owed.jobs is None or self.jobs < owed.jobs)
-            and (owed.cpu_millis is None or self.cpu < owed.cpu_millis)
-            and (owed.memory_bytes is None or self.memory < owed.memory_bytes)
-            and (owed.gpu is None or self.gpu < owed.gpu)
+            and (not owed.jobs or self.jobs < owed.jobs)
+            and (not owed.cpu_millis or self.cpu < owed.cpu_millis)
+            and (not owed.memory_bytes or self.memory < owed.memory_bytes)
+            and (not owed.gpu or self.gpu < owed.gpu)
         )
 
     def within(self, key: Key) -> bool:

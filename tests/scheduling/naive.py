@@ -110,22 +110,18 @@ class Naive:
             return 1
         used = self.used(name)
         owes = (
-            (owed.jobs is None or used.jobs < owed.jobs)
-            and (owed.cpu_millis is None or used.cpu_millis < owed.cpu_millis)
-            and (owed.memory_bytes is None or used.memory_bytes < owed.memory_bytes)
-            and (owed.gpu is None or used.gpu < owed.gpu)
+            (not owed.jobs or used.jobs < owed.jobs)
+            and (not owed.cpu_millis or used.cpu_millis < owed.cpu_millis)
+            and (not owed.memory_bytes or used.memory_bytes < owed.memory_bytes)
+            and (not owed.gpu or used.gpu < owed.gpu)
         )
         return 0 if owes else 1
 
     def rank(self, job: QueuedView, top: Name | None = None):  # type: ignore[no-untyped-def]
         """Its rank among all jobs, or among those below ``top``."""
         priority = max(job.priority, self.queue(job.queue).top_priority) if job.front else job.priority
-        turn = -1e14 - job.front if job.front else job.since
-        mine = [
-            (-1e14 - one.front if one.front else one.since, one.uid)
-            for one in self.jobs
-            if (one.queue, one.owner) == (job.queue, job.owner)
-        ]
+        turn = turn_of(job)
+        mine = [(turn_of(one), one.uid) for one in self.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
         anchor, steps = max(job.since, self.last.get((job.queue, job.owner), 0.0)), 0
         if min(mine) == (turn, job.uid):
             steps = max(0, math.floor((self.now - anchor) / self.policy.ageing_seconds))
@@ -141,6 +137,8 @@ class Naive:
                 total = sum(self.weight(one) for one in self.siblings(name))
                 share = share * total / self.usage[above]
             path.append((front, self.borrows(name), share))
+        if job.claim:
+            return (-math.inf, job.claim, tuple(path), turn, job.uid)
         return (-(priority + steps), anchor if steps else math.inf, tuple(path), turn, job.uid)
 
     def passes(self, job: QueuedView, names: list[Name]) -> bool:
@@ -212,6 +210,13 @@ class Naive:
         return None
 
 
+def turn_of(job: QueuedView) -> float:
+    """What orders one user's jobs of equal level in a queue."""
+    if job.claim:
+        return -2e14 + job.claim
+    return -1e14 - job.front if job.front else job.since
+
+
 def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
     """uid, node and whether it overtook, of all that start, in turn."""
     snapshot = replace(snapshot, now=snapshot.time)
@@ -222,11 +227,7 @@ def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
         if step is None:
             return found
         job, places = step
-        mine = [
-            (-1e14 - one.front if one.front else one.since, one.uid)
-            for one in state.jobs
-            if (one.queue, one.owner) == (job.queue, job.owner)
-        ]
+        mine = [(turn_of(one), one.uid) for one in state.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
         overtook = min(mine)[1] != job.uid
         found.append((job.uid, places[0][0], overtook))
         backend = snapshot.queues[job.queue].backend

@@ -220,24 +220,3 @@ def test_queues_in_a_circle_do_not_hang() -> None:
     job = QueuedView("j", "ada", "a", Amount(1, 1000), 0.0)
     view = Snapshot(1, queues, (NodeView("k", "n", Amount(0, 9000)),), (job,), ())
     assert len(decide(view).admissions) == 1
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases.snapshots())
-def test_only_preemptible_jobs_end_and_their_room_is_used(snapshot: Snapshot) -> None:
-    later = tuple(replace(job, since=job.since + 1000) for job in snapshot.queued)
-    first = follow(snapshot, decide(snapshot))
-    claims = tuple(replace(job, uid=f"c{job.uid}", owner="zoe") for job in later)
-    second = replace(first, queued=claims, now=1300.0)
-    decision = decide(second)
-    second = follow(second, decision)
-    running = {one.uid: one for one in second.active}
-    if not decision.preemptions:
-        return
-    for one in decision.preemptions:
-        assert running[one.uid].preemptible
-    wanted = {one.wanted_by for one in decision.preemptions}
-    for one in decision.preemptions:
-        second = ended(second, one.uid)
-    # Usage changed with the victims' ends: it is for whoever is first now.
-    assert wanted <= {job.uid for job in second.queued} and decide(second).admissions
