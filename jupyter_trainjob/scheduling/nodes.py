@@ -120,6 +120,7 @@ class Group:
         "blocked",
         "cpu",
         "dearest",
+        "ever",
         "gpu",
         "hint",
         "known",
@@ -145,6 +146,8 @@ class Group:
         """Of each node: when one pod fits; as of ``known``."""
         self.known = -1
         self.hint: Node | None = None
+        self.ever: bool | None = None
+        """Whether it fits on the nodes when they are empty; None: nobody has asked."""
 
     @property
     def single(self) -> bool:
@@ -277,6 +280,14 @@ class Machine:
                 if count <= 0:
                     return True
         return False
+
+    def ever_fits(self, group: Group) -> bool:
+        """Whether there is room for a job of the group when nothing else runs."""
+        if group.ever is None:
+            empty = [Node(node.view, node.index) for node in self.nodes]
+            kinds = [(count, [node.takes(need) for node in empty]) for count, need in group.pods]
+            group.ever = pack(kinds, [node.free for node in empty]) is not None
+        return group.ever
 
     def place(self, group: Group, caps: Caps = NO_CAPS) -> Places | None:
         """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps

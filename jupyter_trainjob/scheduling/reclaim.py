@@ -4,9 +4,8 @@ As Kueue's ``reclaimWithinCohort: Any``: victims are running preemptible jobs of
 guaranteed to them, whatever their priority, the youngest first, and no more of them than the waiting job needs.
 
 What is freed is the waiting job's: from then on it has a *claim*, and comes before all until it starts or queues no
-more (Kueue's scheduler goes back to the preemptor first, too: ``PendingPreemption`` keeps it at the head). Else
-priority, or the victims' usage and age, could give them the room again, and they would end again, for ever. One job
-gets a claim in a pass: the next pass sees what it leaves.
+more. Else priority, or the victims' usage and age, could give them the room again, and they would end again, for ever.
+One job gets a claim in a pass: the next pass sees what it leaves.
 """
 
 from __future__ import annotations

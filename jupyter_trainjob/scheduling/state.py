@@ -244,7 +244,8 @@ class State:
         if leaf is not None and not view.waits and (view.ending or view.preemptible):
             (self.ending if view.ending else self.preemptible)[view.uid] = active
         charge = rate * self.clock.growth(view.since)
-        # Nothing gets a better rank by a start, but below a limit that stopped others: the first of those may be it.
+        # Nothing gets a better rank by a start, but below a limit or a budget that stopped others: the first of those
+        # may be it.
         better = False
         self.root.version += 1
         for branch in path:
@@ -252,7 +253,7 @@ class State:
             branch.base -= charge
             branch.rate += rate
             branch.version += 1
-            better = better or branch.tight
+            better = better or branch.tight or branch.short
             if better and branch.parent is not None:
                 branch.parent.log(branch)
             if branch.budget is not None and not view.waits:
@@ -314,6 +315,12 @@ class State:
             if one.parent is not None:
                 one.parent.log(one)
             one = one.parent
+
+    def dearest(self) -> int:
+        """The most that any job costs, of a budget."""
+        if len(self.machines) == 1:
+            return self.largest.dearest
+        return max((machine.everything.dearest for machine in self.machines.values()), default=0)
 
     def turn_of(self, job: QueuedView) -> float:
         """What orders the jobs of one user in one queue that have the same priority."""

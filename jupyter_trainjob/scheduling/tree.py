@@ -70,6 +70,8 @@ class Branch:
         "rate",
         "room",
         "running",
+        "saver",
+        "short",
         "spent",
         "table",
         "table_of",
@@ -117,6 +119,10 @@ class Branch:
         self.ends: list[tuple[float, str]] | None = None
         self.holder: tuple[int, int, tuple[Rank, Group] | None] = (-1, -1, None)
         self.room: tuple[int, Group, float, tuple[int, int, int, int]] | None = None
+        self.saver: tuple[int, int, tuple[Rank, int] | None] = (-1, -1, None)
+        """Who has the reservation of the budget, and its cost; as of which version and tick."""
+        self.short = False
+        """Whether that reservation may stop others."""
         self.tight = False
         """Whether its limit stops any of the groups below; as old as ``holder``."""
         self.led = False
@@ -218,6 +224,10 @@ class Branch:
         """Whether one job is above the limit even when nothing else runs."""
         most = self.maximum
         return most is not None and most.exceeded_by(Amount(1, key.cpu, key.memory, key.gpu)) is not None
+
+    def never_pays(self, key: Key) -> bool:
+        """Whether one job costs more than the whole budget."""
+        return self.budget is not None and key.dearest > self.budget.cpu_milliseconds
 
     def log(self, child: Branch) -> None:
         """``child`` may have a better rank than before."""

@@ -151,7 +151,12 @@ class Naive:
                 return False
             budget = self.budget(name)
             cost = job.need.cpu_millis * job.time_limit_seconds
-            if budget and self.spent.get(name, 0) + cost > budget.cpu_milliseconds:
+            left = budget.cpu_milliseconds - self.spent.get(name, 0) if budget else math.inf
+            if cost > left:
+                return False
+            saver = self.saver(name) if budget else None
+            saved = saver.need.cpu_millis * saver.time_limit_seconds if saver is not None else 0
+            if saver is not None and self.rank(saver, name) < self.rank(job, name) and cost > left - saved:
                 return False
             holder = self.holder(name)
             if holder is None or self.rank(holder, name) >= self.rank(job, name):
@@ -160,6 +165,26 @@ class Naive:
                 return False
             del index
         return True
+
+    def saver(self, name: Name) -> QueuedView | None:
+        """The first below ``name`` that its budget pays for, that nothing below stops, and that could ever start."""
+        left = self.budget(name).cpu_milliseconds - self.spent.get(name, 0)
+        found = []
+        for job in self.jobs:
+            names = self.path(job.queue, job.owner)
+            cost = job.need.cpu_millis * job.time_limit_seconds
+            if name not in names or cost > left or not self.passes(job, names[: names.index(name)]):
+                continue
+            above = names[names.index(name) :]
+            if any(self.maximum(one).exceeded_by(job.need) for one in above):
+                continue
+            if any((budget := self.budget(one)) and cost > budget.cpu_milliseconds for one in above):
+                continue
+            backend = self.queue(job.queue).backend
+            empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
+            if empty.place(empty.shape(job, 0).group) is not None:
+                found.append(job)
+        return min(found, key=lambda job: self.rank(job, name), default=None)
 
     def holder(self, name: Name) -> QueuedView | None:
         """The first below ``name`` that its limit stops, and nothing below."""

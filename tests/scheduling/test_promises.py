@@ -14,6 +14,7 @@ from jupyter_trainjob.scheduling.explain import explain_all
 from jupyter_trainjob.scheduling.model import (
     ActiveView,
     Amount,
+    Budget,
     Ceiling,
     NodeView,
     QueuedView,
@@ -220,3 +221,63 @@ def test_queues_in_a_circle_do_not_hang() -> None:
     job = QueuedView("j", "ada", "a", Amount(1, 1000), 0.0)
     view = Snapshot(1, queues, (NodeView("k", "n", Amount(0, 9000)),), (job,), ())
     assert len(decide(view).admissions) == 1
+
+
+def test_what_is_backfilled_spends_no_budget_of_who_waits_for_the_nodes() -> None:
+    """The whole budget of ``q`` is what ``big`` needs; its nodes are ``r``'s, and gaps are there for small jobs."""
+    queues = {"q": QueueView("q", "k", budget=Budget(4000 * 600, 3600)), "r": QueueView("r", "k")}
+    engine = Engine(Snapshot(1, queues, (NodeView("k", "n", Amount(0, 4000)),), (), (), 0.0))
+    ends: list[tuple[float, str]] = []
+    serial = 0
+
+    def other(queue: str) -> None:
+        nonlocal serial
+        serial += 1
+        limit = 200 if queue == "q" else 3000
+        engine.submit(QueuedView(f"{queue}{serial}", queue, queue, Amount(1, 1000), engine.now, 0, limit))
+
+    def start() -> None:
+        for admission in run(engine).admissions:
+            heapq.heappush(ends, (engine.active[admission.uid].end, admission.uid))
+            if admission.uid != "big":
+                other(admission.uid[0])
+
+    for _ in range(4):
+        other("q")
+        other("r")
+    start()
+    engine.submit(QueuedView("big", "ada", "q", Amount(1, 4000), 0.0, 0, 600))
+    while "big" not in engine.active:
+        time = min(engine.timers[0][0], ends[0][0])
+        assert time < 4 * 86400, "it waits for ever"
+        engine.advance(max(time, engine.now))
+        while ends and ends[0][0] <= time:
+            engine.end(heapq.heappop(ends)[1], time)
+        start()
+
+
+def test_a_budget_is_reserved_for_no_job_that_can_never_start() -> None:
+    queue = QueueView("q", "k", budget=Budget(60_000, 3600))
+    jobs = (
+        QueuedView("huge", "ada", "q", Amount(1, 1000, 10), 0.0, 9, 60),
+        QueuedView("j", "bob", "q", Amount(1, 1000), 1.0, 0, 60),
+    )
+    view = Snapshot(1, {"q": queue}, (NodeView("k", "n", Amount(0, 4000)),), jobs, (), 10.0)
+    assert [one.uid for one in decide(view).admissions] == ["j"]
+
+
+def test_who_waits_for_a_reserved_budget_is_told_so() -> None:
+    queue = QueueView("q", "k", budget=Budget(3_600_000 * 4, 86400))
+    busy = ActiveView("r", "eve", "q", "k", "n", Amount(1, 1000), 0.0, 3600)
+    jobs = (
+        QueuedView("big", "ada", "q", Amount(1, 4000), 0.0, 9, 2700),
+        QueuedView("j", "bob", "q", Amount(1, 1000), 1.0, 0, 60),
+    )
+    view = Snapshot(1, {"q": queue}, (NodeView("k", "n", Amount(0, 4000)),), jobs, (busy,), 10.0)
+    told = {one.uid: one.blocker for one in decide(view).waiting}
+    assert told["big"].scope == "node"
+    assert (told["j"].scope, told["j"].message) == (
+        "order",
+        "jobs ahead wait first: the budget of queue q has 0 of 4 CPU-hours left, the job may take 0.01667; "
+        "the next begins in 24 h",
+    )
