@@ -141,7 +141,7 @@ class QueueView:
     limits: Ceiling = field(default_factory=Ceiling)
     per_user: Ceiling = field(default_factory=Ceiling)
     local_queue: str = ""
-    """Kueue's, which orders and admits its jobs: they are handed over once no gate and no user's limit is shut."""
+    """Kueue's, which orders and admits its jobs: they are handed over once nothing but nodes could stop them."""
     parent: str = ""
     """The queue above; empty, missing or going round in a circle: none."""
     weight: int = 1
@@ -232,7 +232,7 @@ class ActiveView:
     since: float
     time_limit_seconds: int = 3600
     waits: bool = False
-    """Kueue has it and has not admitted it: of its user's limits it holds a part, of the nodes nothing."""
+    """Kueue has it and has not admitted it: of limits and budgets it holds a part, of the nodes nothing."""
     places: tuple[tuple[str, Amount], ...] = ()
     """Node and need of each pod, where it has several; else all of it is on ``node``."""
     preemptible: bool = False

@@ -193,7 +193,8 @@ class Machine:
         self.by_name = {node.name: node for node in self.nodes}
         self.groups: dict[object, Group] = {}
         self.everything = Everything(self)
-        self.free_cpu = sum(node.cpu for node in self.nodes)
+        self.free_cpu = sum(max(0, node.cpu) for node in self.nodes)
+        """Of all nodes together; one that holds more than its size has none, and takes none of the others'."""
         self.version = 0
         self.changed: list[Node] = []
         """Every node on which something started or ended, in turn; ``Group.known`` is a place in it."""
@@ -222,9 +223,9 @@ class Machine:
         for name, need in places:
             node = self.by_name.get(name)
             if node is not None:
-                self.free_cpu -= node.cpu
+                self.free_cpu -= max(0, node.cpu)
                 node.start(uid, end, need)
-                self.free_cpu += node.cpu
+                self.free_cpu += max(0, node.cpu)
                 self.changed.append(node)
         self.version += 1
 
@@ -233,9 +234,9 @@ class Machine:
         for name in dict.fromkeys(name for name, _ in places):
             node = self.by_name.get(name)
             if node is not None:
-                self.free_cpu -= node.cpu
+                self.free_cpu -= max(0, node.cpu)
                 node.end(uid)
-                self.free_cpu += node.cpu
+                self.free_cpu += max(0, node.cpu)
                 self.freed.append(node)
                 self.changed.append(node)
         self.version += 1
@@ -346,6 +347,35 @@ class Machine:
         if found is None:
             return None
         return tuple((self.nodes[index].name, group.pods[kind][1]) for index, kind, some in found for _ in range(some))
+
+
+class Elsewhere(Machine):
+    """Where something else finds the room: whatever comes fits here, and takes nothing of the nodes."""
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(backend, ())
+
+    def start(self, uid: str, end: float, places: Places) -> None:
+        """Nothing is taken."""
+
+    def end(self, uid: str, places: Places) -> None:
+        """Nothing is given back."""
+
+    def fits(self, group: Group) -> bool:
+        """Always."""
+        return True
+
+    def fits_beside(self, group: Group, caps: Caps) -> bool:
+        """Always."""
+        return True
+
+    def ever_fits(self, group: Group) -> bool:
+        """Always."""
+        return True
+
+    def place(self, group: Group, caps: Caps = NO_CAPS) -> Places:
+        """On no node that is known here."""
+        return (("", group.need),)
 
 
 def _left(node: Node, time: float, parts: Sequence[Vector]) -> Vector:

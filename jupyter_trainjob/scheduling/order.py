@@ -162,7 +162,8 @@ class Order(State):
         """
         parts: Iterable[Group | Shape]
         if isinstance(key, Everything):
-            parts = [group for group in self._groups(branch) if not branch.over(group)]
+            there = self._groups(branch)
+            parts = [group for group in there if group.machine is key.machine and not branch.over(group)]
         elif branch.owner:
             parts = [shape for shape in branch.queues if shape.group is key and shape.limit <= longest]
         else:

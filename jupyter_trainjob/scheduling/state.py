@@ -10,11 +10,13 @@ import math
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
-from .nodes import Machine, Places, Shape
+from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, QueueView, Snapshot
+from .nodes import Elsewhere, Machine, Places, Shape
 from .tree import CLAIM_TURNS, CLAIMING, IN_FRONT, Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
 
+ELSEWHERE = "\x1felsewhere"
+"""Behind a backend's name: the machine of the jobs that something else admits there."""
 PROMOTION, BUDGET, ROOM = range(3)
 """What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any
 more.
@@ -53,7 +55,7 @@ class State:
         self.garbage: set[tuple[Shape, float, str]] = set()
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
-        """Behind a gate, in a queue that is not there, or in one that something else admits."""
+        """Behind a gate, or in a queue that is not there."""
         self.claims: dict[str, QueuedView] = {}
         """Of the waiting jobs, those that others end for."""
         self.active: dict[str, Active] = {}
@@ -83,6 +85,8 @@ class State:
         self.machines: dict[str, Machine] = {}
         for backend in {view.backend: None for view in snapshot.queues.values()}:
             self.machines[backend] = Machine(backend, [node for node in snapshot.nodes if node.backend == backend])
+        for backend in {view.backend: None for view in snapshot.queues.values() if view.elsewhere}:
+            self.machines[backend + ELSEWHERE] = Elsewhere(backend)
 
     def _queue(self, name: str, seen: tuple[str, ...]) -> Branch:
         if name in self.queues:
@@ -154,7 +158,7 @@ class State:
     def _load(self, queued: tuple[QueuedView, ...]) -> None:
         jobs, views, leaves = self.jobs, self.views, self.leaves
         touched: list[list[tuple[float, str]]] = []
-        machines = {name: self.machines[view.backend] for name, view in views.items() if not view.elsewhere}
+        machines = {name: self.machine_of(view) for name, view in views.items()}
         for job in queued:
             queue = job.queue
             if job.gate or queue not in machines:
@@ -182,7 +186,7 @@ class State:
         if job.uid in self.jobs or job.uid in self.aside:
             self.remove(job.uid)
         view = self.views.get(job.queue)
-        if job.gate or view is None or view.elsewhere:
+        if job.gate or view is None:
             self.aside[job.uid] = job
             return
         leaf = self.leaf(job.queue, job.owner)
@@ -231,10 +235,10 @@ class State:
         places = view.places or ((view.node, view.need),)
         rate = self.weights.billing(view.need)
         end = -math.inf if view.ending else view.since + view.time_limit_seconds
-        if leaf is not None and view.waits:
-            path, rate = [leaf], 0
+        path = leaf.path() if leaf is not None else []
+        if view.waits:
+            rate, end = 0, math.inf  # nobody knows when
         else:
-            path = leaf.path() if leaf is not None else []
             if machine is not None:
                 machine.start(view.uid, end, places)
             if leaf is not None and not view.overtook:
@@ -256,8 +260,12 @@ class State:
             better = better or branch.tight or branch.short
             if better and branch.parent is not None:
                 branch.parent.log(branch)
-            if branch.budget is not None and not view.waits:
-                branch.spend(view.need.cpu_millis * view.time_limit_seconds, view.since, self.now)
+            if branch.budget is not None:
+                planned = view.need.cpu_millis * view.time_limit_seconds
+                if view.waits:
+                    branch.pledge(planned, self.now)
+                else:
+                    branch.spend(planned, view.since, self.now)
 
     def end(self, uid: str, at: float) -> None:
         """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
@@ -269,14 +277,17 @@ class State:
             active.machine.end(uid, active.places)
         if leaf is None:
             return
-        path = [leaf] if view.waits else leaf.path()
+        path = leaf.path()
         charge = active.rate * self.clock.growth(at)
         for branch in path:
             branch.hold(uid, active.end, view.need, -1)
             branch.base += charge
             branch.rate -= active.rate
-            if branch.budget is not None and not view.waits:
+            if branch.budget is not None:
                 planned = view.need.cpu_millis * view.time_limit_seconds
+                if view.waits:
+                    branch.pledge(-planned, self.now)
+                    continue
                 took = round(view.need.cpu_millis * max(0.0, at - view.since))
                 branch.spend(took - planned, view.since, self.now)
         self.touch(leaf)
@@ -336,7 +347,11 @@ class State:
 
     def shape_of(self, job: QueuedView) -> Shape:
         """Its shape on its queue's backend."""
-        return self.machines[self.views[job.queue].backend].shape(job, self.priority_of(job))
+        return self.machine_of(self.views[job.queue]).shape(job, self.priority_of(job))
+
+    def machine_of(self, view: QueueView) -> Machine:
+        """Where the queue's jobs find room."""
+        return self.machines[view.backend + ELSEWHERE if view.elsewhere else view.backend]
 
     def promote_at(self, leaf: Branch, time: float) -> None:
         """A job of the leaf has a higher level from then on."""

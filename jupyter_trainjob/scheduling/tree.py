@@ -65,6 +65,7 @@ class Branch:
         "name",
         "owner",
         "parent",
+        "pledged",
         "promotion",
         "queues",
         "rate",
@@ -103,6 +104,8 @@ class Branch:
         self.left = BOUNDLESS
         """Of the budget, in its present window."""
         self.spent: dict[int, int] = {}
+        self.pledged = 0
+        """What those take of it that something else may start at any time."""
         self.closed = False
         self.jobs = self.cpu = self.memory = self.gpu = 0
         self.base = self.rate = 0
@@ -198,10 +201,20 @@ class Branch:
         self.spent[window] = self.spent.get(window, 0) + cost
         self.reckon(now)
 
+    def pledge(self, cost: int, now: float) -> None:
+        """Keep so much of every window's budget; less than nothing gives back."""
+        self.pledged += cost
+        self.reckon(now)
+
     def reckon(self, now: float) -> None:
         """Look at what is left of the budget."""
         if self.budget is not None:
-            self.left = self.budget.cpu_milliseconds - self.spent.get(self.budget.window(now), 0)
+            self.left = self.budget.cpu_milliseconds - self.used_up(now)
+
+    def used_up(self, now: float) -> int:
+        """Of the budget, in its present window."""
+        assert self.budget is not None
+        return self.spent.get(self.budget.window(now), 0) + self.pledged
 
     def hold(self, uid: str, end: float, need: Amount, sign: int) -> None:
         """Count what an attempt holds (``sign`` 1), or gives back (-1)."""

@@ -70,13 +70,7 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
 def _aside(engine: Engine, job: QueuedView) -> Blocker:
     if job.gate:
         return Blocker(job.gate_kind, "gate", job.queue, message=job.gate)
-    view = engine.views.get(job.queue)
-    if view is None:
-        return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
-    if not view.open:
-        return words.paused(job.queue, job.queue)
-    leaf = engine.leaf(job.queue, job.owner)
-    return words.limit(leaf.over(Group(engine.machines[view.backend], job)), leaf, job.need)
+    return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
 
 
 class _Reasons:
@@ -99,7 +93,7 @@ class _Reasons:
         for branch in path:
             budget = branch.budget
             if budget is not None:
-                spent = branch.spent.get(budget.window(engine.now), 0)
+                spent = branch.used_up(engine.now)
                 if spent + shape.dearest > budget.cpu_milliseconds:
                     return words.budget(branch, budget, spent, shape.dearest, engine.now)
                 saved = self._saved(branch, leaf, shape)

@@ -54,6 +54,13 @@ class Naive:
                 leaf = (past.queue, past.owner)
                 self.last[leaf] = max(self.last.get(leaf, 0.0), past.since)
         for active in view.active:
+            if active.waits:  # of the limits and the budgets it has its part, wherever the window is
+                for name in self.path(active.queue, active.owner):
+                    self.use[name] = self.use.get(name, Amount()) + active.need
+                    self.below.setdefault(name, []).append(active)
+                    cost = active.need.cpu_millis * active.time_limit_seconds
+                    self.spent[name] = self.spent.get(name, 0) + cost
+                continue
             rate = self.weights.billing(active.need)
             for name in self.path(active.queue, active.owner):
                 charge = rate * (self.clock.growth(self.horizon) - self.clock.growth(active.since))
@@ -72,9 +79,10 @@ class Naive:
             for queue in view.queues.values()
         }
         for active in view.active:
-            end = -math.inf if active.ending else active.since + active.time_limit_seconds
+            end = end_of(active)
             places = active.places or ((active.node, active.need),)
-            self.machines[active.backend].start(active.uid, end, places)
+            if not active.waits:
+                self.machines[active.backend].start(active.uid, end, places)
         self.jobs = [job for job in view.queued if not job.gate and job.queue in view.queues]
 
     def queue(self, name: str) -> QueueView:
@@ -181,6 +189,9 @@ class Naive:
             if any((budget := self.budget(one)) and cost > budget.cpu_milliseconds for one in above):
                 continue
             backend = self.queue(job.queue).backend
+            if self.queue(job.queue).local_queue:
+                found.append(job)
+                continue
             empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
             if empty.place(empty.shape(job, 0).group) is not None:
                 found.append(job)
@@ -202,7 +213,11 @@ class Naive:
     def leaves_room(self, name: Name, holder: QueuedView, job: QueuedView) -> bool:
         maximum = self.maximum(name)
         runs = sorted(
-            (-math.inf if one.ending else one.since + one.time_limit_seconds, one.uid, one.need)
+            (
+                math.inf if one.waits else -math.inf if one.ending else one.since + one.time_limit_seconds,
+                one.uid,
+                one.need,
+            )
             for one in self.below.get(name, [])
         )
         use, start = self.used(name), -math.inf
@@ -220,6 +235,8 @@ class Naive:
         for job in sorted(self.jobs, key=self.rank):
             if not self.passes(job, self.path(job.queue, job.owner)):
                 continue
+            if self.queue(job.queue).local_queue:
+                return job, (("", job.need),)
             machine = self.machines[self.queue(job.queue).backend]
             group = machine.shape(job, 0).group
             if machine.place(group) is None:
@@ -233,6 +250,13 @@ class Naive:
             if places is not None:
                 return job, places
         return None
+
+
+def end_of(active: ActiveView) -> float:
+    """When it has ended at the latest."""
+    if active.waits:
+        return math.inf
+    return -math.inf if active.ending else active.since + active.time_limit_seconds
 
 
 def turn_of(job: QueuedView) -> float:
@@ -255,10 +279,11 @@ def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
         mine = [(turn_of(one), one.uid) for one in state.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
         overtook = min(mine)[1] != job.uid
         found.append((job.uid, places[0][0], overtook))
-        backend = snapshot.queues[job.queue].backend
+        queue = snapshot.queues[job.queue]
+        waits = queue.local_queue != ""
         active = ActiveView(
-            job.uid, job.owner, job.queue, backend, places[0][0], job.need, snapshot.time, job.time_limit_seconds,
-            False, places if job.pods else (), job.preemptible, overtook,
+            job.uid, job.owner, job.queue, queue.backend, places[0][0], job.need, snapshot.time, job.time_limit_seconds,
+            waits, places if job.pods and not waits else (), job.preemptible, overtook,
         )  # fmt: skip
         queued = tuple(one for one in snapshot.queued if one.uid != job.uid)
         snapshot = replace(snapshot, queued=queued, active=(*snapshot.active, active))

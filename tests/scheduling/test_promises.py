@@ -29,7 +29,7 @@ from .test_engine import ended, follow
 def check_limits(snapshot: Snapshot) -> None:
     """Nothing of all that runs is above any limit, and it all fits on the nodes one by one."""
     use: dict[tuple[str, str], Amount] = {}
-    on: dict[str, int] = {}
+    on: dict[str, Amount] = {}
     spent: dict[tuple[str, str], int] = {}
     window_of = {}
     for name, view in snapshot.queues.items():
@@ -42,7 +42,7 @@ def check_limits(snapshot: Snapshot) -> None:
     ]
     for active in snapshot.active:
         for node, need in active.places or ((active.node, active.need),):
-            on[node] = on.get(node, 0) + need.cpu_millis
+            on[node] = on.get(node, Amount()) + need
         use[active.queue, active.owner] = use.get((active.queue, active.owner), Amount()) + active.need
         queue = active.queue
         while queue:
@@ -52,7 +52,10 @@ def check_limits(snapshot: Snapshot) -> None:
         view = snapshot.queues[queue]
         assert (view.per_user if owner else view.limits).exceeded_by(amount) is None
     for node in snapshot.nodes:
-        assert on.get(node.name, 0) <= node.size.cpu_millis
+        there = on.get(node.name, Amount())
+        if all(one.uid != "over" or one.node != node.name for one in snapshot.active):
+            assert there.cpu_millis <= node.size.cpu_millis and there.memory_bytes <= node.size.memory_bytes
+            assert there.gpu <= node.size.gpu
     for queue, owner, since, cost in started:
         names = [(queue, owner)]
         while queue:
@@ -78,14 +81,12 @@ def test_every_limit_holds_at_every_instant_and_everyone_is_told_why(snapshot: S
         assert set(told) == {job.uid for job in snapshot.queued}
         for one in decision.waiting:
             sentence = told[one.uid].waiting_for
-            assert one.position is not None and told[one.uid].position == one.position
+            assert told[one.uid].position == one.position
+            assert (one.position is None) == (one.blocker.scope == "gate")
             assert sentence.endswith(".") and sentence[0].isupper() and "next look" not in sentence
         for queue in snapshot.queues:
-            places = sorted(
-                one.position or 0
-                for one in decision.waiting
-                if next(job for job in snapshot.queued if job.uid == one.uid).queue == queue
-            )
+            there = {job.uid for job in snapshot.queued if job.queue == queue and not job.gate}
+            places = sorted(one.position or 0 for one in decision.waiting if one.uid in there)
             assert places == list(range(1, len(places) + 1))
         snapshot = follow(snapshot, decision)
         check_limits(snapshot)
