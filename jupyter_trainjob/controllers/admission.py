@@ -92,17 +92,26 @@ def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
     if not writer.advance_scheduler_epoch(choice.epoch):
         return None
     done = _Done([], [])
-    uids = [one.uid for one in choice.decision.admissions] + [one.uid for one in choice.decision.preemptions]
+    preemptions = choice.decision.preemptions
+    uids = [one.uid for one in choice.decision.admissions]
+    uids += [uid for one in preemptions for uid in (one.uid, one.wanted_by)]
     jobs = writer.by_uids(TrainJob, uids)
     for admission in choice.decision.admissions:
         job = jobs.get(admission.uid)
         if job is not None and _may_start(job):
             _admit(job, admission, choice.queues[job.spec.queue], now)
             done.admitted.append(writer.update(job, check=False))
-    for preemption in choice.decision.preemptions:
-        job = jobs.get(preemption.uid)
-        if job is not None and report.preempt(job, preemption.message, now):
-            done.preempted.append(writer.update(job, check=False))
+    for wanted_by in dict.fromkeys(one.wanted_by for one in preemptions):
+        claimant = jobs.get(wanted_by)
+        if claimant is None or not _may_start(claimant):
+            continue  # nobody is to end for one that is gone
+        if claimant.status.claimed is None:
+            claimant.status.claimed = now
+            writer.update(claimant, check=False)
+        for preemption in preemptions:
+            job = jobs.get(preemption.uid) if preemption.wanted_by == wanted_by else None
+            if job is not None and report.preempt(job, preemption.message, now):
+                done.preempted.append(writer.update(job, check=False))
     reach("admission.written")
     return done
 
@@ -125,6 +134,7 @@ def _admit(job: TrainJob, admission: Admission, queue: QueueView, now: datetime)
         report.runs_again(job, now)
     status.attempts.append(attempt)
     status.progress, status.log, status.outputs = None, None, None
+    status.claimed = None
     status.observed_generation = job.metadata.generation
 
 

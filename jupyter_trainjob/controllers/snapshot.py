@@ -65,6 +65,7 @@ def amount(asked: Resources) -> Amount:
 def queued_view(job: TrainJob, since: float) -> QueuedView:
     """A waiting job. ``since`` in seconds of the epoch."""
     gates = job.spec.scheduling_gates
+    claimed = job.status.claimed.timestamp() if job.status.claimed is not None else 0.0
     return QueuedView(
         job.metadata.uid or "~",
         leaf_owner(job),
@@ -77,6 +78,7 @@ def queued_view(job: TrainJob, since: float) -> QueuedView:
         pods_of(job),
         job.spec.preemptible,
         job.spec.front.requested_at.timestamp() if job.spec.front is not None else 0.0,
+        claimed if claimed >= since else 0.0,  # who came to a gate since then has lost it
         gates[0].type if gates else "environment",
     )
 

@@ -328,6 +328,9 @@ class TrainJobStatus(Status):
     reason: str = Field(default="", description="Of a final phase: one of Reason; else why it waits, in one word.")
     message: str = ""
     queued: Timestamp | None = Field(default=None, description="Since when it waits in the queue.")
+    claimed: Timestamp | None = Field(
+        default=None, description="Since when jobs that had borrowed its room end for it: it is the next to start."
+    )
     finished: Timestamp | None = None
     attempts: list[Attempt] = Field(default_factory=list)
     progress: Progress | None = None

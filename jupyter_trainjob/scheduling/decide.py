@@ -4,8 +4,8 @@ The first in rank (:mod:`.order`) that may start (:mod:`.engine`) starts and is 
 may. Then
 room that is owed is taken back (:mod:`.reclaim`). The same snapshot gives the same decision, whatever order it is in.
 
-A queue whose jobs something else orders and admits (``elsewhere``) has no order and no room here: its jobs pass as soon
-as no gate and no limit of their owner's stops them.
+A queue whose jobs something else orders and admits (``elsewhere``) has no room here: its jobs pass, in this order, as
+soon as no gate, pause, limit and budget of their owner's, the queue's or those above stops them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from .engine import Engine
 from .model import ActiveView, Admission, Decision, QueuedView, Reservation, Snapshot
-from .nodes import Group, Places
+from .nodes import Places
 from .reclaim import reclaim
 from .waiting import waiting
 
@@ -39,7 +39,7 @@ def run(engine: Engine) -> Decision:
 
     Ask for ``waiting`` and ``reservations`` before the engine goes on.
     """
-    admissions = hand_over(engine)
+    admissions = []
     while (choice := engine.pick()) is not None:
         job = engine.jobs[choice.entry[4]]
         admissions.append(admit(engine, job, choice.places))
@@ -47,8 +47,8 @@ def run(engine: Engine) -> Decision:
 
 
 def _reservations(engine: Engine) -> tuple[Reservation, ...]:
-    helds = {machine.backend: engine.held(machine) for machine in engine.machines.values()}
-    return tuple(Reservation(name, held.entry[4], held.start) for name, held in helds.items() if held is not None)
+    helds = [(machine.backend, engine.held(machine)) for machine in engine.machines.values()]
+    return tuple(Reservation(name, held.entry[4], held.start) for name, held in helds if held is not None)
 
 
 def admit(engine: Engine, job: QueuedView, places: Places) -> Admission:
@@ -57,42 +57,22 @@ def admit(engine: Engine, job: QueuedView, places: Places) -> Admission:
     first = min(entries[0] for entries in leaf.queues.values())
     overtook = first < (engine.turn_of(job), job.uid)
     engine.remove(job.uid, starts=True)
-    several = places if job.pods else ()
-    backend = engine.views[job.queue].backend
+    view = engine.views[job.queue]
+    several = places if job.pods and not view.elsewhere else ()
     engine.begin(
         ActiveView(
             job.uid,
             job.owner,
             job.queue,
-            backend,
+            view.backend,
             places[0][0],
             job.need,
             engine.now,
             job.time_limit_seconds,
-            False,
+            view.elsewhere,
             several,
             job.preemptible,
             overtook,
         )
     )
     return Admission(job.uid, places[0][0], several, overtook)
-
-
-def hand_over(engine: Engine) -> list[Admission]:
-    """The jobs that something else admits, as far as their users' limits go."""
-    found = []
-    for job in order(engine.aside.values()):
-        view = engine.views.get(job.queue)
-        if job.gate or view is None or not view.elsewhere or not view.open:
-            continue
-        leaf = engine.leaf(job.queue, job.owner)
-        if leaf.over(Group(engine.machines[view.backend], job)):
-            continue
-        engine.remove(job.uid)
-        engine.begin(
-            ActiveView(
-                job.uid, job.owner, job.queue, view.backend, "", job.need, engine.now, job.time_limit_seconds, True
-            )
-        )
-        found.append(Admission(job.uid, ""))
-    return found

@@ -5,7 +5,7 @@ at which it starts if the running jobs end at their time limits, and the *extra*
 later
 job may start now if it ends before the shadow time or takes only the extra. The reservation never moves later for it.
 
-Here the same rule holds for nodes and for each branch's limit; one job holds the reservation of each.
+Here the same rule holds for nodes and for each branch's limit and budget; one job holds the reservation of each.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class QueueView:
     limits: Ceiling = field(default_factory=Ceiling)
     per_user: Ceiling = field(default_factory=Ceiling)
     local_queue: str = ""
-    """Kueue's, which orders and admits its jobs: they are handed over once no gate and no user's limit is shut."""
+    """Kueue's, which orders and admits its jobs: they are handed over once nothing but nodes could stop them."""
     parent: str = ""
     """The queue above; empty, missing or going round in a circle: none."""
     weight: int = 1
@@ -213,6 +213,8 @@ class QueuedView:
     preemptible: bool = False
     front: float = 0.0
     """When an instructor moved it to the front, in seconds of the epoch; 0: nobody did."""
+    claim: float = 0.0
+    """Since when others end for it, in seconds of the epoch; 0: nobody does. It comes before all until it starts."""
     gate_kind: str = "gate"
     """``hold``, ``dependency``, ``approval``, ``environment`` …, where there is a gate."""
 
@@ -230,7 +232,7 @@ class ActiveView:
     since: float
     time_limit_seconds: int = 3600
     waits: bool = False
-    """Kueue has it and has not admitted it: of its user's limits it holds a part, of the nodes nothing."""
+    """Kueue has it and has not admitted it: of limits and budgets it holds a part, of the nodes nothing."""
     places: tuple[tuple[str, Amount], ...] = ()
     """Node and need of each pod, where it has several; else all of it is on ``node``."""
     preemptible: bool = False
@@ -318,7 +320,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Preemption:
-    """End this job and queue it again: ``wanted_by`` is owed its room."""
+    """End this job and queue it again: ``wanted_by`` is owed its room, and has a claim on it (``QueuedView.claim``)."""
 
     uid: str
     wanted_by: str

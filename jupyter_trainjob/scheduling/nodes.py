@@ -122,6 +122,7 @@ class Group:
         "blocked",
         "cpu",
         "dearest",
+        "ever",
         "gpu",
         "machine",
         "memory",
@@ -144,6 +145,8 @@ class Group:
         self.seen = -1
         self.single = len(self.pods) == 1 and self.pods[0][0] == 1
         """Whether it is one pod."""
+        self.ever: bool | None = None
+        """Whether it fits on the nodes when they are empty; None: nobody has asked."""
         self.room = Room(self) if len(self.pods) == 1 else None
 
 
@@ -185,7 +188,8 @@ class Machine:
         self.by_name = {node.name: node for node in self.nodes}
         self.groups: dict[object, Group] = {}
         self.everything = Everything(self)
-        self.free_cpu = sum(node.cpu for node in self.nodes)
+        self.free_cpu = sum(max(0, node.cpu) for node in self.nodes)
+        """Of all nodes together; one that holds more than its size has none, and takes none of the others'."""
         self.version = 0
         self.ended = 0
         """How often something ended."""
@@ -214,9 +218,9 @@ class Machine:
         for name, need in places:
             node = self.by_name.get(name)
             if node is not None:
-                self.free_cpu -= node.cpu
+                self.free_cpu -= max(0, node.cpu)
                 node.start(uid, end, need)
-                self.free_cpu += node.cpu
+                self.free_cpu += max(0, node.cpu)
                 self.changed.append(node)
         self.version += 1
 
@@ -225,9 +229,9 @@ class Machine:
         for name in dict.fromkeys(name for name, _ in places):
             node = self.by_name.get(name)
             if node is not None:
-                self.free_cpu -= node.cpu
+                self.free_cpu -= max(0, node.cpu)
                 node.end(uid)
-                self.free_cpu += node.cpu
+                self.free_cpu += max(0, node.cpu)
                 self.changed.append(node)
         self.version += 1
         self.ended += 1
@@ -253,6 +257,14 @@ class Machine:
         if group.cpu > self.free_cpu:
             return False
         return group.room.fits(caps) if group.room is not None else self.place(group, caps) is not None
+
+    def ever_fits(self, group: Group) -> bool:
+        """Whether there is room for a job of the group when nothing else runs."""
+        if group.ever is None:
+            empty = [Node(node.view, node.index) for node in self.nodes]
+            kinds = [(count, [node.takes(need) for node in empty]) for count, need in group.pods]
+            group.ever = pack(kinds, [node.free for node in empty]) is not None
+        return group.ever
 
     def place(self, group: Group, caps: Caps = NO_CAPS) -> Places | None:
         """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps
@@ -300,6 +312,35 @@ class Machine:
         if found is None:
             return None
         return tuple((self.nodes[index].name, group.pods[kind][1]) for index, kind, some in found for _ in range(some))
+
+
+class Elsewhere(Machine):
+    """Where something else finds the room: whatever comes fits here, and takes nothing of the nodes."""
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(backend, ())
+
+    def start(self, uid: str, end: float, places: Places) -> None:
+        """Nothing is taken."""
+
+    def end(self, uid: str, places: Places) -> None:
+        """Nothing is given back."""
+
+    def fits(self, group: Group) -> bool:
+        """Always."""
+        return True
+
+    def fits_beside(self, group: Group, caps: Caps) -> bool:
+        """Always."""
+        return True
+
+    def ever_fits(self, group: Group) -> bool:
+        """Always."""
+        return True
+
+    def place(self, group: Group, caps: Caps = NO_CAPS) -> Places:
+        """On no node that is known here."""
+        return (("", group.need),)
 
 
 def _left(node: Node, time: float, parts: Sequence[Vector]) -> Vector:

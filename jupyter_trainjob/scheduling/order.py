@@ -5,6 +5,8 @@ The order is that of ``docs/scheduling.md``. A job's *rank* is ``(−level, anch
 - ``level``: its priority; for the one of a user's jobs in a queue that queued first, and one more for every
   ``ageing_seconds`` since its *anchor*: when it queued, or when the one before it started. ``anchor`` counts only
   where it raised the level. One job at a time, for who sends ten thousand must not gain by their age.
+  A job that others end for (:mod:`.reclaim`) is above all levels, and of those the first is the one whose claim is
+  the oldest.
 - ``path``: for each branch from the top down, ``(front, has its guarantee, usage / weight)``, Fair Tree's order of
 siblings (less
   usage for the shares is a greater level fair share). Below the top the last is divided by the siblings' sums, so that
@@ -25,9 +27,9 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 
-from .nodes import Everything, Group, Shape
+from .nodes import Everything, Group, Machine, Shape
 from .state import State
-from .tree import IN_FRONT, Branch, Entry, Heap, Key, Rank
+from .tree import CLAIMING, IN_FRONT, Branch, Entry, Heap, Key, Rank
 
 
 class Order(State):
@@ -97,9 +99,13 @@ class Order(State):
         """
         if branch.closed:
             return None
-        kind, holder, borrows = type(key), None, 1
-        if branch.budget is not None and key.dearest > branch.left:
-            return None if kind is Shape else self._first(branch, key)
+        kind, holder, saver, borrows = type(key), None, None, 1
+        if branch.budget is not None:
+            if key.dearest > branch.left:
+                return None if kind is Shape else self._first(branch, key)
+            branch.short = 2 * self.dearest() > branch.left  # else whoever is first, there is enough for any other
+            if branch.short:
+                saver = self.saver(branch)
         if branch.maximum is not None:
             known = branch.holder
             if known[0] == branch.version and (known[1] == self.tick or not branch.rate):
@@ -133,6 +139,10 @@ class Order(State):
             first = below[0]
             if first[2]:
                 below = ((first[0], first[1], first[2] * branch.below / usage), *below[1:])
+        if saver is not None and found > saver[0]:
+            shape = key if kind is Shape else self.shape_of(self.jobs[uid])
+            if shape.dearest > branch.left - saver[1]:
+                return None if kind is Shape else self._first(branch, key)
         if holder is not None and found > holder[0]:
             if kind is not Shape:
                 if not self.leaves_room(branch, self.shape_of(self.jobs[uid]), holder[1]):
@@ -152,7 +162,8 @@ class Order(State):
         """
         parts: Iterable[Group | Shape]
         if isinstance(key, Everything):
-            parts = [group for group in self._groups(branch) if not branch.over(group)]
+            there = self._groups(branch)
+            parts = [group for group in there if group.machine is key.machine and not branch.over(group)]
         elif branch.owner:
             parts = [shape for shape in branch.queues if shape.group is key and shape.limit <= longest]
         else:
@@ -178,7 +189,8 @@ class Order(State):
         leaf.table_of = leaf.version
         head: tuple[tuple[float, str], Shape] | None = None
         for shape, waiting in leaf.queues.items():
-            rank: Rank = (-shape.priority, math.inf, (), *waiting[0])
+            anchor = waiting[0][0] if shape.priority == CLAIMING else math.inf
+            rank: Rank = (-shape.priority, anchor, (), *waiting[0])
             table[shape] = rank
             if head is None or waiting[0] < head[0]:
                 head = (waiting[0], shape)
@@ -190,7 +202,7 @@ class Order(State):
         steps = max(0, math.floor((self.now - anchor) / ageing))
         if anchor + (steps + 1) * ageing < leaf.promotion:
             self.promote_at(leaf, anchor + (steps + 1) * ageing)
-        if steps:
+        if steps and first.priority != CLAIMING:
             table[first] = (-(first.priority + steps), anchor, (), turn, uid)
         best: Rank | None = None
         for shape in leaf.queues:
@@ -203,8 +215,8 @@ class Order(State):
         assert best is not None
         table[first.group.machine.everything] = best
 
-    def first_of(self, branch: Branch, group: Group | Everything) -> Rank | None:
-        """The first of ``group`` as the branch's own limit sees them: without that limit."""
+    def first_of(self, branch: Branch, group: Key) -> Rank | None:
+        """The first of ``group`` as the branch's own limit and budget see them: without those."""
         if not branch.owner:
             top = self.best(branch, group)
             return top[:5] if top is not None else None
@@ -237,6 +249,44 @@ class Order(State):
                     found = (rank, group)
         branch.holder = (branch.version, self.tick, found)
         return found
+
+    def saver(self, branch: Branch) -> tuple[Rank, int] | None:
+        """The first job below ``branch`` that the branch's budget pays for, whatever else it waits for, and its cost:
+        so much is reserved for it, as EASY reserves nodes. Else what is backfilled would spend, in each window, what
+        the one with the reservation of the nodes needs. Not for one that could never start.
+        """
+        version, tick, known = branch.saver
+        if version == branch.version and (tick == self.tick or not branch.rate):
+            return known
+        found: tuple[Rank, int] | None = None
+        for machine in self.machines.values():
+            one = self._saver_on(branch, machine)
+            if one is not None and (found is None or one < found):
+                found = one
+        branch.saver = (branch.version, self.tick, found)
+        return found
+
+    def _saver_on(self, branch: Branch, machine: Machine) -> tuple[Rank, int] | None:
+        first = self.first_of(branch, machine.everything)
+        if first is None:
+            return None
+        shape = self.shape_of(self.jobs[first[4]])
+        if self._pays(branch, shape):
+            return first, shape.dearest
+        shapes = branch.queues if branch.owner else [key for key in branch.keys if isinstance(key, Shape)]
+        ranks = (
+            (self.first_of(branch, shape), shape.dearest)
+            for shape in shapes
+            if shape.group.machine is machine and self._pays(branch, shape)
+        )
+        return min(((rank, cost) for rank, cost in ranks if rank is not None), default=None)
+
+    def _pays(self, branch: Branch, shape: Shape) -> bool:
+        return (
+            shape.dearest <= branch.left
+            and not any(one.never(shape) or one.never_pays(shape) for one in branch.path())
+            and shape.group.machine.ever_fits(shape.group)
+        )
 
     @abstractmethod
     def longest(self, branch: Branch, group: Group) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .decide import run
 from .engine import Engine
@@ -231,6 +231,8 @@ class _Replay:
                 self._meter(one.queue, one.owner, -one.cpu_millis, 1)
                 self.engine.end(preemption.uid, time)
                 self.engine.submit(self.views[preemption.uid])
+            claimant = self.engine.jobs[decision.preemptions[0].wanted_by]
+            self.engine.submit(replace(claimant, claim=max(time, 1.0)))
 
     def _end(self, time: float, uid: str, life: int) -> None:
         one = self.ran[uid]

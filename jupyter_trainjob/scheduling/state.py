@@ -10,11 +10,13 @@ import math
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
-from .nodes import Machine, Places, Shape
-from .tree import IN_FRONT, Branch, delist, enlist
+from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, QueueView, Snapshot
+from .nodes import Elsewhere, Machine, Places, Shape
+from .tree import CLAIM_TURNS, CLAIMING, IN_FRONT, Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
 
+ELSEWHERE = "\x1felsewhere"
+"""Behind a backend's name: the machine of the jobs that something else admits there."""
 PROMOTION, BUDGET, ROOM = range(3)
 """What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any
 more.
@@ -53,7 +55,9 @@ class State:
         self.garbage: set[tuple[Shape, float, str]] = set()
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
-        """Behind a gate, in a queue that is not there, or in one that something else admits."""
+        """Behind a gate, or in a queue that is not there."""
+        self.claims: dict[str, QueuedView] = {}
+        """Of the waiting jobs, those that others end for."""
         self.active: dict[str, Active] = {}
         self.preemptible: dict[str, Active] = {}
         self.ending: dict[str, Active] = {}
@@ -81,6 +85,8 @@ class State:
         self.machines: dict[str, Machine] = {}
         for backend in {view.backend: None for view in snapshot.queues.values()}:
             self.machines[backend] = Machine(backend, [node for node in snapshot.nodes if node.backend == backend])
+        for backend in {view.backend: None for view in snapshot.queues.values() if view.elsewhere}:
+            self.machines[backend + ELSEWHERE] = Elsewhere(backend)
 
     def _queue(self, name: str, seen: tuple[str, ...]) -> Branch:
         if name in self.queues:
@@ -152,21 +158,24 @@ class State:
     def _load(self, queued: tuple[QueuedView, ...]) -> None:
         jobs, views, leaves = self.jobs, self.views, self.leaves
         touched: list[list[tuple[float, str]]] = []
-        machines = {name: self.machines[view.backend] for name, view in views.items() if not view.elsewhere}
+        machines = {name: self.machine_of(view) for name, view in views.items()}
         for job in queued:
             queue = job.queue
             if job.gate or queue not in machines:
                 self.aside[job.uid] = job
                 continue
             leaf = leaves.get((queue, job.owner)) or self.leaf(queue, job.owner)
-            shape = machines[queue].shape(job, self.priority_of(job) if job.front else job.priority)
+            plain = not (job.front or job.claim)
+            shape = machines[queue].shape(job, job.priority if plain else self.priority_of(job))
             waiting = leaf.queues.get(shape)
             if waiting is None:
                 waiting = leaf.queues[shape] = []
                 touched.append(waiting)
                 enlist(leaf, shape)
-            waiting.append((IN_FRONT - job.front if job.front else job.since, job.uid))
+            waiting.append((job.since if plain else self.turn_of(job), job.uid))
             jobs[job.uid] = job
+            if job.claim:
+                self.claims[job.uid] = job
         for waiting in touched:
             heapify(waiting)
 
@@ -177,12 +186,14 @@ class State:
         if job.uid in self.jobs or job.uid in self.aside:
             self.remove(job.uid)
         view = self.views.get(job.queue)
-        if job.gate or view is None or view.elsewhere:
+        if job.gate or view is None:
             self.aside[job.uid] = job
             return
         leaf = self.leaf(job.queue, job.owner)
         shape = self.shape_of(job)
         self.jobs[job.uid] = job
+        if job.claim:
+            self.claims[job.uid] = job
         entry = (self.turn_of(job), job.uid)
         waiting = leaf.queues.get(shape)
         if waiting is None:
@@ -202,6 +213,7 @@ class State:
         if self.aside.pop(uid, None) is not None:
             return
         job = self.jobs.pop(uid)
+        self.claims.pop(uid, None)
         leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
         waiting = leaf.queues[shape]
         if waiting[0][1] != uid:
@@ -223,10 +235,10 @@ class State:
         places = view.places or ((view.node, view.need),)
         rate = self.weights.billing(view.need)
         end = -math.inf if view.ending else view.since + view.time_limit_seconds
-        if leaf is not None and view.waits:
-            path, rate = [leaf], 0
+        path = leaf.path() if leaf is not None else []
+        if view.waits:
+            rate, end = 0, math.inf  # nobody knows when
         else:
-            path = leaf.path() if leaf is not None else []
             if machine is not None:
                 machine.start(view.uid, end, places)
             if leaf is not None and not view.overtook:
@@ -236,7 +248,8 @@ class State:
         if leaf is not None and not view.waits and (view.ending or view.preemptible):
             (self.ending if view.ending else self.preemptible)[view.uid] = active
         charge = rate * self.clock.growth(view.since)
-        # Nothing gets a better rank by a start, but below a limit that stopped others: the first of those may be it.
+        # Nothing gets a better rank by a start, but below a limit or a budget that stopped others: the first of those
+        # may be it.
         better = False
         self.root.version += 1
         for branch in path:
@@ -244,11 +257,15 @@ class State:
             branch.base -= charge
             branch.rate += rate
             branch.version += 1
-            better = better or branch.tight
+            better = better or branch.tight or branch.short
             if better and branch.parent is not None:
                 branch.parent.log(branch)
-            if branch.budget is not None and not view.waits:
-                branch.spend(view.need.cpu_millis * view.time_limit_seconds, view.since, self.now)
+            if branch.budget is not None:
+                planned = view.need.cpu_millis * view.time_limit_seconds
+                if view.waits:
+                    branch.pledge(planned, self.now)
+                else:
+                    branch.spend(planned, view.since, self.now)
 
     def end(self, uid: str, at: float) -> None:
         """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
@@ -260,14 +277,17 @@ class State:
             active.machine.end(uid, active.places)
         if leaf is None:
             return
-        path = [leaf] if view.waits else leaf.path()
+        path = leaf.path()
         charge = active.rate * self.clock.growth(at)
         for branch in path:
             branch.hold(uid, active.end, view.need, -1)
             branch.base += charge
             branch.rate -= active.rate
-            if branch.budget is not None and not view.waits:
+            if branch.budget is not None:
                 planned = view.need.cpu_millis * view.time_limit_seconds
+                if view.waits:
+                    branch.pledge(-planned, self.now)
+                    continue
                 took = round(view.need.cpu_millis * max(0.0, at - view.since))
                 branch.spend(took - planned, view.since, self.now)
         self.touch(leaf)
@@ -307,17 +327,31 @@ class State:
                 one.parent.log(one)
             one = one.parent
 
+    def dearest(self) -> int:
+        """The most that any job costs, of a budget."""
+        if len(self.machines) == 1:
+            return self.largest.dearest
+        return max((machine.everything.dearest for machine in self.machines.values()), default=0)
+
     def turn_of(self, job: QueuedView) -> float:
         """What orders the jobs of one user in one queue that have the same priority."""
+        if job.claim:
+            return CLAIM_TURNS + job.claim
         return IN_FRONT - job.front if job.front else job.since
 
     def priority_of(self, job: QueuedView) -> int:
-        """Its own, or the queue's highest where it was moved to the front."""
+        """Its own, the queue's highest where it was moved to the front, above all where others end for it."""
+        if job.claim:
+            return CLAIMING
         return max(job.priority, self.views[job.queue].top_priority) if job.front else job.priority
 
     def shape_of(self, job: QueuedView) -> Shape:
         """Its shape on its queue's backend."""
-        return self.machines[self.views[job.queue].backend].shape(job, self.priority_of(job))
+        return self.machine_of(self.views[job.queue]).shape(job, self.priority_of(job))
+
+    def machine_of(self, view: QueueView) -> Machine:
+        """Where the queue's jobs find room."""
+        return self.machines[view.backend + ELSEWHERE if view.elsewhere else view.backend]
 
     def promote_at(self, leaf: Branch, time: float) -> None:
         """A job of the leaf has a higher level from then on."""

@@ -16,6 +16,10 @@ Entry = tuple[float, float, tuple[tuple[int, int, float], ...], float, str, int,
 
 IN_FRONT = -1e14
 """Turns of jobs that were moved to the front begin here, downwards."""
+CLAIMING = 1 << 40
+"""The priority of jobs for which others end: before all."""
+CLAIM_TURNS = -2e14
+"""Their turns begin here, upwards: the claim that was made first is first."""
 LOG_LENGTH = 2000
 
 
@@ -62,11 +66,14 @@ class Branch:
         "name",
         "owner",
         "parent",
+        "pledged",
         "promotion",
         "queues",
         "rate",
         "room",
         "running",
+        "saver",
+        "short",
         "spent",
         "table",
         "table_of",
@@ -98,6 +105,8 @@ class Branch:
         self.left = BOUNDLESS
         """Of the budget, in its present window."""
         self.spent: dict[int, int] = {}
+        self.pledged = 0
+        """What those take of it that something else may start at any time."""
         self.closed = False
         self.jobs = self.cpu = self.memory = self.gpu = 0
         self.base = self.rate = 0
@@ -114,6 +123,10 @@ class Branch:
         self.ends: list[tuple[float, str]] | None = None
         self.holder: tuple[int, int, tuple[Rank, Group] | None] = (-1, -1, None)
         self.room: tuple[int, Group, float, tuple[int, int, int, int]] | None = None
+        self.saver: tuple[int, int, tuple[Rank, int] | None] = (-1, -1, None)
+        """Who has the reservation of the budget, and its cost; as of which version and tick."""
+        self.short = False
+        """Whether that reservation may stop others."""
         self.tight = False
         """Whether its limit stops any of the groups below; as old as ``holder``."""
         self.led = False
@@ -147,14 +160,14 @@ class Branch:
         return "gpu" if self.gpu + key.gpu > self.most_gpu else ""
 
     def owed(self) -> bool:
-        """Whether it has less than is guaranteed to it, of everything that is."""
+        """Whether it has less than is guaranteed to it, of everything that is (0 of something is no guarantee)."""
         owed = self.guaranteed
         return (
             owed is not None
-            and (owed.jobs is None or self.jobs < owed.jobs)
-            and (owed.cpu_millis is None or self.cpu < owed.cpu_millis)
-            and (owed.memory_bytes is None or self.memory < owed.memory_bytes)
-            and (owed.gpu is None or self.gpu < owed.gpu)
+            and (not owed.jobs or self.jobs < owed.jobs)
+            and (not owed.cpu_millis or self.cpu < owed.cpu_millis)
+            and (not owed.memory_bytes or self.memory < owed.memory_bytes)
+            and (not owed.gpu or self.gpu < owed.gpu)
         )
 
     def within(self, key: Key) -> bool:
@@ -189,10 +202,20 @@ class Branch:
         self.spent[window] = self.spent.get(window, 0) + cost
         self.reckon(now)
 
+    def pledge(self, cost: int, now: float) -> None:
+        """Keep so much of every window's budget; less than nothing gives back."""
+        self.pledged += cost
+        self.reckon(now)
+
     def reckon(self, now: float) -> None:
         """Look at what is left of the budget."""
         if self.budget is not None:
-            self.left = self.budget.cpu_milliseconds - self.spent.get(self.budget.window(now), 0)
+            self.left = self.budget.cpu_milliseconds - self.used_up(now)
+
+    def used_up(self, now: float) -> int:
+        """Of the budget, in its present window."""
+        assert self.budget is not None
+        return self.spent.get(self.budget.window(now), 0) + self.pledged
 
     def hold(self, uid: str, end: float, need: Amount, sign: int) -> None:
         """Count what an attempt holds (``sign`` 1), or gives back (-1)."""
@@ -215,6 +238,10 @@ class Branch:
         """Whether one job is above the limit even when nothing else runs."""
         most = self.maximum
         return most is not None and most.exceeded_by(Amount(1, key.cpu, key.memory, key.gpu)) is not None
+
+    def never_pays(self, key: Key) -> bool:
+        """Whether one job costs more than the whole budget."""
+        return self.budget is not None and key.dearest > self.budget.cpu_milliseconds
 
     def log(self, child: Branch) -> None:
         """``child`` may have a better rank than before."""

@@ -70,13 +70,7 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
 def _aside(engine: Engine, job: QueuedView) -> Blocker:
     if job.gate:
         return Blocker(job.gate_kind, "gate", job.queue, message=job.gate)
-    view = engine.views.get(job.queue)
-    if view is None:
-        return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
-    if not view.open:
-        return words.paused(job.queue, job.queue)
-    leaf = engine.leaf(job.queue, job.owner)
-    return words.limit(leaf.over(Group(engine.machines[view.backend], job)), leaf, job.need)
+    return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
 
 
 class _Reasons:
@@ -99,20 +93,29 @@ class _Reasons:
         for branch in path:
             budget = branch.budget
             if budget is not None:
-                spent = branch.spent.get(budget.window(engine.now), 0)
+                spent = branch.used_up(engine.now)
                 if spent + shape.dearest > budget.cpu_milliseconds:
                     return words.budget(branch, budget, spent, shape.dearest, engine.now)
+                saved = self._saved(branch, leaf, shape)
+                if spent + saved + shape.dearest > budget.cpu_milliseconds:
+                    first = words.budget(branch, budget, spent + saved, shape.dearest, engine.now)
+                    return words.behind(group.need, queue, first)
         if not group.machine.fits(group):
             return self.room(queue, group)
         for branch in path:
             holder = engine.holder(branch) if branch.maximum is not None else None
             if holder is not None and not engine.leaves_room(branch, shape, holder[1]):
-                first = engine.jobs[holder[0][4]].need
-                return words.behind(group.need, queue, words.limit(branch.over(holder[1]), branch, first))
+                wanted = engine.jobs[holder[0][4]].need
+                return words.behind(group.need, queue, words.limit(branch.over(holder[1]), branch, wanted))
         held = self.held(group.machine)
         if held is not None:
             return words.behind(group.need, queue, self.room(queue, held.group))
         return Blocker("order", "order", queue, message="it comes at the next look")
+
+    def _saved(self, branch: Branch, leaf: Branch, shape: Shape) -> int:
+        """What is reserved of the branch's budget for another than the leaf's first of the shape."""
+        saver, mine = self.engine.saver(branch), self.engine.rank_in_leaf(leaf, shape)
+        return 0 if saver is None or (mine is not None and mine[4] == saver[0][4]) else saver[1]
 
     def held(self, machine: Machine) -> Held | None:
         """The reservation on the machine."""

@@ -76,10 +76,8 @@ def no_room(group: Group) -> Blocker:
         pods = " and ".join(
             f"{counted(count, 'pod')} of {quantity('cpu', need.cpu_millis)}" for count, need in group.pods
         )
-        free = sum(_free(node, "cpu") for node in nodes)
-        message = (
-            f"its {pods} do not fit on the nodes one by one, which have {format_cpu(max(0, free))} CPUs free together"
-        )
+        free = sum(max(0, _free(node, "cpu")) for node in nodes)
+        message = f"its {pods} do not fit on the nodes one by one, which have {format_cpu(free)} CPUs free together"
         return Blocker("node", "node", "", message=message)
     need = group.pods[0][1]
     return _shared(need, nodes) or _single(need, nodes)

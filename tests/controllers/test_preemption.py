@@ -73,6 +73,22 @@ async def test_the_youngest_borrower_makes_room_and_runs_again_later(
 
 
 @pytest.mark.asyncio
+async def test_who_made_room_does_not_take_it_again_by_its_priority(
+    store: Store, objects: FilesystemStore, submit: Submit, lab: None
+) -> None:
+    backend = InstantBackend(auto=False)
+    async with running(store, objects, backend):
+        loans = [submit(f"j{n}", queue="left", preemptible=True, priority=5).metadata.uid for n in range(2)]
+        for uid in loans:
+            await until_phase(store, uid, Phase.RUNNING)
+        owed = submit("owed", owner="bob", queue="right", priority=-5).metadata.uid
+        job = await until_phase(store, owed, Phase.RUNNING)
+        assert job.status.claimed is None, "it has what it claimed"
+        attempts = [len(job_of(store, uid).status.attempts) for uid in loans]
+        assert sorted(attempts) == [1, 1], "one of them made room, once"
+
+
+@pytest.mark.asyncio
 async def test_who_is_not_preemptible_keeps_what_it_borrowed(
     store: Store, objects: FilesystemStore, submit: Submit, lab: None
 ) -> None:

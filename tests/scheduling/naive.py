@@ -54,6 +54,13 @@ class Naive:
                 leaf = (past.queue, past.owner)
                 self.last[leaf] = max(self.last.get(leaf, 0.0), past.since)
         for active in view.active:
+            if active.waits:  # of the limits and the budgets it has its part, wherever the window is
+                for name in self.path(active.queue, active.owner):
+                    self.use[name] = self.use.get(name, Amount()) + active.need
+                    self.below.setdefault(name, []).append(active)
+                    cost = active.need.cpu_millis * active.time_limit_seconds
+                    self.spent[name] = self.spent.get(name, 0) + cost
+                continue
             rate = self.weights.billing(active.need)
             for name in self.path(active.queue, active.owner):
                 charge = rate * (self.clock.growth(self.horizon) - self.clock.growth(active.since))
@@ -72,9 +79,10 @@ class Naive:
             for queue in view.queues.values()
         }
         for active in view.active:
-            end = -math.inf if active.ending else active.since + active.time_limit_seconds
+            end = end_of(active)
             places = active.places or ((active.node, active.need),)
-            self.machines[active.backend].start(active.uid, end, places)
+            if not active.waits:
+                self.machines[active.backend].start(active.uid, end, places)
         self.jobs = [job for job in view.queued if not job.gate and job.queue in view.queues]
 
     def queue(self, name: str) -> QueueView:
@@ -110,22 +118,18 @@ class Naive:
             return 1
         used = self.used(name)
         owes = (
-            (owed.jobs is None or used.jobs < owed.jobs)
-            and (owed.cpu_millis is None or used.cpu_millis < owed.cpu_millis)
-            and (owed.memory_bytes is None or used.memory_bytes < owed.memory_bytes)
-            and (owed.gpu is None or used.gpu < owed.gpu)
+            (not owed.jobs or used.jobs < owed.jobs)
+            and (not owed.cpu_millis or used.cpu_millis < owed.cpu_millis)
+            and (not owed.memory_bytes or used.memory_bytes < owed.memory_bytes)
+            and (not owed.gpu or used.gpu < owed.gpu)
         )
         return 0 if owes else 1
 
     def rank(self, job: QueuedView, top: Name | None = None):  # type: ignore[no-untyped-def]
         """Its rank among all jobs, or among those below ``top``."""
         priority = max(job.priority, self.queue(job.queue).top_priority) if job.front else job.priority
-        turn = -1e14 - job.front if job.front else job.since
-        mine = [
-            (-1e14 - one.front if one.front else one.since, one.uid)
-            for one in self.jobs
-            if (one.queue, one.owner) == (job.queue, job.owner)
-        ]
+        turn = turn_of(job)
+        mine = [(turn_of(one), one.uid) for one in self.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
         anchor, steps = max(job.since, self.last.get((job.queue, job.owner), 0.0)), 0
         if min(mine) == (turn, job.uid):
             steps = max(0, math.floor((self.now - anchor) / self.policy.ageing_seconds))
@@ -141,6 +145,8 @@ class Naive:
                 total = sum(self.weight(one) for one in self.siblings(name))
                 share = share * total / self.usage[above]
             path.append((front, self.borrows(name), share))
+        if job.claim:
+            return (-math.inf, job.claim, tuple(path), turn, job.uid)
         return (-(priority + steps), anchor if steps else math.inf, tuple(path), turn, job.uid)
 
     def passes(self, job: QueuedView, names: list[Name]) -> bool:
@@ -153,7 +159,12 @@ class Naive:
                 return False
             budget = self.budget(name)
             cost = job.need.cpu_millis * job.time_limit_seconds
-            if budget and self.spent.get(name, 0) + cost > budget.cpu_milliseconds:
+            left = budget.cpu_milliseconds - self.spent.get(name, 0) if budget else math.inf
+            if cost > left:
+                return False
+            saver = self.saver(name) if budget else None
+            saved = saver.need.cpu_millis * saver.time_limit_seconds if saver is not None else 0
+            if saver is not None and self.rank(saver, name) < self.rank(job, name) and cost > left - saved:
                 return False
             holder = self.holder(name)
             if holder is None or self.rank(holder, name) >= self.rank(job, name):
@@ -162,6 +173,29 @@ class Naive:
                 return False
             del index
         return True
+
+    def saver(self, name: Name) -> QueuedView | None:
+        """The first below ``name`` that its budget pays for, that nothing below stops, and that could ever start."""
+        left = self.budget(name).cpu_milliseconds - self.spent.get(name, 0)
+        found = []
+        for job in self.jobs:
+            names = self.path(job.queue, job.owner)
+            cost = job.need.cpu_millis * job.time_limit_seconds
+            if name not in names or cost > left or not self.passes(job, names[: names.index(name)]):
+                continue
+            above = names[names.index(name) :]
+            if any(self.maximum(one).exceeded_by(job.need) for one in above):
+                continue
+            if any((budget := self.budget(one)) and cost > budget.cpu_milliseconds for one in above):
+                continue
+            backend = self.queue(job.queue).backend
+            if self.queue(job.queue).local_queue:
+                found.append(job)
+                continue
+            empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
+            if empty.place(empty.shape(job, 0).group) is not None:
+                found.append(job)
+        return min(found, key=lambda job: self.rank(job, name), default=None)
 
     def holder(self, name: Name) -> QueuedView | None:
         """The first below ``name`` that its limit stops, and nothing below."""
@@ -179,7 +213,11 @@ class Naive:
     def leaves_room(self, name: Name, holder: QueuedView, job: QueuedView) -> bool:
         maximum = self.maximum(name)
         runs = sorted(
-            (-math.inf if one.ending else one.since + one.time_limit_seconds, one.uid, one.need)
+            (
+                math.inf if one.waits else -math.inf if one.ending else one.since + one.time_limit_seconds,
+                one.uid,
+                one.need,
+            )
             for one in self.below.get(name, [])
         )
         use, start = self.used(name), -math.inf
@@ -197,6 +235,8 @@ class Naive:
         for job in sorted(self.jobs, key=self.rank):
             if not self.passes(job, self.path(job.queue, job.owner)):
                 continue
+            if self.queue(job.queue).local_queue:
+                return job, (("", job.need),)
             machine = self.machines[self.queue(job.queue).backend]
             group = machine.shape(job, 0).group
             if machine.place(group) is None:
@@ -212,6 +252,20 @@ class Naive:
         return None
 
 
+def end_of(active: ActiveView) -> float:
+    """When it has ended at the latest."""
+    if active.waits:
+        return math.inf
+    return -math.inf if active.ending else active.since + active.time_limit_seconds
+
+
+def turn_of(job: QueuedView) -> float:
+    """What orders one user's jobs of equal level in a queue."""
+    if job.claim:
+        return -2e14 + job.claim
+    return -1e14 - job.front if job.front else job.since
+
+
 def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
     """uid, node and whether it overtook, of all that start, in turn."""
     snapshot = replace(snapshot, now=snapshot.time)
@@ -222,17 +276,14 @@ def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
         if step is None:
             return found
         job, places = step
-        mine = [
-            (-1e14 - one.front if one.front else one.since, one.uid)
-            for one in state.jobs
-            if (one.queue, one.owner) == (job.queue, job.owner)
-        ]
+        mine = [(turn_of(one), one.uid) for one in state.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
         overtook = min(mine)[1] != job.uid
         found.append((job.uid, places[0][0], overtook))
-        backend = snapshot.queues[job.queue].backend
+        queue = snapshot.queues[job.queue]
+        waits = queue.local_queue != ""
         active = ActiveView(
-            job.uid, job.owner, job.queue, backend, places[0][0], job.need, snapshot.time, job.time_limit_seconds,
-            False, places if job.pods else (), job.preemptible, overtook,
+            job.uid, job.owner, job.queue, queue.backend, places[0][0], job.need, snapshot.time, job.time_limit_seconds,
+            waits, places if job.pods and not waits else (), job.preemptible, overtook,
         )  # fmt: skip
         queued = tuple(one for one in snapshot.queued if one.uid != job.uid)
         snapshot = replace(snapshot, queued=queued, active=(*snapshot.active, active))

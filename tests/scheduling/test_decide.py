@@ -17,8 +17,10 @@ from jupyter_trainjob.scheduling.model import (
     REMEDIES,
     ActiveView,
     Amount,
+    Budget,
     Ceiling,
     NodeView,
+    PodView,
     QueuedView,
     QueueView,
     Scope,
@@ -285,7 +287,7 @@ def test_who_waits_for_what_all_nodes_share_is_told_so_and_not_of_a_node() -> No
 def test_what_is_admitted_elsewhere_is_handed_over_whatever_room_there_is() -> None:
     queues = [
         QueueView("q", "local"),
-        QueueView("k", "local", limits=Ceiling(jobs=0), per_user=Ceiling(jobs=2), local_queue="jobs"),
+        QueueView("k", "local", per_user=Ceiling(jobs=2), local_queue="jobs"),
     ]
     jobs = [job(f"k{n}", queue="k", cpu=64_000, since=float(n)) for n in range(3)]
     mine = job("mine", cpu=2000, since=9.0)
@@ -311,3 +313,72 @@ def test_every_scope_has_a_remedy() -> None:
     assert set(REMEDIES) == set(get_args(Scope))
     assert all(text.endswith(".") for scope, text in REMEDIES.items() if scope != "gate")
     assert all(text.endswith(".") for text in GATE_REMEDIES.values())
+
+
+@pytest.mark.parametrize(
+    ("above", "kueue", "expected", "told"),
+    [
+        ({"open": False}, {}, [], "Queue top is paused;"),
+        ({"limits": Ceiling(jobs=1)}, {}, ["k0"], "Queue top allows 1 running job and has 1."),
+        (
+            {},
+            {"budget": Budget(120_000, 3600)},
+            ["k0"],
+            "The budget of queue k has 0.01667 of 0.03333 CPU-hours left, the job may take 0.02778;",
+        ),
+        (
+            {},
+            {"per_user_budget": Budget(120_000, 3600)},
+            ["k0"],
+            "Your budget in queue k has 0.01667 of 0.03333 CPU-hours left, the job may take 0.02778;",
+        ),
+    ],
+)
+def test_what_is_admitted_elsewhere_is_bound_by_all_but_nodes(
+    above: dict[str, object], kueue: dict[str, object], expected: list[str], told: str
+) -> None:
+    queues = [
+        QueueView("top", "local", **above),  # type: ignore[arg-type]
+        QueueView("k", "local", parent="top", local_queue="jobs", **kueue),  # type: ignore[arg-type]
+    ]
+    jobs = [job(f"k{n}", queue="k", since=float(n), time_limit_seconds=(60, 100)[n]) for n in range(2)]
+    view = snapshot(jobs, queues=queues)
+    assert admitted(view) == expected
+    assert explain_all(view, 0.0)["k1"].waiting_for.startswith(told)
+
+
+def test_what_waits_elsewhere_holds_its_part_of_every_window_of_a_budget() -> None:
+    queues = [QueueView("k", "local", local_queue="jobs", budget=Budget(60_000, 3600))]
+    there = replace(running("k0", queue="k", node="", limit=60), waits=True)
+    view = snapshot([job("k1", queue="k", since=1, time_limit_seconds=60)], [there], queues=queues)
+    assert admitted(replace(view, now=7200.0)) == [], "it may begin at any time"
+    assert admitted(replace(view, now=7200.0, active=())) == ["k1"]
+
+
+def test_a_node_that_holds_more_than_its_size_takes_no_room_of_the_others() -> None:
+    """A gang, and what runs in the gap of one that waits, fit on the other node as if that one were not there."""
+    nodes = [NodeView("local", "n1", Amount(0, 2000, 8 * GIB)), NodeView("local", "n2", Amount(0, 4000, 8 * GIB))]
+    too_much = [running(f"r{n}", cpu=4000) for n in range(2)]
+    gang = replace(job("gang", cpu=2000, memory=2), pods=(PodView(2, Amount(0, 1000, 1)),))
+    assert admitted(snapshot([gang], too_much, nodes=nodes)) == ["gang"]
+    more = replace(gang, need=Amount(1, 6000, 2), pods=(PodView(2, Amount(0, 3000, 1)),))
+    (waiting,) = decide(snapshot([more], too_much, nodes=nodes)).waiting
+    assert waiting.blocker.message == (
+        "its 2 pods of 3 CPUs do not fit on the nodes one by one, which have 4 CPUs free together"
+    )
+    small = job("small", since=1, time_limit_seconds=30)
+    busy = [*too_much, running("s", node="n2")]
+    assert admitted(snapshot([job("big", cpu=4000), small], busy, nodes=nodes)) == ["small"]
+
+
+def test_a_limit_above_two_backends_stops_nobody_of_the_other_by_mistake() -> None:
+    """The first on one backend is above the limit; who is next there is none of the other backend's jobs."""
+    queues = [
+        QueueView("top", "local", limits=Ceiling(memory_bytes=2 * GIB)),
+        QueueView("q", "local", parent="top"),
+        QueueView("far", "far", parent="top"),
+    ]
+    nodes = [NodeView("local", "n1", Amount(0, 1000, 8 * GIB)), NodeView("far", "f1", Amount(0, 4000, 8 * GIB))]
+    jobs = [job("big", memory=3 * GIB), job("wide", queue="far", cpu=4000, since=1), job("q1", since=2)]
+    decision = decide(snapshot(jobs, queues=queues, nodes=nodes))
+    assert [(one.uid, one.node) for one in decision.admissions] == [("wide", "f1"), ("q1", "n1")]

@@ -31,9 +31,11 @@ def follow(snapshot: Snapshot, decision: Decision) -> Snapshot:
     begun = []
     for admission in decision.admissions:
         job = jobs.pop(admission.uid)
+        queue = snapshot.queues[job.queue]
         active = ActiveView(
-            job.uid, job.owner, job.queue, "k", admission.node, job.need, snapshot.time, job.time_limit_seconds
-        )
+            job.uid, job.owner, job.queue, queue.backend, admission.node, job.need, snapshot.time,
+            job.time_limit_seconds, queue.elsewhere,
+        )  # fmt: skip
         how = {"places": admission.places, "preemptible": job.preemptible, "overtook": admission.overtook}
         begun.append(replace(active, **how))  # type: ignore[arg-type]
     return replace(snapshot, queued=tuple(jobs.values()), active=(*snapshot.active, *begun))
@@ -48,9 +50,9 @@ def ended(snapshot: Snapshot, uid: str) -> Snapshot:
     """The snapshot after that job's end: now, or when its time was over."""
     (active,) = (one for one in snapshot.active if one.uid == uid)
     end = end_of(snapshot, uid)
-    past = PastView(active.owner, active.queue, "k", active.need, active.since, end, active.overtook)
+    past = PastView(active.owner, active.queue, active.backend, active.need, active.since, end, active.overtook)
     rest = tuple(one for one in snapshot.active if one.uid != uid)
-    return replace(snapshot, active=rest, past=(*snapshot.past, past))
+    return replace(snapshot, active=rest, past=(*snapshot.past, *(() if active.waits else (past,))))
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

@@ -14,6 +14,7 @@ from jupyter_trainjob.scheduling.explain import explain_all
 from jupyter_trainjob.scheduling.model import (
     ActiveView,
     Amount,
+    Budget,
     Ceiling,
     NodeView,
     QueuedView,
@@ -28,7 +29,7 @@ from .test_engine import ended, follow
 def check_limits(snapshot: Snapshot) -> None:
     """Nothing of all that runs is above any limit, and it all fits on the nodes one by one."""
     use: dict[tuple[str, str], Amount] = {}
-    on: dict[str, int] = {}
+    on: dict[str, Amount] = {}
     spent: dict[tuple[str, str], int] = {}
     window_of = {}
     for name, view in snapshot.queues.items():
@@ -41,7 +42,7 @@ def check_limits(snapshot: Snapshot) -> None:
     ]
     for active in snapshot.active:
         for node, need in active.places or ((active.node, active.need),):
-            on[node] = on.get(node, 0) + need.cpu_millis
+            on[node] = on.get(node, Amount()) + need
         use[active.queue, active.owner] = use.get((active.queue, active.owner), Amount()) + active.need
         queue = active.queue
         while queue:
@@ -51,7 +52,10 @@ def check_limits(snapshot: Snapshot) -> None:
         view = snapshot.queues[queue]
         assert (view.per_user if owner else view.limits).exceeded_by(amount) is None
     for node in snapshot.nodes:
-        assert on.get(node.name, 0) <= node.size.cpu_millis
+        there = on.get(node.name, Amount())
+        if all(one.uid != "over" or one.node != node.name for one in snapshot.active):
+            assert there.cpu_millis <= node.size.cpu_millis and there.memory_bytes <= node.size.memory_bytes
+            assert there.gpu <= node.size.gpu
     for queue, owner, since, cost in started:
         names = [(queue, owner)]
         while queue:
@@ -77,14 +81,12 @@ def test_every_limit_holds_at_every_instant_and_everyone_is_told_why(snapshot: S
         assert set(told) == {job.uid for job in snapshot.queued}
         for one in decision.waiting:
             sentence = told[one.uid].waiting_for
-            assert one.position is not None and told[one.uid].position == one.position
+            assert told[one.uid].position == one.position
+            assert (one.position is None) == (one.blocker.scope == "gate")
             assert sentence.endswith(".") and sentence[0].isupper() and "next look" not in sentence
         for queue in snapshot.queues:
-            places = sorted(
-                one.position or 0
-                for one in decision.waiting
-                if next(job for job in snapshot.queued if job.uid == one.uid).queue == queue
-            )
+            there = {job.uid for job in snapshot.queued if job.queue == queue and not job.gate}
+            places = sorted(one.position or 0 for one in decision.waiting if one.uid in there)
             assert places == list(range(1, len(places) + 1))
         snapshot = follow(snapshot, decision)
         check_limits(snapshot)
@@ -222,22 +224,61 @@ def test_queues_in_a_circle_do_not_hang() -> None:
     assert len(decide(view).admissions) == 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases.snapshots())
-def test_only_preemptible_jobs_end_and_their_room_is_used(snapshot: Snapshot) -> None:
-    later = tuple(replace(job, since=job.since + 1000) for job in snapshot.queued)
-    first = follow(snapshot, decide(snapshot))
-    claims = tuple(replace(job, uid=f"c{job.uid}", owner="zoe") for job in later)
-    second = replace(first, queued=claims, now=1300.0)
-    decision = decide(second)
-    second = follow(second, decision)
-    running = {one.uid: one for one in second.active}
-    if not decision.preemptions:
-        return
-    for one in decision.preemptions:
-        assert running[one.uid].preemptible
-    wanted = {one.wanted_by for one in decision.preemptions}
-    for one in decision.preemptions:
-        second = ended(second, one.uid)
-    # Usage changed with the victims' ends: it is for whoever is first now.
-    assert wanted <= {job.uid for job in second.queued} and decide(second).admissions
+def test_what_is_backfilled_spends_no_budget_of_who_waits_for_the_nodes() -> None:
+    """The whole budget of ``q`` is what ``big`` needs; its nodes are ``r``'s, and gaps are there for small jobs."""
+    queues = {"q": QueueView("q", "k", budget=Budget(4000 * 600, 3600)), "r": QueueView("r", "k")}
+    engine = Engine(Snapshot(1, queues, (NodeView("k", "n", Amount(0, 4000)),), (), (), 0.0))
+    ends: list[tuple[float, str]] = []
+    serial = 0
+
+    def other(queue: str) -> None:
+        nonlocal serial
+        serial += 1
+        limit = 200 if queue == "q" else 3000
+        engine.submit(QueuedView(f"{queue}{serial}", queue, queue, Amount(1, 1000), engine.now, 0, limit))
+
+    def start() -> None:
+        for admission in run(engine).admissions:
+            heapq.heappush(ends, (engine.active[admission.uid].end, admission.uid))
+            if admission.uid != "big":
+                other(admission.uid[0])
+
+    for _ in range(4):
+        other("q")
+        other("r")
+    start()
+    engine.submit(QueuedView("big", "ada", "q", Amount(1, 4000), 0.0, 0, 600))
+    while "big" not in engine.active:
+        time = min(engine.timers[0][0], ends[0][0])
+        assert time < 4 * 86400, "it waits for ever"
+        engine.advance(max(time, engine.now))
+        while ends and ends[0][0] <= time:
+            engine.end(heapq.heappop(ends)[1], time)
+        start()
+
+
+def test_a_budget_is_reserved_for_no_job_that_can_never_start() -> None:
+    queue = QueueView("q", "k", budget=Budget(60_000, 3600))
+    jobs = (
+        QueuedView("huge", "ada", "q", Amount(1, 1000, 10), 0.0, 9, 60),
+        QueuedView("j", "bob", "q", Amount(1, 1000), 1.0, 0, 60),
+    )
+    view = Snapshot(1, {"q": queue}, (NodeView("k", "n", Amount(0, 4000)),), jobs, (), 10.0)
+    assert [one.uid for one in decide(view).admissions] == ["j"]
+
+
+def test_who_waits_for_a_reserved_budget_is_told_so() -> None:
+    queue = QueueView("q", "k", budget=Budget(3_600_000 * 4, 86400))
+    busy = ActiveView("r", "eve", "q", "k", "n", Amount(1, 1000), 0.0, 3600)
+    jobs = (
+        QueuedView("big", "ada", "q", Amount(1, 4000), 0.0, 9, 2700),
+        QueuedView("j", "bob", "q", Amount(1, 1000), 1.0, 0, 60),
+    )
+    view = Snapshot(1, {"q": queue}, (NodeView("k", "n", Amount(0, 4000)),), jobs, (busy,), 10.0)
+    told = {one.uid: one.blocker for one in decide(view).waiting}
+    assert told["big"].scope == "node"
+    assert (told["j"].scope, told["j"].message) == (
+        "order",
+        "jobs ahead wait first: the budget of queue q has 0 of 4 CPU-hours left, the job may take 0.01667; "
+        "the next begins in 24 h",
+    )
