@@ -31,7 +31,7 @@ def complete(
 
 
 def _time_limit(profile: Profile, *queues: Queue) -> int:
-    ceilings = [one.spec.max_time_limit_seconds for one in (profile, *queues)]
+    ceilings = [profile.spec.max_time_limit_seconds, *(queue.spec.max_time_limit_seconds for queue in queues)]
     return min([profile.spec.time_limit_seconds, *(ceiling for ceiling in ceilings if ceiling is not None)])
 
 
