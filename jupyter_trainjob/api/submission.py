@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from ..resources import audit, names
-from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
+from ..resources.errors import FieldError, Invalid, NotFound, invalid
 from ..resources.failpoints import reach
 from ..resources.profile import Profile
 from ..resources.queue import Queue
@@ -21,10 +20,9 @@ from ..resources.trainjob import (
     Phase,
     TrainJob,
 )
-from ..resources.words import counted
 from ..storage.base import ObjectStore
-from ..store import Filter, Reader, Store, Writer
-from . import approvals, checks, inputs, kernels, reproduce, requirements, sources, tree
+from ..store import Reader, Store, Writer
+from . import approvals, checks, inputs, kernels, reproduce, requirements, room, sources, tree
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
 from .identity import Identity
@@ -34,8 +32,6 @@ from .limits import Node, Refusal, first_of_each, may_use, priority_error, refus
 from .ports import Backends, Kernel, Ranking
 from .quota import NamespaceQuota
 from .roles import STEERS, Roles
-
-RETRY_AFTER_SECONDS = 30.0
 
 
 @dataclass
@@ -250,7 +246,7 @@ class Submission:
     def check_room(self, reader: Reader, identity: Identity, drafts: Sequence[TrainJob]) -> None:
         """:class:`TooMany` where these jobs, of one owner in one namespace, are more than may be kept or may wait."""
         self.quota.check(reader, identity, drafts[0].metadata.namespace)
-        _check_room(reader, drafts)
+        room.check(reader, drafts)
 
     def check_kept(self, writer: Writer, draft: TrainJob) -> None:
         """In the transaction that creates it: :class:`Invalid` where what it names has gone meanwhile."""
@@ -398,48 +394,6 @@ def note_asking(identity: Identity, made: Sequence[TrainJob]) -> None:
             if gate.type == "approval":
                 until = f" (until {gate.until:%Y-%m-%d %H:%M} UTC)" if gate.until else ""
                 audit.note(identity.username, "ask", job, gate.message + until)
-
-
-def _check_room(reader: Reader, jobs: Sequence[TrainJob]) -> None:
-    """:class:`TooMany` when the owner would have more jobs waiting than a queue, or one above it, allows."""
-    owner = jobs[0].metadata.owner
-    sent: Counter[str] = Counter()
-    bounds: dict[str, int] = {}
-    for name, count in Counter(job.spec.queue for job in jobs).items():
-        for queue in tree.path(name, reader):
-            sent[queue.metadata.name] += count
-            if queue.spec.queued_per_user is not None:
-                bounds[queue.metadata.name] = queue.spec.queued_per_user
-    anywhere = reader.count(TrainJob, Filter(owner=owner, phases=[Phase.QUEUED])) if bounds else 0
-    if all(anywhere + sent[name] <= bound for name, bound in bounds.items()):
-        return  # as nearly always, and without a look at the whole tree
-    children = tree.children(tree.all_queues(reader))
-    for name, bound in bounds.items():
-        here = tree.below(name, children)
-        waiting = reader.count(TrainJob, Filter(owner=owner, queues=here, phases=[Phase.QUEUED]))
-        if waiting + sent[name] > bound:
-            raise _too_many(owner, name, waiting, sent[name], bound, "" if len(here) == 1 else " and those below it")
-
-
-def _too_many(owner: str, queue: str, waiting: int, count: int, bound: int, below: str) -> TooMany:
-    more = f", and these are {count}" if count > 1 else ""
-    return TooMany(
-        f"{owner} has {counted(waiting, 'job')} waiting in the queue {queue!r}{below}; it allows {bound}{more}.",
-        remedy="Wait until some of them started, or cancel some." if count <= bound else "Send fewer at a time.",
-        retry_after_seconds=RETRY_AFTER_SECONDS,
-        data={
-            "refusals": [
-                {
-                    "limit": "queuedPerUser",
-                    "scope": "user",
-                    "name": queue,
-                    "requested": str(count),
-                    "used": str(waiting),
-                    "maximum": str(bound),
-                }
-            ]
-        },
-    )
 
 
 __all__ = ["Invalid", "Submission"]
