@@ -134,6 +134,7 @@ def panel(lab: Any, page: Page) -> Callable[..., Locator]:
         page.goto(f"{server.url}lab?reset&token={server.token}")
         page.wait_for_selector("#jp-main-dock-panel", timeout=FIRST_START_MS)
         page.evaluate("() => window.jupyterapp.restored")
+        page.wait_for_selector(".jp-LauncherCard", timeout=FIRST_START_MS)  # it comes late, and takes the keyboard
         execute(page, "trainjob:panel")
         found = page.locator(".jp-TrainJobs")
         expect(found.get_by_role("treegrid", name="Jobs")).to_be_visible()
