@@ -44,9 +44,7 @@ class Batches:
             jobs = await self._points(identity, namespace, data)
 
         def create(writer: Writer) -> list[TrainJob]:
-            for job in {job.spec.queue: job for job in jobs}.values():
-                count = sum(1 for other in jobs if other.spec.queue == job.spec.queue)
-                self._submission.check_room(writer, identity, job, count)
+            self._submission.check_room(writer, identity, jobs)
             for job in jobs if order is not None else jobs[:1]:  # the points of a sweep name the same
                 self._submission.check_kept(writer, job)
             if order is None:

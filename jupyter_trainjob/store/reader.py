@@ -171,6 +171,15 @@ class Reader:
             return 0
         return int(self._connection.execute(count_ids(selection)).scalar_one())
 
+    def count_by_queue(self, model: type[Resource], owner: str, phase: str) -> dict[str, int]:
+        """How many objects of ``owner`` are in ``phase``, by queue."""
+        query = (
+            select(resources.c.queue, func.count())
+            .where(resources.c.kind == model.__name__, resources.c.owner == owner, resources.c.phase == phase)
+            .group_by(resources.c.queue)
+        )
+        return {queue: int(count) for queue, count in self._connection.execute(query).all()}
+
     def state_of(self, model: type[Resource]) -> tuple[int, int]:
         """Differs whenever any object of ``model`` was made, changed or removed meanwhile. For kinds of few objects."""
         query = select(func.count(), func.coalesce(func.max(resources.c.version), 0))

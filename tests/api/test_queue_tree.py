@@ -161,3 +161,21 @@ async def test_the_nearest_role_counts_unless_one_above_instructs() -> None:
     assert spread(roles, queues) == {**roles, "queue:c": "member"}
     roles = {"queue:a": "instructor", "queue:c": "viewer"}
     assert spread(roles, queues) == {"queue:a": "instructor", "queue:b": "instructor", "queue:c": "instructor"}
+
+
+async def test_how_many_may_wait_below_a_queue(operator: Caller, alice: Caller, bob: Caller, submit: Submit) -> None:
+    await make(operator, "school", queuedPerUser=3)
+    await make(operator, "ml", parent="school")
+    await make(operator, "nlp", parent="school", queuedPerUser=2)
+    await submit(alice, queue="ml")
+    await submit(alice, queue="nlp")
+    body = {"template": cell(queue="ml"), "points": [{"parameters": {}}] * 2}
+    found = await alice.refused("POST", "/namespaces/alice/batches", 429, json=body)
+    told = "alice has 2 jobs waiting in the queue 'school' and those below it; it allows 3, and these are 2."
+    assert found["message"] == told
+    await submit(alice, queue="nlp")
+    found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="nlp"))
+    assert found["message"] == "alice has 2 jobs waiting in the queue 'nlp'; it allows 2."
+    found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="ml"))
+    assert found["message"] == "alice has 3 jobs waiting in the queue 'school' and those below it; it allows 3."
+    await submit(bob, queue="ml")
