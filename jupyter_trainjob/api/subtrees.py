@@ -19,22 +19,21 @@ class Subtrees:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._state = (-1, -1)
-        self._tree: Mapping[str, Queue] = {}
+        self._known: tuple[tuple[int, int], Mapping[str, Queue]] = ((-1, -1), {})
+        """The tree and what state it is of, replaced together: several requests may look at once."""
 
     async def applied(self, identity: Identity) -> Identity:
         """``identity`` with its roles in queues for those below them, too."""
         if not any(place.startswith(QUEUE_PREFIX) for place in identity.roles):
             return identity
-        self._tree = await self._store.aread(self._look)
-        return replace(identity, roles=MappingProxyType(spread(identity.roles, self._tree)))
+        tree = await self._store.aread(self._look)
+        return replace(identity, roles=MappingProxyType(spread(identity.roles, tree)))
 
     def _look(self, reader: Reader) -> Mapping[str, Queue]:
-        state = reader.state_of(Queue)
-        if state == self._state:
-            return self._tree
-        tree = all_queues(reader)
-        self._state = state
+        state, (known, tree) = reader.state_of(Queue), self._known
+        if state != known:
+            tree = all_queues(reader)
+            self._known = (state, tree)
         return tree
 
 
