@@ -179,3 +179,10 @@ async def test_how_many_may_wait_below_a_queue(operator: Caller, alice: Caller, 
     found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="ml"))
     assert found["message"] == "alice has 3 jobs waiting in the queue 'school' and those below it; it allows 3."
     await submit(bob, queue="ml")
+
+
+async def test_any_number_may_wait_where_that_is_said(operator: Caller, services: Services) -> None:
+    """What is null is left out of the record: it must not come back as the default."""
+    await make(operator, "any", queuedPerUser=None)
+    stored = services.store.read(lambda reader: reader.get(Queue, "", "any"))
+    assert stored.spec.queued_per_user == 10**9
