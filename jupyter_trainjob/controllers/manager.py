@@ -296,7 +296,8 @@ class ControllerManager:
                 )
             )
             for job in page.items:
-                self._queue.add(job.metadata.uid)
+                if not self._jobs.passes_over(job):
+                    self._queue.add(job.metadata.uid)
             token = page.continue_
             if not token:
                 break

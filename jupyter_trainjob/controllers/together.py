@@ -47,7 +47,9 @@ class Together(ABC, Generic[A, B]):
     async def _run(self) -> None:
         while self._asked:
             turn, self._asked = self._asked[:MOST], self._asked[MOST:]
-            await self._answer(turn)
+            turn = [one for one in turn if not one[1].done()]  # who was stopped meanwhile wants nothing any more
+            if turn:
+                await self._answer(turn)
 
     async def _answer(self, turn: Sequence[tuple[A, asyncio.Future[B]]]) -> None:
         try:

@@ -117,6 +117,10 @@ def _object_name(value: str, what: str) -> str:
     return value
 
 
+ANY_NUMBER = 10**9
+"""What null stands as in the record, which leaves out what is null, so that the default would come back."""
+
+
 class QueueSpec(Model):
     """What is wanted."""
 
@@ -150,7 +154,9 @@ class QueueSpec(Model):
         "Without this it is refused.",
     )
     queued_per_user: int | None = Field(
-        default=1000, ge=0, description="Jobs of one owner that may wait in the queue and those below it."
+        default=1000,
+        ge=0,
+        description="Jobs of one owner that may wait in the queue and those below it. null: any number.",
     )
     max_time_limit_seconds: int | None = Field(
         default=None, ge=1, description="Of jobs of the queue and those below it."
@@ -161,6 +167,11 @@ class QueueSpec(Model):
     admission: Literal["Open", "Paused", "Draining"] = Field(
         default="Open", description="Paused: nothing starts. Draining: nothing new is accepted either."
     )
+
+    @field_validator("queued_per_user")
+    @classmethod
+    def _queued_per_user(cls, value: int | None) -> int:
+        return ANY_NUMBER if value is None else value
 
 
 class QueueUse(Model):

@@ -75,6 +75,7 @@ class Branch:
         "saver",
         "short",
         "spent",
+        "stands",
         "table",
         "table_of",
         "tight",
@@ -134,6 +135,8 @@ class Branch:
         self.table: dict[Key, Rank] = {}
         """A leaf's: the first job of each key; as of version ``table_of``."""
         self.table_of = -1
+        self.stands: tuple[int, int, int, int, float] = (-1, -1, 1, 0, 0.0)
+        """As of which version and tick, whether it borrows (1) or is owed (0), its usage, and that over its weight."""
         self.timer = math.inf
         self.promotion = math.inf
 

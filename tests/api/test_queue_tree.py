@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.resources.queue import Queue
 
 from .conftest import Caller, Server, Submit, cell
 
@@ -212,3 +213,28 @@ async def test_waiting_jobs_count_in_every_queue_above(alice: Caller, bob: Calle
     refused = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="two"))
     assert refused["message"].startswith("alice has 3 jobs waiting in the queue 'course' and those below it; it allows")
     await bob("POST", "/namespaces/bob/trainjobs", json=cell(queue="two"), expect=201)
+
+
+async def test_how_many_may_wait_below_a_queue(operator: Caller, alice: Caller, bob: Caller, submit: Submit) -> None:
+    await make(operator, "school", queuedPerUser=3)
+    await make(operator, "ml", parent="school")
+    await make(operator, "nlp", parent="school", queuedPerUser=2)
+    await submit(alice, queue="ml")
+    await submit(alice, queue="nlp")
+    body = {"template": cell(queue="ml"), "points": [{"parameters": {}}] * 2}
+    found = await alice.refused("POST", "/namespaces/alice/batches", 429, json=body)
+    told = "alice has 2 jobs waiting in the queue 'school' and those below it; it allows 3, and these are 2."
+    assert found["message"] == told
+    await submit(alice, queue="nlp")
+    found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="nlp"))
+    assert found["message"] == "alice has 2 jobs waiting in the queue 'nlp'; it allows 2."
+    found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="ml"))
+    assert found["message"] == "alice has 3 jobs waiting in the queue 'school' and those below it; it allows 3."
+    await submit(bob, queue="ml")
+
+
+async def test_any_number_may_wait_where_that_is_said(operator: Caller, services: Services) -> None:
+    """What is null is left out of the record: it must not come back as the default."""
+    await make(operator, "any", queuedPerUser=None)
+    stored = services.store.read(lambda reader: reader.get(Queue, "", "any"))
+    assert stored.spec.queued_per_user == 10**9

@@ -87,6 +87,22 @@ async def test_who_was_stopped_holds_nobody_up(store: Store) -> None:
     await lookup.close()
 
 
+async def test_what_nobody_waits_for_any_more_is_not_written(store: Store) -> None:
+    (uid,) = jobs_in(store, 1)
+    changes = Changes(store)
+
+    def say(job: TrainJob) -> bool:
+        job.status.message = "late"
+        return True
+
+    asked = asyncio.ensure_future(changes.ask(Wanted(uid, say, nothing)))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.sleep(0)
+    await changes.close()
+    assert store.read(lambda reader: reader.by_uid(TrainJob, uid)).status.message == ""
+
+
 async def test_how_much_attempts_left(tmp_path: Path) -> None:
     objects = FilesystemStore(tmp_path)
     objects.put("jobs/a/1/log.bytes", b"12345")
