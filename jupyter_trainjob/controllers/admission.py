@@ -40,16 +40,19 @@ class AdmissionController:
     async def reconcile(self) -> float | None:
         """One pass. Returns 0 where the record moved on meanwhile and the pass must be made again."""
         now = self._clock()
+        try:
+            return await self._pass(now)
+        except BaseException:  # also where this server leads no more: what the engine started did not start
+            self._live.drop()
+            raise
+
+    async def _pass(self, now: datetime) -> float | None:
         choice = await self._source.decide(self._live, now.timestamp())
         if not choice.decision.admissions and not choice.decision.preemptions:
             self._metrics.passes.labels("nothing").inc()
             return None
         reach("admission.decided")
-        try:
-            done = await self._store.awrite(lambda writer: _commit(writer, choice, now))
-        except BaseException:
-            self._live.drop()
-            raise
+        done = await self._store.awrite(lambda writer: _commit(writer, choice, now))
         reach("admission.committed")
         if done is None:
             self._live.drop()

@@ -234,10 +234,10 @@ class State:
         machine = self.machines.get(view.backend)
         places = view.places or ((view.node, view.need),)
         rate = self.weights.billing(view.need)
-        end = -math.inf if view.ending else view.since + view.time_limit_seconds
+        end = view.latest_end
         path = leaf.path() if leaf is not None else []
         if view.waits:
-            rate, end = 0, math.inf  # nobody knows when
+            rate = 0
         else:
             if machine is not None:
                 machine.start(view.uid, end, places)

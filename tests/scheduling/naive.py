@@ -256,7 +256,7 @@ def end_of(active: ActiveView) -> float:
     """When it has ended at the latest."""
     if active.waits:
         return math.inf
-    return -math.inf if active.ending else active.since + active.time_limit_seconds
+    return -math.inf if active.ending else max(active.since, active.begun) + active.time_limit_seconds
 
 
 def turn_of(job: QueuedView) -> float:
