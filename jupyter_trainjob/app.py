@@ -31,7 +31,7 @@ from .api.submission import Submission
 from .api.verbs import Verbs
 from .backends.base import Backend
 from .backends.kubernetes.configured import KubernetesBackendSettings
-from .config import LocalBackendSettings, ObjectStoreSettings
+from .config import LocalBackendSettings, ObjectStoreSettings, SchedulingSettings
 from .controllers.bootstrap import ensure_defaults
 from .controllers.manager import ControllerManager, utc_now
 from .controllers.retention import Retention
@@ -55,7 +55,7 @@ class TrainJobExtension(ExtensionApp):
     load_other_extensions = True
     default_url = "/lab"
     subcommands: dict[str, Any] = {}  # noqa: RUF012 - traitlets declares it so; jupyter_server's are not ours
-    classes = [ObjectStoreSettings, LocalBackendSettings, KubernetesBackendSettings]  # noqa: RUF012 - as declared
+    classes = [ObjectStoreSettings, SchedulingSettings, LocalBackendSettings, KubernetesBackendSettings]  # noqa: RUF012
 
     data_dir = Unicode(
         help="Folder of the record, the logs and outputs, and the running jobs. On a local disk. "
@@ -184,6 +184,7 @@ class TrainJobExtension(ExtensionApp):
             retention=Retention(
                 self.retention_days or None, self.retention_jobs or None, self.feed_changes, self.upload_days or None
             ),
+            policy=SchedulingSettings(parent=self).make(),
             registry=metrics.registry,
             log=self.log,
         )

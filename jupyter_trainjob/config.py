@@ -14,6 +14,7 @@ from .backends.base import Backend
 from .backends.configured import BackendSettings, environment_builds, pip_options
 from .resources.isolation import LEVELS
 from .resources.quantity import byte_count, cpu_millis
+from .scheduling.model import Policy
 from .storage.base import ObjectStore, StoreError
 from .storage.filesystem import FilesystemStore
 
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
 ACCESS_VARIABLE = "JUPYTER_TRAINJOB_STORE_ACCESS_KEY"
 SECRET_VARIABLE = "JUPYTER_TRAINJOB_STORE_SECRET_KEY"  # noqa: S105 - a name, not a secret
 SESSION_VARIABLE = "JUPYTER_TRAINJOB_STORE_SESSION_TOKEN"
+
+
+class SchedulingSettings(Configurable):
+    """How past use and waiting count in the order of the queue. The same for all queues of a server."""
+
+    half_life_days = Float(7.0, min=0.01, help="Past use counts half after so many days.").tag(config=True)
+    window_seconds = Float(
+        300.0,
+        min=1.0,
+        help="Use is sampled so often. What starts is charged to the end of the next window at once, so that nobody "
+        "floods the machine within one.",
+    ).tag(config=True)
+    ageing_hours = Float(
+        24.0, min=0.01, help="Waiting so long is worth one priority to the job of a user that has queued longest."
+    ).tag(config=True)
+
+    def make(self) -> Policy:
+        """The same for the scheduler."""
+        return Policy(self.half_life_days * 86400.0, self.window_seconds, self.ageing_hours * 3600.0)
 
 
 class ObjectStoreSettings(Configurable):

@@ -18,7 +18,7 @@ from jupyter_trainjob.backends.kubernetes.deploy import rights
 from jupyter_trainjob.backends.kubernetes.deploy.configured import KubernetesDeploySettings
 from jupyter_trainjob.backends.local import filter
 from jupyter_trainjob.backends.local.attacks.table import ATTACKS
-from jupyter_trainjob.config import LocalBackendSettings, ObjectStoreSettings
+from jupyter_trainjob.config import LocalBackendSettings, ObjectStoreSettings, SchedulingSettings
 from jupyter_trainjob.resources.isolation import LEVELS
 from jupyter_trainjob.verbs.options import CELL_OPTIONS, Argument
 from jupyter_trainjob.verbs.table import VERBS
@@ -36,6 +36,7 @@ Set options in `jupyter_server_config.py` (or `.json`) in a folder that `jupyter
 SECTIONS: list[tuple[type[Configurable], str]] = [
     (TrainJobExtension, "The server extension."),
     (ObjectStoreSettings, "Where uploads, logs and outputs lie."),
+    (SchedulingSettings, "The order of the queue ([scheduling.md](scheduling.md))."),
     (LocalBackendSettings, "The backend `local`: jobs on the server's own machine."),
     (
         KubernetesBackendSettings,

@@ -131,7 +131,7 @@ class TrainJobHandler(StatusErrors, TrainJobAuth, APIHandler):
         """Who is it, do the arguments exist, is it too long. Raises what the answer shall be."""
         await super().prepare()
         if self.current_user is not None:
-            self.identity = await self.services.identity.identity_for(self)
+            self.identity = await self.services.identify(self)
         if self.request.method not in self.methods():
             raise web.HTTPError(405)
         if query_model(type(self), self.request.method) is Query and self.request.method != "OPTIONS":

@@ -44,15 +44,15 @@ class Batches:
             jobs = await self._points(identity, namespace, data)
 
         def create(writer: Writer) -> list[TrainJob]:
-            for job in {job.spec.queue: job for job in jobs}.values():
-                count = sum(1 for other in jobs if other.spec.queue == job.spec.queue)
-                self._submission.check_room(writer, identity, job, count)
+            self._submission.check_room(writer, identity, jobs)
             for job in jobs if order is not None else jobs[:1]:  # the points of a sweep name the same
                 self._submission.check_kept(writer, job)
+            if order is None:
+                return writer.create_all(jobs)
             made: dict[int, TrainJob] = {}
-            for index in order if order is not None else range(len(jobs)):
-                job = jobs[index].model_copy(deep=True) if order is not None else jobs[index]
-                _bind(job, {one.metadata.name: one for one in made.values()} if order is not None else {})
+            for index in order:
+                job = jobs[index].model_copy(deep=True)
+                _bind(job, {one.metadata.name: one for one in made.values()})
                 made[index] = writer.create(job)
             return [made[index] for index in range(len(jobs))]
 

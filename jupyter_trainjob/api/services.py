@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 from ..resources.errors import Unavailable
 from ..storage.base import ObjectStore
 from ..store import Store
-from .identity import IdentityService
+from .identity import Identity, IdentityService
 from .metrics import Metrics
 from .ports import Backends, Ranking
 from .quota import NamespaceQuota
@@ -22,6 +22,8 @@ from .submission import Submission
 from .verbs import Verbs
 
 if TYPE_CHECKING:
+    from jupyter_server.base.handlers import JupyterHandler
+
     from .about import About
     from .batches import Batches
     from .blobs import Blobs
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .outputs import Outputs
     from .records import Records
     from .series import MetricSeries
+    from .subtrees import Subtrees
     from .usage import UsageReports
     from .views import Views
 
@@ -86,6 +89,16 @@ class Services:
     checks: Mapping[str, Check] = field(default_factory=dict)
     """What ``/readyz`` asks beside the record and the object store: the application adds controllers and backends."""
     _closed: bool = False
+
+    async def identify(self, handler: JupyterHandler) -> Identity:
+        """Whose request it is, with all the roles they have. Raises as :meth:`.IdentityService.identity_for` does."""
+        return await self._subtrees.applied(await self.identity.identity_for(handler))
+
+    @cached_property
+    def _subtrees(self) -> Subtrees:
+        from .subtrees import Subtrees
+
+        return Subtrees(self.store)
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:

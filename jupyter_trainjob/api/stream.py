@@ -49,7 +49,7 @@ class _Visit(TrainJobAuth):
     async def identity(self) -> Identity:
         """Who asks now. Raises what :meth:`.TrainJobAuth.prepare` does, and :class:`Forbidden`."""
         await TrainJobAuth.prepare(self)
-        identity = await self.services.identity.identity_for(self)
+        identity = await self.services.identify(self)
         if not await ensure_async(self.authorizer.is_authorized(self, self.current_user, "read", AUTH_RESOURCE)):
             raise Forbidden(f"{identity.username} may not follow the changes any more.", remedy="Ask the operator.")
         return identity
@@ -83,7 +83,7 @@ class ChangesStreamHandler(WebSocketMixin, StatusErrors, TrainJobAuth, WebSocket
             raise HTTPError(405)
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             raise BadRequest("This is a websocket.", remedy="Connect with ws://, or ask /changes page by page.")
-        self.identity = await self.services.identity.identity_for(self)
+        self.identity = await self.services.identify(self)
         self.query = StreamQuery.read(self.request.query_arguments)
         await self.services.feed.check(self.identity, self.query)
 

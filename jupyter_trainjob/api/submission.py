@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from ..resources import names
-from ..resources.errors import FieldError, Invalid, NotFound, TooMany, invalid
+from ..resources.errors import FieldError, Invalid, NotFound, invalid
 from ..resources.failpoints import reach
 from ..resources.profile import Profile
 from ..resources.queue import Queue
@@ -20,9 +21,8 @@ from ..resources.trainjob import (
     Phase,
     TrainJob,
 )
-from ..resources.words import counted
 from ..storage.base import ObjectStore
-from ..store import Filter, Reader, Store, Writer
+from ..store import Reader, Store, Writer
 from . import approvals, checks, inputs, kernels, reproduce, requirements, sources, tree
 from .defaults import complete
 from .draft import KERNEL_ANNOTATION, read_draft
@@ -33,8 +33,7 @@ from .limits import Node, first_of_each, may_use, priority_error, refusals
 from .ports import Backends, Kernel, Ranking
 from .quota import NamespaceQuota
 from .roles import INSTRUCTOR, OPERATOR, Roles
-
-RETRY_AFTER_SECONDS = 30.0
+from .room import check_room
 
 
 @dataclass
@@ -164,7 +163,7 @@ class Submission:
         self, identity: Identity, draft: TrainJob, dry_run: bool, profile: Profile | None = None
     ) -> TrainJob:
         await self.prepare(identity, draft, profile)
-        await self._store.aread(lambda reader: self.check_room(reader, identity, draft))  # here it may take long
+        await self._store.aread(lambda reader: self.check_room(reader, identity, [draft]))  # here it may take long
         if dry_run:
             return await self._explained(draft)
         return await self._store.awrite(lambda writer: self._create(writer, identity, draft))
@@ -231,16 +230,17 @@ class Submission:
         ]
 
     def _create(self, writer: Writer, identity: Identity, draft: TrainJob) -> TrainJob:
-        self.check_room(writer, identity, draft)
+        self.check_room(writer, identity, [draft])
         self.check_kept(writer, draft)
         made = writer.create(draft)
         reach("submission.written")
         return made
 
-    def check_room(self, reader: Reader, identity: Identity, draft: TrainJob, count: int = 1) -> None:
-        """:class:`TooMany` where ``count`` such jobs are more than may be kept or may wait."""
-        self.quota.check(reader, identity, draft.metadata.namespace)
-        _check_room(reader, draft, count)
+    def check_room(self, reader: Reader, identity: Identity, drafts: Sequence[TrainJob]) -> None:
+        """:class:`TooMany` where these, all of one owner and in one namespace, are more than may be kept or wait."""
+        meta = drafts[0].metadata
+        self.quota.check(reader, identity, meta.namespace)
+        check_room(reader, meta.owner, Counter(draft.spec.queue for draft in drafts))
 
     def check_kept(self, writer: Writer, draft: TrainJob) -> None:
         """In the transaction that creates it: :class:`Invalid` where what it names has gone meanwhile."""
@@ -379,36 +379,6 @@ def priority_problem(reader: Reader, roles: Roles, identity: Identity, job: Trai
 def _priority(roles: Roles, identity: Identity, job: TrainJob, queue: Queue) -> FieldError | None:
     held = roles.held(identity, resource=job) | roles.held(identity, resource=queue)
     return priority_error(job.spec, queue, steers=not held.isdisjoint({INSTRUCTOR, OPERATOR}))
-
-
-def _check_room(reader: Reader, job: TrainJob, count: int = 1) -> None:
-    """:class:`TooMany` when the owner would have more jobs waiting than the queue allows."""
-    queue_name = job.spec.queue
-    queue = reader.get(Queue, "", queue_name)
-    bound = queue.spec.queued_per_user
-    if bound is None:
-        return
-    waiting = reader.count(TrainJob, Filter(owner=job.metadata.owner, queue=queue_name, phases=[Phase.QUEUED]))
-    if waiting + count > bound:
-        more = f", and these are {count}" if count > 1 else ""
-        raise TooMany(
-            f"{job.metadata.owner} has {counted(waiting, 'job')} waiting in the queue {queue_name!r}; "
-            f"it allows {bound}{more}.",
-            remedy="Wait until some of them started, or cancel some." if count <= bound else "Send fewer at a time.",
-            retry_after_seconds=RETRY_AFTER_SECONDS,
-            data={
-                "refusals": [
-                    {
-                        "limit": "queuedPerUser",
-                        "scope": "user",
-                        "name": queue_name,
-                        "requested": str(count),
-                        "used": str(waiting),
-                        "maximum": str(bound),
-                    }
-                ]
-            },
-        )
 
 
 __all__ = ["Invalid", "Submission"]

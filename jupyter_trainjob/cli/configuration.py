@@ -17,7 +17,7 @@ from ..backends.kubernetes.configured import KubernetesBackendSettings
 from ..backends.kubernetes.deploy.configured import KubernetesDeploySettings
 from ..backends.kubernetes.deploy.settings import DeploySettings
 from ..backends.kubernetes.settings import KubernetesSettings, SettingsError
-from ..config import LocalBackendSettings, ObjectStoreSettings
+from ..config import LocalBackendSettings, ObjectStoreSettings, SchedulingSettings
 from ..resources.volumes import AllowedVolume
 from ..verbs.parser import did_you_mean
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 OURS: tuple[type[Configurable], ...] = (
     TrainJobExtension,
     ObjectStoreSettings,
+    SchedulingSettings,
     LocalBackendSettings,
     KubernetesBackendSettings,
     KubernetesDeploySettings,

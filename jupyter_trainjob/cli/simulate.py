@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from ..resources.base import parse
 from ..resources.errors import TrainJobError
 from ..resources.quantity import byte_count
 from ..resources.queue import Queue
-from ..scheduling.model import Amount, NodeView, QueueView
+from ..scheduling.model import Amount, NodeView, Policy, QueueView
 from ..scheduling.report import report
 from ..scheduling.simulate import simulate, workload
 from ..scheduling.swf import Trace, TraceError, read_trace
@@ -56,6 +58,8 @@ _ARGUMENTS = (
         default=[],
         help="Jobs of the trace's queue N are of QUEUE; may be repeated.",
     ),
+    argument("--half-life", metavar="DAYS", default="", help="In which past use counts half; 7 without it."),
+    argument("--ageing", metavar="HOURS", default="", help="Waiting so long is worth one priority; 24 without it."),
     argument("-o", "--output", metavar="FORMAT", choices=("table", "json"), default="table", help="table or json."),
     argument("-h", "--help", action="store_true", help="This."),
 )
@@ -90,8 +94,30 @@ def replay(options: Namespace) -> dict[str, Any]:
         raise UsageProblem(f"{options.trace} has no job that ran; is it in the Standard Workload Format?")
     queues = read_queues(options.queues)
     nodes = _nodes(options, trace)
-    work = workload(trace, queues, nodes, _names(options.map, queues))
+    work = replace(workload(trace, queues, nodes, _names(options.map, queues)), policy=_policy(options))
     return {"trace": options.trace, "neverRan": trace.never_ran, **report(simulate(work))}
+
+
+def _policy(options: Namespace) -> Policy:
+    usual = Policy()
+    return replace(
+        usual,
+        half_life_seconds=_times(options.half_life, "--half-life", 86400.0) or usual.half_life_seconds,
+        ageing_seconds=_times(options.ageing, "--ageing", 3600.0) or usual.ageing_seconds,
+    )
+
+
+def _times(text: str, flag: str, seconds: float) -> float:
+    """So many times that many seconds; 0 where nothing is given."""
+    if not text:
+        return 0.0
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.01 <= number <= 36_500:
+        raise UsageProblem(f"{flag} {text!r} is no number from 0.01 to 36500")
+    return number * seconds
 
 
 def _lines(name: str) -> Iterable[str]:

@@ -6,7 +6,7 @@
 'Succeeded'
 """
 
-from .aio import AsyncClient, AsyncJob
+from .aio import AsyncClient, AsyncJob, AsyncSweep
 from .errors import (
     AlreadyExists,
     BadRequest,
@@ -37,6 +37,7 @@ __all__ = [
     "AlreadyExists",
     "AsyncClient",
     "AsyncJob",
+    "AsyncSweep",
     "BadRequest",
     "Client",
     "Conflict",

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from . import jobs as on_job
-from . import ops, submit
+from . import ops, submit, sweeps
 from .base import ClientBase, like
 from .effects import Steps
 from .ops import Json
 from .session import Session
+from .sweeps import SweepView
 from .transport import AsyncTransport
 from .view import JobView
 
@@ -48,6 +49,16 @@ def _async_jobs(
     return verb
 
 
+def _async_sweep(
+    op: Callable[Concatenate[Session, P], Steps[Json]],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, AsyncSweep]]:
+    @like(op, 1)
+    async def verb(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSweep:
+        return AsyncSweep(self, await self.transport.run(op(self.session, *args, **kwargs)))
+
+    return verb
+
+
 class AsyncClient(ClientBase):
     """The same as :class:`Client` on an event loop: every verb is awaited."""
 
@@ -73,6 +84,11 @@ class AsyncClient(ClientBase):
     submit_notebook_bytes = _async_job(submit.submit_notebook_bytes)
     submit_script = _async_job(submit.submit_script)
     submit_folder = _async_job(submit.submit_folder)
+    sweep = _async_sweep(sweeps.find)
+    sweep_cell = _async_sweep(sweeps.sweep_cell)
+    sweep_notebook = _async_sweep(sweeps.sweep_notebook)
+    sweep_script = _async_sweep(sweeps.sweep_script)
+    sweep_folder = _async_sweep(sweeps.sweep_folder)
     create = _async_job(ops.create_job)
     cancel_all = _async_jobs(on_job.cancel_all)
     things = _async(ops.list_things)
@@ -176,3 +192,44 @@ class AsyncJob(JobView):
     def follow(self, *, tail: int | None = None) -> AsyncIterator[str]:
         """The log in pieces until the job is final."""
         return self.client.transport.iterate(on_job.follow(self.client.session, self, tail=tail))
+
+
+class AsyncSweep(SweepView):
+    """The jobs of a sweep of an :class:`AsyncClient` as they were last read; :meth:`refresh` reads again."""
+
+    def __init__(self, client: AsyncClient, made: Mapping[str, Any]) -> None:
+        super().__init__(made)
+        self.client = client
+
+    async def _run(self, op: Callable[..., Steps[Any]], *args: Any) -> Any:
+        return await self.client.transport.run(op(self.client.session, self, *args))
+
+    async def refresh(self) -> AsyncSweep:
+        """Read all of its jobs."""
+        await self._run(sweeps.refresh)
+        return self
+
+    async def jobs(self) -> list[AsyncJob]:
+        """Its jobs, in the order of the points."""
+        if not self.resources:
+            await self.refresh()
+        return [AsyncJob(self.client, resource) for resource in self.resources]
+
+    async def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> AsyncSweep:
+        """Come back when all have ended; see :meth:`.Sweep.wait`."""
+        await self._run(sweeps.wait, timeout, progress)
+        return self
+
+    async def cancel(self, message: str = "") -> AsyncSweep:
+        """Stop all that have not ended."""
+        await self._run(sweeps.cancel, message)
+        return self
+
+    async def rows(self) -> list[Json]:
+        """A row for each job: ``{job, parameters…, state, reason, seconds, metrics…}``."""
+        found: list[Json] = await self._run(sweeps.table)
+        return found
+
+    async def results(self) -> Any:
+        """The same as a DataFrame."""
+        return sweeps.frame_of(await self.rows())

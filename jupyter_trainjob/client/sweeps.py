@@ -6,12 +6,12 @@ import html
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import ops, submit, typed, view
-from .effects import Steps
-from .errors import InputError, NotFound, WaitTimeout
+from .effects import Sleep, Steps
+from .errors import Conflict, InputError, NotFound, WaitTimeout
 from .jobs import metric_series
 from .ops import Json
 from .session import Session
@@ -143,30 +143,19 @@ def _seconds(job: view.JobView) -> float | None:
     return view.seconds_between(attempts[-1].get("start"), attempts[-1].get("end"))
 
 
-class Sweep:
-    """The jobs of a sweep as they were last read; :meth:`refresh` reads again."""
+class SweepView:
+    """The jobs of a sweep as they were last read."""
 
-    def __init__(self, client: Client, made: Mapping[str, Any]) -> None:
-        self.client = client
+    def __init__(self, made: Mapping[str, Any]) -> None:
         self.name = str(made.get("sweep") or "")
         self.namespace = str(made.get("namespace") or "")
         self._size = len(made.get("items") or ())
         self.resources: list[Json] = []
 
-    def refresh(self) -> Sweep:
-        """Read all of its jobs."""
-        self.resources = self.client.transport.run(read(self.client.session, self.name, self.namespace))
-        self._size = max(self._size, len(self.resources))
-        return self
-
-    @property
-    def jobs(self) -> list[Job]:
-        """Its jobs, in the order of the points."""
-        from .sync import Job
-
-        if not self.resources:
-            self.refresh()
-        return [Job(self.client, resource) for resource in self.resources]
+    def take(self, resources: list[Json]) -> None:
+        """These were read."""
+        self.resources = resources
+        self._size = max(self._size, len(resources))
 
     def __len__(self) -> int:
         return self._size
@@ -202,54 +191,8 @@ class Sweep:
         full = width * self.done // max(1, len(self))
         return f"[{'#' * full}{'.' * (width - full)}] {self.describe()}"
 
-    def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Sweep:
-        """Come back when all have ended. ``progress``: show one bar meanwhile (on a terminal by default).
-
-        :class:`WaitTimeout` after ``timeout`` seconds.
-        """
-        shows = sys.stderr.isatty() if progress is None else progress
-        end = None if timeout is None else time.monotonic() + timeout
-        pause, said = _LOOK_SECONDS[0], ""
-        while not self.refresh().finished:
-            if shows and self.bar() != said:
-                said = self.bar()
-                sys.stderr.write(f"\r{said}\x1b[K")
-                sys.stderr.flush()
-            if end is not None and time.monotonic() + pause > end:
-                raise WaitTimeout(
-                    f"{self.describe()} after {timeout:g} s.", remedy="They go on; wait longer, or cancel them."
-                )
-            time.sleep(pause)
-            pause = min(_LOOK_SECONDS[1], pause * 1.2)
-        if shows:
-            sys.stderr.write(f"\r{self.bar()}\x1b[K\n")
-        return self
-
-    def cancel(self, message: str = "") -> Sweep:
-        """Stop all that have not ended."""
-        for job in self.refresh().jobs:
-            if not job.finished:
-                job.cancel(message)
-        return self.refresh()
-
-    def rows(self) -> list[Json]:
-        """A row for each job: ``{job, parameters…, state, reason, seconds, metrics…}``."""
-        self.refresh()
-        return self.client.transport.run(rows(self.client.session, self.resources))
-
-    def results(self) -> Any:
-        """The same as a DataFrame."""
-        try:
-            import pandas  # type: ignore[import-untyped]
-        except ImportError:
-            raise InputError(
-                "The table of a sweep is a DataFrame, and pandas is not installed here.",
-                remedy="Install pandas, or take rows(), which is a list.",
-            ) from None
-        return pandas.DataFrame(self.rows())
-
     def __repr__(self) -> str:
-        return f"<Sweep {self.describe()}>"
+        return f"<{type(self).__name__} {self.describe()}>"
 
     def _repr_html_(self) -> str:
         return (
@@ -258,4 +201,116 @@ class Sweep:
         )
 
 
-__all__ = ["Points", "Sweep", "find", "points_of"]
+def refresh(session: Session, sweep: SweepView) -> Steps[None]:
+    """Read all of its jobs."""
+    sweep.take((yield from read(session, sweep.name, sweep.namespace)))
+
+
+def wait(session: Session, sweep: SweepView, timeout: float | None, progress: bool | None) -> Steps[None]:
+    """Come back when all have ended. ``progress``: show one bar meanwhile (on a terminal by default).
+
+    :class:`WaitTimeout` after ``timeout`` seconds.
+    """
+    shows = sys.stderr.isatty() if progress is None else progress
+    end = None if timeout is None else time.monotonic() + timeout
+    pause, said = _LOOK_SECONDS[0], ""
+    yield from refresh(session, sweep)
+    while not sweep.finished:
+        if shows and sweep.bar() != said:
+            said = sweep.bar()
+            _say(f"\r{said}\x1b[K")
+        if end is not None and time.monotonic() + pause > end:
+            raise WaitTimeout(
+                f"{sweep.describe()} after {timeout:g} s.", remedy="They go on; wait longer, or cancel them."
+            )
+        yield Sleep(pause)
+        pause = min(_LOOK_SECONDS[1], pause * 1.2)
+        yield from refresh(session, sweep)
+    if shows:
+        _say(f"\r{sweep.bar()}\x1b[K\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def cancel(session: Session, sweep: SweepView, message: str) -> Steps[None]:
+    """Stop all that have not ended."""
+    yield from refresh(session, sweep)
+    for resource in sweep.resources:
+        job = view.JobView(resource)
+        if not job.finished:
+            try:
+                yield from ops.act(session, job.namespace, job.uid, "cancel", message)
+            except (Conflict, NotFound):
+                continue  # it ended, or was deleted, since it was read
+    yield from refresh(session, sweep)
+
+
+def table(session: Session, sweep: SweepView) -> Steps[list[Json]]:
+    """Its rows, as it is now."""
+    yield from refresh(session, sweep)
+    return (yield from rows(session, sweep.resources))
+
+
+def frame_of(found: list[Json]) -> Any:
+    """Rows as a DataFrame; :class:`InputError` where there is no pandas."""
+    try:
+        import pandas  # type: ignore[import-untyped]
+    except ImportError:
+        raise InputError(
+            "The table of a sweep is a DataFrame, and pandas is not installed here.",
+            remedy="Install pandas, or take rows(), which is a list.",
+        ) from None
+    return pandas.DataFrame(found)
+
+
+class Sweep(SweepView):
+    """The jobs of a sweep as they were last read; :meth:`refresh` reads again."""
+
+    def __init__(self, client: Client, made: Mapping[str, Any]) -> None:
+        super().__init__(made)
+        self.client = client
+
+    def _run(self, op: Callable[..., Steps[Any]], *args: Any) -> Any:
+        return self.client.transport.run(op(self.client.session, self, *args))
+
+    def refresh(self) -> Sweep:
+        """Read all of its jobs."""
+        self._run(refresh)
+        return self
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Its jobs, in the order of the points."""
+        from .sync import Job
+
+        if not self.resources:
+            self.refresh()
+        return [Job(self.client, resource) for resource in self.resources]
+
+    def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Sweep:
+        """Come back when all have ended. ``progress``: show one bar meanwhile (on a terminal by default).
+
+        :class:`WaitTimeout` after ``timeout`` seconds.
+        """
+        self._run(wait, timeout, progress)
+        return self
+
+    def cancel(self, message: str = "") -> Sweep:
+        """Stop all that have not ended."""
+        self._run(cancel, message)
+        return self
+
+    def rows(self) -> list[Json]:
+        """A row for each job: ``{job, parameters…, state, reason, seconds, metrics…}``."""
+        found: list[Json] = self._run(table)
+        return found
+
+    def results(self) -> Any:
+        """The same as a DataFrame."""
+        return frame_of(self.rows())
+
+
+__all__ = ["Points", "Sweep", "SweepView", "find", "points_of"]

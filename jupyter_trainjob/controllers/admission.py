@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from ..resources.errors import NotFound
 from ..resources.failpoints import reach
 from ..resources.trainjob import Attempt, Phase, PodPlace, TrainJob
 from ..scheduling.model import Admission, QueueView
@@ -96,31 +95,29 @@ def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
     if not writer.advance_scheduler_epoch(choice.epoch):
         return None
     done = _Done([], [])
+    preemptions = choice.decision.preemptions
+    claimants = dict.fromkeys(one.wanted_by for one in preemptions)
+    uids = [one.uid for one in choice.decision.admissions] + [one.uid for one in preemptions]
+    uids += [uid for uid in claimants if uid not in uids]
+    jobs = writer.by_uids(TrainJob, uids)
     for admission in choice.decision.admissions:
-        job = _find(writer, admission.uid)
+        job = jobs.get(admission.uid)
         if job is not None and _may_start(job):
             _admit(job, admission, choice.queues[job.spec.queue], now)
             done.admitted.append(writer.update(job, check=False))
-    for wanted_by in dict.fromkeys(one.wanted_by for one in choice.decision.preemptions):
-        claimant = _find(writer, wanted_by)
+    for wanted_by in claimants:
+        claimant = jobs.get(wanted_by)
         if claimant is None or not _may_start(claimant):
             continue  # nobody is to end for one that is gone
         if claimant.status.claimed is None:
             claimant.status.claimed = now
             writer.update(claimant, check=False)
-        for preemption in choice.decision.preemptions:
-            job = _find(writer, preemption.uid) if preemption.wanted_by == wanted_by else None
+        for preemption in preemptions:
+            job = jobs.get(preemption.uid) if preemption.wanted_by == wanted_by else None
             if job is not None and report.preempt(job, preemption.message, now):
                 done.preempted.append(writer.update(job, check=False))
     reach("admission.written")
     return done
-
-
-def _find(writer: Writer, uid: str) -> TrainJob | None:
-    try:
-        return writer.by_uid(TrainJob, uid)
-    except NotFound:
-        return None
 
 
 def _admit(job: TrainJob, admission: Admission, queue: QueueView, now: datetime) -> None:

@@ -18,6 +18,7 @@ from ..resources.errors import Expired, FieldError, NotFound
 from ..resources.profile import Profile
 from ..resources.queue import Kueue, Queue
 from ..resources.trainjob import TrainJob
+from ..scheduling.model import Policy
 from ..storage.base import ObjectStore
 from ..store import Change, Filter, Reader, Store
 from .admission import AdmissionController
@@ -57,6 +58,7 @@ class ControllerManager:
         backends: Mapping[str, Backend],
         *,
         retention: Retention | None = None,
+        policy: Policy | None = None,
         clock: Callable[[], datetime] = utc_now,
         registry: CollectorRegistry | None = None,
         log: logging.Logger,
@@ -69,7 +71,7 @@ class ControllerManager:
         self._backends = backends
         self._clock = clock
         self._log = log
-        self._source = SnapshotSource(store, backends)
+        self._source = SnapshotSource(store, backends, policy)
         self.ranking = Ranking(self._source)
         means = Means(store, objects, backends, clock, log)
         self._environments = EnvironmentController(means)
@@ -225,6 +227,7 @@ class ControllerManager:
         if self._queue is not None:
             await self._queue.stop()
             self._queue = None
+            await self._jobs.stop()
 
     async def _reconcile(self, key: str) -> float | None:
         if key == SCHEDULE:
@@ -240,7 +243,7 @@ class ControllerManager:
                     version = await self._store.aread(lambda reader: reader.version())
                     await self._enqueue_all()
                     expired = False
-                page = await self._store.aread(lambda reader, since=version: reader.changes(since))  # type: ignore[misc]
+                page = await self._source.changes(version)
                 version = page.version
                 for change in page.changes:
                     await self._wake(change)
@@ -258,7 +261,8 @@ class ControllerManager:
             return
         if isinstance(change.resource, TrainJob):
             uid = change.resource.metadata.uid
-            queue.add(uid)
+            if change.type == "DELETED" or not self._jobs.passes_over(change.resource):
+                queue.add(uid)
             if change.type == "DELETED" or change.resource.status.phase.final:
                 for child in await self._source.waiting_on(uid):
                     queue.add(child)
@@ -292,7 +296,8 @@ class ControllerManager:
                 )
             )
             for job in page.items:
-                self._queue.add(job.metadata.uid)
+                if not self._jobs.passes_over(job):
+                    self._queue.add(job.metadata.uid)
             token = page.continue_
             if not token:
                 break

@@ -28,7 +28,7 @@ from ..scheduling.model import (
 )
 from ..scheduling.usage import FURTHEST, Ledger, Weights, reference_for
 from ..scheduling.views import queue_view
-from ..store import EndedRow, Filter, Reader
+from ..store import EndedRow, Filter, News, Reader
 
 LIVE = (Phase.QUEUED.value, Phase.ADMITTED.value, Phase.RUNNING.value)
 PAGE = 1000
@@ -198,6 +198,8 @@ class RecordCache:
     told: list[Told] = field(default_factory=list)
     lost: bool = True
     """Whether ``told`` is not all that happened since somebody took it."""
+    news: News = field(default_factory=News)
+    _waits_for: dict[str, list[str]] = field(default_factory=dict)
     _budgets: dict[str, dict[str, Budget | None]] = field(default_factory=dict)
     _recount: bool = True
 
@@ -238,7 +240,7 @@ class RecordCache:
 
     def _follow(self, reader: Reader) -> None:
         while True:
-            page = reader.changes(self.version, limit=PAGE)
+            page = reader.changes(self.version, limit=PAGE, known=self.news)
             for change in page.changes:
                 self._apply(change.resource, change.type == "DELETED")
             self.version = page.version
@@ -247,7 +249,7 @@ class RecordCache:
 
     def _rebuild(self, reader: Reader) -> None:
         version = reader.version()
-        self.queues, self.queued, self.active, self.waiting_on = {}, {}, {}, {}
+        self.queues, self.queued, self.active, self.waiting_on, self._waits_for = {}, {}, {}, {}, {}
         self._pages(lambda token: reader.list(Queue, limit=PAGE, continue_=token))
         self._pages(lambda token: reader.list(TrainJob, Filter(phases=LIVE), limit=PAGE, continue_=token))
         self.version, self.lost, self._recount = version, True, True
@@ -327,7 +329,7 @@ class RecordCache:
             self._hold(job, waits)
 
     def _wait_no_more(self, uid: str) -> None:
-        for parent in [parent for parent, uids in self.waiting_on.items() if uid in uids]:
+        for parent in self._waits_for.pop(uid, ()):
             self.waiting_on[parent].discard(uid)
             if not self.waiting_on[parent]:
                 del self.waiting_on[parent]
@@ -347,9 +349,11 @@ class RecordCache:
                 self._tell(Told(uid))
             return
         since = job.status.queued or job.metadata.creation_timestamp
-        for gate in job.spec.scheduling_gates:
-            if gate.type == "dependency":
-                self.waiting_on.setdefault(gate.job, set()).add(uid)
+        parents = list(dict.fromkeys(gate.job for gate in job.spec.scheduling_gates if gate.type == "dependency"))
+        if parents:
+            self._waits_for[uid] = parents
+        for parent in parents:
+            self.waiting_on.setdefault(parent, set()).add(uid)
         view = self.queued[uid] = queued_view(job, since.timestamp() if since else 0.0)
         if view != waited:
             self._tell(Told(uid, view))

@@ -15,7 +15,7 @@ from ..scheduling.decide import run
 from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
 from ..scheduling.model import Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
 from ..scheduling.usage import Weights
-from ..store import Reader, Store
+from ..store import ChangePage, Reader, Store
 from .live import LiveEngine
 from .means import default_backend
 from .snapshot import RecordCache, is_of, queued_view
@@ -70,6 +70,10 @@ class SnapshotSource:
             epoch = await self._store.aread(look)
             engine = await asyncio.to_thread(live.current, self._cache, nodes, now)
         return Choice(epoch, await asyncio.to_thread(run, engine), dict(engine.views))
+
+    async def changes(self, since: int) -> ChangePage:
+        """What the feed tells after version ``since``. Nobody may change it: it is the cache's, too."""
+        return await self._store.aread(lambda reader: reader.changes(since, known=self._cache.news))
 
     async def waiting_on(self, uid: str) -> list[str]:
         """Jobs with a dependency gate on ``uid``, as of the last snapshot."""

@@ -13,11 +13,10 @@ from ..backends.base import AttemptRef, AttemptRequest, Backend, BackendError, O
 from ..resources.base import Condition, parse
 from ..resources.errors import NotFound
 from ..resources.failpoints import reach
-from ..resources.names import OBJECTS_FINALIZER, attempt_prefix, blob_prefix
+from ..resources.names import OBJECTS_FINALIZER, blob_prefix
 from ..resources.profile import Profile
 from ..resources.queue import Queue
 from ..resources.trainjob import Attempt, Phase, Reason, TrainJob
-from ..storage.base import StoreError
 from ..store import Reader, Writer
 from . import gates, needs, report, sweeps
 from .ending import Ending, cancelled, ending, preempted
@@ -25,6 +24,7 @@ from .environments import EnvironmentController
 from .means import Means
 from .metrics import ControllerMetrics
 from .snapshot import ended_row, pending
+from .together import Changes, Lookup, StoredBytes, Wanted
 
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
@@ -49,16 +49,22 @@ class TrainJobController:
         self._store, self._objects, self._backends = means.store, means.objects, means.backends
         self._clock, self._log = means.clock, means.log
         self._metrics, self._environments = metrics, environments
+        self._lookup, self._changes = Lookup(means.store), Changes(means.store)
+        self._stored_bytes = StoredBytes(means.objects, means.log)
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._settled: dict[str, float] = {}
 
+    async def stop(self) -> None:
+        """Come to an end with what was begun, once nobody calls :meth:`reconcile` any more."""
+        for queue in (self._lookup, self._changes, self._stored_bytes):
+            await queue.close()
+
     async def reconcile(self, uid: str) -> float | None:
         """One step for one job. Returns after how many seconds to come back, None to wait for a change."""
-        try:
-            job = await self._store.aread(lambda reader: reader.by_uid(TrainJob, uid))
-        except NotFound:
+        job = await self._lookup.ask(uid)
+        if job is None:
             self._forget(uid)
             return None
         if job.status.phase.final:
@@ -67,6 +73,18 @@ class TrainJobController:
         if job.status.phase is Phase.QUEUED and job.status.live_attempt is None:
             return await self._queued(job)
         return await self._active(job)
+
+    def passes_over(self, job: TrainJob) -> bool:
+        """Whether there is nothing to do for a job that is as the feed told it: the next change tells of it again."""
+        if job.spec.cancel is not None and not job.status.phase.final:
+            return False
+        if job.metadata.deletion_timestamp is not None:
+            return False
+        if job.status.phase.final:
+            self._forget(job.metadata.uid)
+            return job.spec.sweep is None or job.spec.sweep.max_parallel is None
+        waits = job.status.phase is Phase.QUEUED and job.status.live_attempt is None
+        return waits and not job.spec.scheduling_gates and not pending(job)
 
     def _forget(self, uid: str) -> None:
         self._written.pop(uid, None)
@@ -133,14 +151,21 @@ class TrainJobController:
             return await self._create_later(job, backend, error)
         if seen.state == "gone" and not _created(job, attempt):
             return await self._create(job, attempt, backend, ref)
-        if not _created(job, attempt):  # who created it died before it could say so: it must not be started again
-            job = await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock())) or job
-        if seen.state in ("ended", "gone"):
+        return await self._go_on(job, attempt, backend, seen)
+
+    async def _go_on(self, job: TrainJob, attempt: Attempt, backend: Backend, seen: Observation) -> float | None:
+        """Its backend was given the attempt."""
+        if seen.state == "ended" or (seen.state == "gone" and _created(job, attempt)):
             return await self._end(job, backend, seen)
+        if not _created(job, attempt):  # from now on it must not be started again
+            job = await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock())) or job
+            reach("attempt.marked")
+        if seen.state == "gone":
+            return 0.0  # it was given just now: what becomes of it is asked in earnest
         if job.spec.cancel is not None:
-            await backend.cancel(ref, job.spec.cancel.message)
+            await backend.cancel(seen.ref, job.spec.cancel.message)
         elif attempt.preempted:
-            await backend.cancel(ref, attempt.preempted)
+            await backend.cancel(seen.ref, attempt.preempted)
         return await self._follow(job, seen)
 
     async def _create(self, job: TrainJob, attempt: Attempt, backend: Backend, ref: AttemptRef) -> float | None:
@@ -173,9 +198,11 @@ class TrainJobController:
         reach("attempt.created")
         self._tries.pop(ref.uid, None)
         self._not_before.pop(ref.uid, None)
-        await self._change(job, lambda fresh: _mark_created(fresh, attempt.number, self._clock()))
-        reach("attempt.marked")
-        return 0.0
+        try:
+            seen = await backend.observe(ref)
+        except BackendError:
+            seen = Observation(ref, "gone")
+        return await self._go_on(job, attempt, backend, seen)
 
     async def _create_later(self, job: TrainJob, backend: Backend, error: BackendError) -> float:
         """Trouble that passes fails no job, however long it takes: it is told of, and waits."""
@@ -206,7 +233,7 @@ class TrainJobController:
         return LOOK_SECONDS
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
-        stored = await asyncio.to_thread(self._stored_bytes, seen.ref)
+        stored = await self._stored_bytes.ask(seen.ref)
         reach("attempt.ended")
         attempt = job.status.attempt
         why = attempt.preempted if attempt is not None else ""
@@ -217,19 +244,14 @@ class TrainJobController:
         reach("attempt.removed")
         return None
 
-    def _stored_bytes(self, ref: AttemptRef) -> int:
-        try:
-            return sum(info.size for info in self._objects.list(attempt_prefix(ref.uid, ref.attempt)))
-        except StoreError as error:  # the end matters more than its size
-            self._log.warning("What %s left can't be measured: %s", ref.name, error)
-            return 0
-
     async def _finish(self, job: TrainJob, end: Ending, seen: Observation | None = None, stored_bytes: int = 0) -> None:
         number = seen.ref.attempt if seen is not None else _live(job)
 
         def change(fresh: TrainJob) -> bool:
             if fresh.status.phase.final or number is None or _live(fresh) != number:
                 return False  # another server has told this end already; the live attempt may be the next one
+            if seen is not None and seen.state == "ended":
+                _mark_created(fresh, number, self._clock())  # it may have ended before anybody could say so
             report.finish(fresh, end, seen, self._clock())
             if fresh.status.attempt is not None:
                 fresh.status.attempt.stored_bytes = stored_bytes
@@ -294,19 +316,7 @@ class TrainJobController:
         """Apply ``change`` to the record's own copy, and ``beside`` to the record, in one transaction; None where
         ``change`` found nothing to do.
         """
-
-        def run(writer: Writer) -> TrainJob | None:
-            try:
-                fresh = writer.by_uid(TrainJob, job.metadata.uid)
-            except NotFound:
-                return None
-            if not change(fresh):
-                return None
-            fresh.status.observed_generation = fresh.metadata.generation
-            beside(writer, fresh)
-            return writer.update(fresh, check=False)
-
-        return await self._store.awrite(run)
+        return await self._changes.ask(Wanted(job.metadata.uid, change, beside))
 
 
 def _charge(writer: Writer, job: TrainJob) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 
 NAME_MAX = 63
 SHORT_NAME_MAX = 57
@@ -45,7 +46,11 @@ def is_domain(text: str) -> bool:
 
 def full_name(short: str) -> str:
     """A full name for a short one: ``digits`` → ``digits-x7k2p``."""
-    return f"{short}-" + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+    number, letters = secrets.randbelow(len(_SUFFIX_LETTERS) ** 5), ""
+    for _ in range(5):
+        number, digit = divmod(number, len(_SUFFIX_LETTERS))
+        letters += _SUFFIX_LETTERS[digit]
+    return f"{short}-{letters}"
 
 
 def slug(text: str, maximum: int = NAME_MAX) -> str:
@@ -63,12 +68,20 @@ def slug(text: str, maximum: int = NAME_MAX) -> str:
 
 def label_key_error(key: str) -> str | None:
     """Why ``key`` is no label key, or None. ``[prefix/]name`` as Kubernetes has it."""
+    return _key_error(key) if len(key) <= _LONGEST_KEY else _look_at_key(key)
+
+
+def _look_at_key(key: str) -> str | None:
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > 253 or not _LABEL_PREFIX.match(prefix)):
         return f"the prefix {prefix!r} is no DNS name"
     if not name or len(name) > 63 or not _LABEL_NAME.match(name):
         return "a label key has 1 to 63 letters, digits, '-', '_' or '.', and starts and ends with a letter or digit"
     return None
+
+
+_LONGEST_KEY = 253 + 1 + 63
+_key_error = lru_cache(maxsize=1024)(_look_at_key)  # the same few are in every object, and each is read many times
 
 
 def label_value_error(value: str) -> str | None:

@@ -6,7 +6,9 @@ Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -30,6 +32,8 @@ _FACTORS = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
+LONGEST = 40
+"""Characters of a quantity."""
 MAX_CPU = Decimal(4096)
 MAX_BYTES = Decimal(2**50)
 
@@ -38,8 +42,12 @@ def parse(text: str | int | float) -> Decimal:
     """The number behind a quantity; ``ValueError`` with what to write instead."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise ValueError(f"{text!r} is no quantity; write a number with a unit, such as '500m', '2' or '1Gi'")
+    return _read(text) if len(str(text)) <= LONGEST else _number(text)
+
+
+def _number(text: str | int | float) -> Decimal:
     match = _PATTERN.match(str(text).strip())
-    if match is None or len(str(text)) > 40:
+    if match is None or len(str(text)) > LONGEST:
         raise ValueError(f"{str(text)[:60]!r} is no quantity; write a number with a unit, such as '500m', '2' or '1Gi'")
     suffix = match["suffix"]
     if suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":
@@ -52,6 +60,10 @@ def parse(text: str | int | float) -> Decimal:
             + (f"write {hint}" if hint else "units are m, k, M, G, T, Ki, Mi, Gi, Ti")
         )
     return Decimal(match["number"]) * _FACTORS[suffix]
+
+
+# The same few are written in every job, and every job is read many times.
+_read = lru_cache(maxsize=1024, typed=True)(_number)
 
 
 def format_bytes(count: int) -> str:
@@ -78,6 +90,12 @@ def byte_count(text: str | int | float) -> int:
     return int(parse(text).to_integral_value(ROUND_CEILING))
 
 
+def _remembered(check: Callable[[Any], str]) -> Callable[[Any], str]:
+    """``check``, which looks at a short text once."""
+    known = lru_cache(maxsize=1024)(check)
+    return lambda value: known(value) if type(value) is str and len(value) <= LONGEST else check(value)
+
+
 def _check_cpu(value: Any) -> str:
     number = parse(value)
     if number <= 0:
@@ -100,14 +118,14 @@ def _check_bytes(value: Any) -> str:
 
 CpuQuantity = Annotated[
     str,
-    BeforeValidator(_check_cpu),
+    BeforeValidator(_remembered(_check_cpu)),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}], "examples": ["1", "500m"]}),
 ]
 """CPUs as text, normalised; more than 0."""
 
 ByteQuantity = Annotated[
     str,
-    BeforeValidator(_check_bytes),
+    BeforeValidator(_remembered(_check_bytes)),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}], "examples": ["512Mi", "1Gi"]}),
 ]
 """Bytes as text, normalised; at least 1 KiB."""

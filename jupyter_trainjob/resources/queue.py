@@ -145,7 +145,9 @@ class QueueSpec(Model):
         description="A job beyond perUser, perUserBudget or maxTimeLimitSeconds waits until an instructor approves it. "
         "Without this it is refused.",
     )
-    queued_per_user: int | None = Field(default=1000, ge=0, description="Jobs of one owner that may wait.")
+    queued_per_user: int | None = Field(
+        default=1000, ge=0, description="Jobs of one owner that may wait, in it and below it."
+    )
     max_time_limit_seconds: int | None = Field(default=None, ge=1)
     priorities: PriorityRange = Field(default_factory=PriorityRange)
     users: list[str] | None = Field(default=None, description="Who may submit; None means everybody.")

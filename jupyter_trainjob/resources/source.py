@@ -46,6 +46,8 @@ def identifier(value: str) -> str:
 
 def encodable(value: str, what: str) -> str:
     """``value`` if it can be written as UTF-8; ``ValueError`` if not."""
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -90,7 +92,7 @@ class CellSource(Model):
     @field_validator("code")
     @classmethod
     def _code(cls, value: str) -> str:
-        size = len(value.encode("utf-8", "surrogatepass"))
+        size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
         if size > MAX_CODE_BYTES:
             raise ValueError(
                 f"the code is {size / 2**20:.1f} MiB, the limit is 1 MiB; put data into a file and send it with --files"

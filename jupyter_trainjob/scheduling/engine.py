@@ -41,12 +41,23 @@ class Held(NamedTuple):
     caps: Caps
 
 
+class _Known(NamedTuple):
+    """A reservation, or that there is none, and when that was: versions and time, how often something had ended on the
+    machine, and how many changes of nodes there had been.
+    """
+
+    stamp: tuple[int, int, int, float]
+    held: Held | None
+    ended: int
+    changes: int
+
+
 class Engine(Order):
     """The state of a pass, and what it says who is next."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
-        self._held: dict[Machine, tuple[tuple[int, int, int, float], Held | None]] = {}
+        self._held: dict[Machine, _Known] = {}
 
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
         """Whether a job of ``shape`` may start before the one of ``group`` that holds the branch's reservation."""
@@ -96,11 +107,13 @@ class Engine(Order):
         """The reservation on a machine: that of the first job for which it has no room, but would have."""
         stamp = (self.root.version, self.tick, machine.version, self.now)
         known = self._held.get(machine)
-        if known is not None and known[0] == stamp:
-            return known[1]
+        if known is not None and known.stamp == stamp:
+            return known.held
         found: Held | None = None
         top = self.best(self.root, machine.everything)
-        if top is not None:
+        if known is not None and top is not None:
+            found = self._as_before(machine, known, top)
+        if top is not None and found is None:
             found = self._reserve(machine, top, self.shape_of(self.jobs[top[4]]).group)
         if top is not None and found is None:
             tops = [(self.best(self.root, group), group) for group in machine.groups.values()]
@@ -108,8 +121,21 @@ class Engine(Order):
             heapify(blocked)
             while blocked and found is None:
                 found = self._reserve(machine, *heappop(blocked))
-        self._held[machine] = (stamp, found)
+        self._held[machine] = _Known(stamp, found, machine.ended, len(machine.changed))
         return found
+
+    def _as_before(self, machine: Machine, known: _Known, top: Entry) -> Held | None:
+        """The same reservation, where jobs have only started since, and none on its nodes: none of them makes room
+        for it, or takes any that it was to have.
+        """
+        held = known.held
+        if held is None or held.entry[4] != top[4] or known.stamp[3] != self.now or known.ended != machine.ended:
+            return None
+        if held.group.room is None:
+            return None  # pods of several kinds are searched for room, which may go another way now
+        if any(node in held.caps for node in machine.changed[known.changes :]):
+            return None
+        return held._replace(entry=top)
 
     def _reserve(self, machine: Machine, top: Entry, group: Group) -> Held | None:
         if machine.fits(group):

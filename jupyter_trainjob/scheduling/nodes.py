@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from .model import NOTHING, Amount, NodeView, QueuedView
 from .packing import Vector, pack, times
+from .rooms import Room
 
 BOUNDLESS = 1 << 62
 LOG_LENGTH = 100_000
@@ -74,18 +75,19 @@ class Node:
             slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
         return slots, cpu, memory, gpu
 
-    def when(self, need: Amount) -> float:
-        """When one pod fits, at the latest; -inf: now; inf: never."""
-        if self.fits(need):
-            return -math.inf
+    def times(self, need: Amount, most: int) -> list[float]:
+        """When one pod fits, when two, up to ``most``, at the latest; -inf: now. Those that never will are left out."""
         wanted = self.takes(need)
         slots, cpu, memory, gpu = self.free
+        found = [-math.inf] * min(most, times(wanted, (slots, cpu, memory, gpu)))
         for end, uid in self.ends:
+            if len(found) == most:
+                break
             part = self.running[uid][1]
             slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
-            if slots >= 1 and cpu >= wanted[1] and memory >= wanted[2] and gpu >= wanted[3]:
-                return end
-        return math.inf
+            if cpu >= wanted[1] and (more := min(most, times(wanted, (slots, cpu, memory, gpu)))) > len(found):
+                found += [end] * (more - len(found))
+        return found
 
     def start(self, uid: str, end: float, need: Amount, count: int = 1) -> None:
         """Take the room of ``count`` pods until ``end``."""
@@ -122,15 +124,14 @@ class Group:
         "dearest",
         "ever",
         "gpu",
-        "hint",
-        "known",
         "machine",
         "memory",
         "need",
         "pods",
+        "room",
         "seen",
         "shapes",
-        "whens",
+        "single",
     )
 
     def __init__(self, machine: Machine, job: QueuedView) -> None:
@@ -142,17 +143,11 @@ class Group:
         self.dearest = 0
         self.blocked = False
         self.seen = -1
-        self.whens: list[float] = []
-        """Of each node: when one pod fits; as of ``known``."""
-        self.known = -1
-        self.hint: Node | None = None
         self.ever: bool | None = None
         """Whether it fits on the nodes when they are empty; None: nobody has asked."""
-
-    @property
-    def single(self) -> bool:
+        self.single = len(self.pods) == 1 and self.pods[0][0] == 1
         """Whether it is one pod."""
-        return len(self.pods) == 1 and self.pods[0][0] == 1
+        self.room = Room(self) if len(self.pods) == 1 else None
 
 
 class Shape:
@@ -196,10 +191,10 @@ class Machine:
         self.free_cpu = sum(max(0, node.cpu) for node in self.nodes)
         """Of all nodes together; one that holds more than its size has none, and takes none of the others'."""
         self.version = 0
+        self.ended = 0
+        """How often something ended."""
         self.changed: list[Node] = []
-        """Every node on which something started or ended, in turn; ``Group.known`` is a place in it."""
-        self.freed: list[Node] = []
-        """Every node that became freer, in turn; ``Group.seen`` is a place in it."""
+        """Every node on which something started or ended, in turn; ``known`` of groups and rooms are places in it."""
 
     def shape(self, job: QueuedView, priority: int) -> Shape:
         """The shape of a job, with the priority that it has here."""
@@ -237,50 +232,31 @@ class Machine:
                 self.free_cpu -= max(0, node.cpu)
                 node.end(uid)
                 self.free_cpu += max(0, node.cpu)
-                self.freed.append(node)
                 self.changed.append(node)
         self.version += 1
+        self.ended += 1
         if len(self.changed) > LOG_LENGTH:
-            self.freed.clear()
             self.changed.clear()
             for group in self.groups.values():
-                group.seen, group.known = -LOG_LENGTH, -1
+                if group.room is not None:
+                    group.room.forget()
 
     def fits(self, group: Group) -> bool:
-        """Whether there is room for a job of the group now. A blocked one looks only at what was freed since."""
-        if not group.single:
-            if group.seen != self.version:
-                group.blocked = not self.fits_beside(group, NO_CAPS)
-                group.seen = self.version
-            return not group.blocked
-        need = group.pods[0][1]
-        if group.blocked:
-            fresh = self.freed[group.seen :] if len(self.freed) - group.seen < len(self.nodes) else self.nodes
-        elif group.hint is not None and group.hint.fits(need):
-            return True
-        else:
-            fresh = self.nodes
-        group.hint = next((node for node in fresh if node.fits(need)), None)
-        group.blocked = group.hint is None
-        group.seen = len(self.freed)
+        """Whether there is room for a job of the group now."""
+        if group.cpu > self.free_cpu:
+            return False
+        if group.room is not None:
+            return group.room.fits(NO_CAPS)
+        if group.seen != self.version:
+            group.blocked = self.place(group) is None
+            group.seen = self.version
         return not group.blocked
 
     def fits_beside(self, group: Group, caps: Caps) -> bool:
         """Whether there is room for a job of the group that leaves what ``caps`` hold back."""
         if group.cpu > self.free_cpu:
             return False
-        if len(group.pods) > 1:
-            return self.place(group, caps) is not None
-        ((count, need),) = group.pods
-        for node in self.nodes:
-            if node.cpu >= need.cpu_millis and node.fits(need):
-                if count > 1 or node in caps:
-                    count -= times(node.takes(need), caps.get(node) or node.free)
-                else:
-                    return True
-                if count <= 0:
-                    return True
-        return False
+        return group.room.fits(caps) if group.room is not None else self.place(group, caps) is not None
 
     def ever_fits(self, group: Group) -> bool:
         """Whether there is room for a job of the group when nothing else runs."""
@@ -294,13 +270,16 @@ class Machine:
         """Where a job of the group goes now. One pod: the fullest node that has room (by CPU), to keep big gaps
         whole.
         """
-        if not group.single:
+        if group.room is None:
             return self._pack(group, [caps.get(node, node.free) for node in self.nodes])
         need = group.pods[0][1]
+        if not group.single:
+            chosen = group.room.place(caps)
+            return tuple((node.name, need) for node, count in chosen for _ in range(count)) if chosen else None
         best: Node | None = None
-        for node in self.nodes:
-            if node.cpu >= need.cpu_millis and (best is None or (node.cpu, node.name) < (best.cpu, best.name)):
-                if not node.fits(need) or (node in caps and not times(node.takes(need), caps[node])):
+        for node in group.room.there():
+            if best is None or (node.cpu, node.name) < (best.cpu, best.name):
+                if node in caps and not times(node.takes(need), caps[node]):
                     continue
                 best = node
         return ((best.name, need),) if best is not None else None
@@ -310,12 +289,10 @@ class Machine:
 
         EASY (Lifka, "The ANL/IBM SP scheduling system", 1995): shadow time and extra nodes. Infinite: it never fits.
         """
-        if group.single:
-            soonest, found = self._soonest(group)
-            if found is None:
-                return math.inf, NO_CAPS
-            start = max(now, soonest)
-            return start, {found: _left(found, start, [found.takes(group.pods[0][1])])}
+        if group.room is not None:
+            start, chosen = group.room.reservation(now)
+            need = group.pods[0][1]
+            return start, {node: _left(node, start, [node.takes(need)] * count) for node, count in chosen}
         ends = sorted({max(now, end) for node in self.nodes for end, _ in node.ends} | {now})
         index = bisect_left(ends, True, key=lambda time: self._pack_at(group, time) is not None)
         if index == len(ends):
@@ -325,18 +302,6 @@ class Machine:
             node = self.by_name[name]
             places.setdefault(node, []).append(node.takes(need))
         return ends[index], {node: _left(node, ends[index], parts) for node, parts in places.items()}
-
-    def _soonest(self, group: Group) -> tuple[float, Node | None]:
-        """Where one pod fits first, and when. Only the nodes that changed since are looked at."""
-        need, fresh = group.pods[0][1], self.changed[group.known :]
-        if group.known < 0 or len(fresh) >= len(self.nodes):
-            group.whens = [node.when(need) for node in self.nodes]
-        else:
-            for node in set(fresh):
-                group.whens[node.index] = node.when(need)
-        group.known = len(self.changed)
-        soonest = min(group.whens, default=math.inf)
-        return soonest, self.nodes[group.whens.index(soonest)] if soonest < math.inf else None
 
     def _pack_at(self, group: Group, time: float) -> Places | None:
         return self._pack(group, [node.free_at(time) for node in self.nodes])

@@ -42,7 +42,7 @@ class Order(State):
         heap = branch.heaps.get(key)
         if heap is None or heap.seen < branch.log_start:
             heap = branch.heaps[key] = self._heap(branch, key, there)
-        elif heap.seen < branch.log_start + len(branch.changed):
+        elif heap.seen < branch.log_end:
             self._catch_up(branch, key, heap, there)
         entries, present, tick = heap.entries, heap.present, self.tick
         while entries:
@@ -63,7 +63,7 @@ class Order(State):
         return None
 
     def _heap(self, branch: Branch, key: Key, there: dict[Branch, None]) -> Heap:
-        heap = Heap(seen=branch.log_start + len(branch.changed))
+        heap = Heap(seen=branch.log_end)
         for child in there:
             entry = self.entry(child, key)
             if entry is not None:
@@ -74,23 +74,24 @@ class Order(State):
 
     def _catch_up(self, branch: Branch, key: Key, heap: Heap, there: dict[Branch, None]) -> None:
         fresh = branch.changed[heap.seen - branch.log_start :]
-        heap.seen = branch.log_start + len(branch.changed)
-        if len(heap.entries) > 2 * len(heap.present) + 64:
-            heap.entries = list(heap.present.values())  # without all that is outdated
-            heapify(heap.entries)
+        heap.seen = branch.log_end
+        entries, present = heap.entries, heap.present
+        if len(entries) > 64 and len(entries) > 2 * len(present) + 64:
+            entries = heap.entries = list(present.values())  # without all that is outdated
+            heapify(entries)
         for child in dict.fromkeys(fresh) if len(fresh) > 1 else fresh:
             if child not in there:
-                heap.present.pop(child, None)
+                present.pop(child, None)
                 continue
-            old = heap.present.get(child)
+            old = present.get(child)
             if old is not None and old[5] == child.version and (old[6] == self.tick or not child.rate):
                 continue
             entry = self.entry(child, key)
             if entry is None:
-                heap.present.pop(child, None)
+                present.pop(child, None)
             else:
-                heap.present[child] = entry
-                heappush(heap.entries, entry)
+                present[child] = entry
+                heappush(entries, entry)
 
     def entry(self, branch: Branch, key: Key) -> Entry | None:
         """The rank of the first of ``key`` below ``branch`` as it stands among the branch's siblings; None: none may
@@ -98,7 +99,7 @@ class Order(State):
         """
         if branch.closed:
             return None
-        kind, holder, saver, borrows = type(key), None, None, 1
+        kind, holder, saver = type(key), None, None
         if branch.budget is not None:
             if key.dearest > branch.left:
                 return None if kind is Shape else self._first(branch, key)
@@ -119,9 +120,12 @@ class Order(State):
                     return self._first(branch, key)
                 if branch.led and kind is Group and holder is not None and not self.spares(branch, key, holder[1]):
                     return self._first(branch, key, self.longest(branch, holder[1]))
-        if branch.guaranteed is not None and branch.owed():
-            borrows = 0
-        usage = branch.base + branch.rate * self.horizon
+        version, tick, borrows, usage, used = branch.stands
+        if version != branch.version or tick != self.tick:
+            borrows = 0 if branch.guaranteed is not None and branch.owed() else 1
+            usage = branch.base + branch.rate * self.horizon
+            used = usage / branch.weight
+            branch.stands = (branch.version, self.tick, borrows, usage, used)
         below: tuple[tuple[int, int, float], ...] = ()
         if branch.owner:
             found = self.rank_in_leaf(branch, key)
@@ -148,7 +152,7 @@ class Order(State):
                     return self._first(branch, key, self.longest(branch, holder[1]))
             elif not self.leaves_room(branch, key, holder[1]):  # type: ignore[arg-type]
                 return None
-        mine = (front, borrows, usage / branch.weight)
+        mine = (front, borrows, used)
         return (level, anchor, (mine, *below), turn, uid, branch.version, self.tick, branch)
 
     def _first_is_over(self, branch: Branch, key: Everything) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Vector = tuple[int, int, int, int]
 """Pods, thousandths of a CPU, bytes, GPUs."""
@@ -15,11 +15,15 @@ MAX_STEPS = 20_000
 
 def times(need: Vector, free: Vector) -> int:
     """How often ``need`` goes into ``free``."""
+    # Asked for every node that changed, so no loop.
     least = free[0] // need[0]
-    for wanted, there in zip(need[1:], free[1:], strict=True):
-        if wanted:
-            least = min(least, there // wanted)
-    return max(0, least)
+    if need[1] and (fit := free[1] // need[1]) < least:
+        least = fit
+    if need[2] and (fit := free[2] // need[2]) < least:
+        least = fit
+    if need[3] and (fit := free[3] // need[3]) < least:
+        least = fit
+    return least if least > 0 else 0
 
 
 def pack(kinds: Sequence[tuple[int, Sequence[Vector]]], free: Sequence[Vector]) -> Packing | None:
@@ -37,15 +41,20 @@ def pack(kinds: Sequence[tuple[int, Sequence[Vector]]], free: Sequence[Vector]) 
 
 
 def _pack_equal(count: int, needs: Sequence[Vector], free: Sequence[Vector], kind: int = 0) -> Packing | None:
-    rooms = sorted(
-        ((times(needs[index], room), index) for index, room in enumerate(free)), key=lambda it: (-it[0], it[1])
-    )
-    found: Packing = []
-    for room, index in rooms:
+    found = spread(count, [(-min(count, times(needs[index], room)), index) for index, room in enumerate(free)])
+    return None if found is None else [(index, kind, taken) for index, taken in found]
+
+
+def spread(count: int, rooms: Iterable[tuple[int, int]]) -> list[tuple[int, int]] | None:
+    """Bins for ``count`` equal pods, and how many go into each: those with most room first. ``rooms``: less the room
+    (more than ``count`` is as good as ``count``), and the bin.
+    """
+    found = []
+    for room, index in sorted(rooms):
         if count == 0 or room == 0:
             break
-        taken = min(room, count)
-        found.append((index, kind, taken))
+        taken = min(-room, count)
+        found.append((index, taken))
         count -= taken
     return found if count == 0 else None
 

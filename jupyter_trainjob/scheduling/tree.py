@@ -57,6 +57,7 @@ class Branch:
         "last",
         "led",
         "left",
+        "log_end",
         "log_start",
         "maximum",
         "memory",
@@ -76,6 +77,7 @@ class Branch:
         "saver",
         "short",
         "spent",
+        "stands",
         "table",
         "table_of",
         "tight",
@@ -119,7 +121,7 @@ class Branch:
         self.keys: dict[Key, dict[Branch, None]] = {}
         self.heaps: dict[Key, Heap] = {}
         self.changed: list[Branch] = []
-        self.log_start = 0
+        self.log_start = self.log_end = 0
         self.queues: dict[Shape, list[tuple[float, str]]] = {}
         self.running: dict[str, tuple[float, Amount]] = {}
         self.ends: list[tuple[float, str]] | None = None
@@ -140,6 +142,8 @@ class Branch:
         """A leaf's: its version, and the best level and anchor of its jobs, whatever was moved to the front."""
         self.fronts: dict[Branch, None] = {}
         """A queue's: the users in it with a job that was moved to its front."""
+        self.stands: tuple[int, int, int, int, float] = (-1, -1, 1, 0, 0.0)
+        """As of which version and tick, whether it borrows (1) or is owed (0), its usage, and that over its weight."""
         self.timer = math.inf
         self.promotion = math.inf
 
@@ -252,8 +256,9 @@ class Branch:
     def log(self, child: Branch) -> None:
         """``child`` may have a better rank than before."""
         self.changed.append(child)
-        if len(self.changed) > LOG_LENGTH:
-            self.log_start += len(self.changed)
+        self.log_end += 1
+        if self.log_end - self.log_start > LOG_LENGTH:
+            self.log_start = self.log_end
             self.changed.clear()
 
 

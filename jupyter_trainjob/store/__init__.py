@@ -5,7 +5,7 @@ from __future__ import annotations
 from .filters import Filter
 from .reader import Reader
 from .store import Store
-from .types import BlobRow, Change, ChangePage, EndedRow, LeaseRow, Page, Stored
+from .types import BlobRow, Change, ChangePage, EndedRow, LeaseRow, News, Page, Stored
 from .writer import Writer
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "EndedRow",
     "Filter",
     "LeaseRow",
+    "News",
     "Page",
     "Reader",
     "Store",

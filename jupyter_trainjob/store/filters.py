@@ -85,7 +85,7 @@ class Selection:
 
 def is_storable(text: str) -> bool:
     """Whether every database can hold it: PostgreSQL knows no NUL, UTF-8 no lone surrogate."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text))
 
 
 def storable(text: str, what: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from ..resources import names
 from ..resources.base import R, Resource
@@ -19,14 +19,42 @@ from .filters import ALL, Filter, Order, is_storable, storable
 from .queries import count_ids, list_documents, visible_condition
 from .tables import blobs, changes, counters, documents, ended, labels, leases, owner_references, resources
 from .times import from_text, to_text
-from .types import BlobRow, Change, ChangePage, EndedRow, LeaseRow, Page, Stored
+from .types import BlobRow, Change, ChangePage, ChangeType, EndedRow, LeaseRow, News, Page, Stored
+
+# Made once: to make a statement costs more than to run it.
+BY_UID: Select[Any] = (
+    select(documents.c.id, documents.c.document)
+    .join(resources, resources.c.id == documents.c.id)
+    .where(resources.c.uid == bindparam("uid_"), resources.c.kind == bindparam("kind_"))
+)
+_BY_NAME = (
+    select(documents.c.document)
+    .join(resources, resources.c.id == documents.c.id)
+    .where(
+        resources.c.kind == bindparam("kind_"),
+        resources.c.namespace == bindparam("namespace_"),
+        resources.c.name == bindparam("name_"),
+    )
+)
+BY_UIDS: Select[Any] = (
+    select(resources.c.id, resources.c.uid, documents.c.document)
+    .join(documents, resources.c.id == documents.c.id)
+    .where(resources.c.uid.in_(bindparam("uids_", expanding=True)), resources.c.kind == bindparam("kind_"))
+)
+_COUNTERS = select(counters.c.name, counters.c.value).where(counters.c.name.in_(bindparam("names_", expanding=True)))
+_COUNTER = select(counters.c.value).where(counters.c.name == bindparam("name_"))
 
 
 class Reader:
     """What can be asked. Good only inside the function that :meth:`.Store.read` handed it to."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._raw = connection
+
+    @property
+    def _connection(self) -> Connection:
+        """Where to ask."""
+        return self._raw
 
     # One object
 
@@ -39,12 +67,17 @@ class Reader:
 
     def by_uid(self, model: type[R], uid: str) -> R:
         """The object of this uid; :class:`NotFound`."""
-        row = self._document(resources.c.uid == uid, resources.c.kind == model.__name__) if is_storable(uid) else None
+        row = self._uid_row(model.__name__, uid) if is_storable(uid) else None
         if row is None:
             raise NotFound(
                 f"There is no {model.__name__} with the uid {uid[:80]!r}.", remedy="It may have been deleted."
             )
-        return _parse(model, row)
+        return parse_document(model, row[1])
+
+    def by_uids(self, model: type[R], uids: Collection[str]) -> dict[str, R]:
+        """Those of these objects that there are, by uid."""
+        asked = {"uids_": [uid for uid in uids if is_storable(uid)], "kind_": model.__name__}
+        return {uid: parse_document(model, text) for _, uid, text in self._connection.execute(BY_UIDS, asked).all()}
 
     def find(self, model: type[R], namespace: str, text: str, visible: Visible | None = None) -> R:
         """What a person means by ``text``: a uid, a full name, or a short name (the latest that has it).
@@ -70,7 +103,7 @@ class Reader:
             row = self._document(resources.c.id == latest.scalar_subquery())
         if row is None:
             raise _not_found(model, namespace, text)
-        return _parse(model, row)
+        return parse_document(model, row)
 
     def owned_by(self, uid: str) -> builtins.list[Resource]:
         """Every object, of any kind, with an ownerReference to ``uid``; oldest first."""
@@ -83,7 +116,7 @@ class Reader:
             .where(owner_references.c.owner_uid == uid)
             .order_by(resources.c.id)
         )
-        return [_parse(KINDS[kind], document) for kind, document in self._connection.execute(query)]
+        return [parse_document(KINDS[kind], document) for kind, document in self._connection.execute(query)]
 
     # Many objects
 
@@ -138,6 +171,21 @@ class Reader:
             return 0
         return int(self._connection.execute(count_ids(selection)).scalar_one())
 
+    def count_by_queue(self, model: type[Resource], owner: str, phase: str) -> dict[str, int]:
+        """How many objects of ``owner`` are in ``phase``, by queue."""
+        query = (
+            select(resources.c.queue, func.count())
+            .where(resources.c.kind == model.__name__, resources.c.owner == owner, resources.c.phase == phase)
+            .group_by(resources.c.queue)
+        )
+        return {queue: int(count) for queue, count in self._connection.execute(query).all()}
+
+    def state_of(self, model: type[Resource]) -> tuple[int, int]:
+        """Differs whenever any object of ``model`` was made, changed or removed meanwhile. For kinds of few objects."""
+        query = select(func.count(), func.coalesce(func.max(resources.c.version), 0))
+        row = self._connection.execute(query.where(resources.c.kind == model.__name__)).one()
+        return int(row[0]), int(row[1])
+
     def namespaces(self, model: type[Resource]) -> builtins.list[str]:
         """The namespaces that hold objects of ``model``, in order."""
         kind = resources.c.kind == model.__name__
@@ -153,7 +201,7 @@ class Reader:
             .order_by(resources.c.id)
             .limit(limit)
         )
-        return [_parse(model, document) for document in self._connection.execute(query).scalars()]
+        return [parse_document(model, document) for document in self._connection.execute(query).scalars()]
 
     # The feed
 
@@ -169,15 +217,18 @@ class Reader:
         namespaces: Collection[str] | None = None,
         owner: str | None = None,
         kinds: Collection[str] = (),
+        known: News | None = None,
     ) -> ChangePage:
         """What was written after version ``since``, in order.
 
         ``namespaces``: None means all; cluster-wide objects lie in ``""``. The page's ``version`` is where to ask on,
-        also when all that happened was filtered out. :class:`Expired` when the feed can't tell all of it any more.
+        also when all that happened was filtered out. ``known`` is read and added to: those that share it share the
+        resources, too. :class:`Expired` when the feed can't tell all of it any more.
         """
         if limit < 1:
             raise BadRequest(f"The limit {limit} is less than 1.", remedy="Ask for 1 or more changes a page.")
-        newest, pruned = self.version(), self._counter("pruned")
+        told = self._connection.execute(_COUNTERS, {"names_": ["version", "pruned"]}).all()
+        newest, pruned = (int(dict(told)[name]) for name in ("version", "pruned"))
         if not pruned <= since <= newest:
             problem = f"goes back to {pruned}" if since < pruned else f"is at {newest} only (was a backup restored?)"
             raise Expired(
@@ -195,7 +246,9 @@ class Reader:
         if kinds:
             query = query.where(changes.c.kind.in_([storable(item, "kind") for item in kinds]))
         rows = self._connection.execute(query.order_by(changes.c.version).limit(limit)).all()
-        found = [Change(row.version, row.type, _parse(KINDS[row.kind], row.document)) for row in rows]
+        found = [(known and known.get(row[0])) or _change(*row) for row in rows]
+        if known is not None:
+            known.keep(found)
         return ChangePage(found, found[-1].version if len(found) == limit else newest)
 
     # Beside the resources
@@ -239,16 +292,20 @@ class Reader:
     # Helpers
 
     def _counter(self, name: str) -> int:
-        return int(self._connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar_one())
+        return int(self._connection.execute(_COUNTER, {"name_": name}).scalar_one())
+
+    def _uid_row(self, kind: str, uid: str) -> tuple[int, str] | None:
+        """Key and document."""
+        row = self._connection.execute(BY_UID, {"uid_": uid, "kind_": kind}).first()
+        return None if row is None else (row[0], row[1])
 
     def _by_name(self, model: type[R], namespace: str, name: str) -> R | None:
         namespace = namespace if model.NAMESPACED else ""
         if not is_storable(namespace) or not is_storable(name):
             return None
-        row = self._document(
-            resources.c.kind == model.__name__, resources.c.namespace == namespace, resources.c.name == name
-        )
-        return None if row is None else _parse(model, row)
+        asked = {"kind_": model.__name__, "namespace_": namespace, "name_": name}
+        row = self._connection.execute(_BY_NAME, asked).scalar()
+        return None if row is None else parse_document(model, row)
 
     def _document(self, *conditions: Any) -> str | None:
         query: Select[Any] = (
@@ -257,8 +314,13 @@ class Reader:
         return cast("str | None", self._connection.execute(query).scalar())
 
 
-def _parse(model: type[R], document: str) -> R:
+def parse_document(model: type[R], document: str) -> R:
+    """A resource from its JSON text."""
     return model.model_validate_json(document)
+
+
+def _change(version: int, type_: ChangeType, kind: str, document: str) -> Change:
+    return Change(version, type_, parse_document(KINDS[kind], document))
 
 
 def _blob(row: Any) -> BlobRow:

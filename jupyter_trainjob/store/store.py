@@ -226,6 +226,7 @@ class Store:
                     found, writer = [], Writer(connection, self._clock)
                     for fn in fns:
                         found.append(fn(writer))
+                    writer.send()
                     self._announce(connection, writer)
                     committing = True
                     transaction.commit()
@@ -274,6 +275,7 @@ class Store:
                     self._be_the_only_writer(connection)
                     writer = Writer(connection, self._clock)
                     result = fn(writer)
+                    writer.send()
                     self._announce(connection, writer)
                     committing = True
                     transaction.commit()

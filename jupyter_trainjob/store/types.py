@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -54,6 +55,27 @@ class Change:
     version: int
     type: ChangeType
     resource: Resource
+
+
+class News:
+    """The latest changes that somebody has read, for others who follow the feed as closely. For any thread."""
+
+    def __init__(self, most: int = 2000) -> None:
+        self._most = most
+        self._changes: dict[int, Change] = {}
+        self._keeping = threading.Lock()
+
+    def get(self, version: int) -> Change | None:
+        """The change of that version, if it is still here."""
+        return self._changes.get(version)
+
+    def keep(self, found: list[Change]) -> None:
+        """These were read."""
+        with self._keeping:
+            for change in found[-self._most :]:
+                self._changes[change.version] = change
+            while len(self._changes) > self._most:
+                del self._changes[next(iter(self._changes))]
 
 
 @dataclass(frozen=True)

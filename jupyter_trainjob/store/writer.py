@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from ..resources import names
 from ..resources.base import ObjectMeta, R, Resource
 from ..resources.errors import AlreadyExists, BadRequest, Conflict, FieldError, NotFound, TrainJobError, invalid
-from .filters import storable
-from .reader import Reader
+from .filters import is_storable, storable
+from .pending import Pending
+from .reader import BY_UID, BY_UIDS, Reader, parse_document
 from .tables import blobs, changes, counters, documents, ended, labels, leases, owner_references, resources
 from .times import Clock, to_text
 from .types import ChangeType, EndedRow
 
 NAME_TRIES = 8
 KEPT_CHANGE_BYTES = 256 * 1024 * 1024
+_TAKEN = select(resources.c.id).where(
+    resources.c.kind == bindparam("kind_"),
+    resources.c.namespace == bindparam("namespace_"),
+    resources.c.name == bindparam("name_"),
+)
+
+_TAKEN_OF = select(resources.c.name).where(
+    resources.c.kind == bindparam("kind_"),
+    resources.c.namespace == bindparam("namespace_"),
+    resources.c.name.in_(bindparam("names_", expanding=True)),
+)
 
 
 class Writer(Reader):
@@ -28,13 +41,31 @@ class Writer(Reader):
 
     From its first statement on it is the only writer of the record, in whichever process: what it reads stays true
     until it commits, so "count, then create" needs no further care.
+
+    What is written is sent to the database in one go, at the end or when something is asked that it may matter to.
     """
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         super().__init__(connection)
         self._clock = clock
+        self._pending = Pending(connection)
+        self._seen: dict[tuple[str, str], tuple[int, str]] = {}
+        """Key and document, by kind and uid, of what this transaction has read or written one by one."""
+        self._names: set[tuple[str, str, str]] = set()
+        """Kind, namespace and name of what it made."""
+        self._offers: dict[tuple[str, str, str], list[str]] = {}
+        """Names that are free, by kind, namespace and short name."""
         self.written: int | None = None
         """The feed's version after the last change of this transaction; None while there is none."""
+
+    @property
+    def _connection(self) -> Connection:
+        self._pending.send()
+        return self._raw
+
+    def send(self) -> None:
+        """Let the database know all that was written; the store does so before it commits."""
+        self._pending.send()
 
     def create(self, resource: R) -> R:
         """Store a new object and return it as stored; the argument stays as it is.
@@ -43,33 +74,48 @@ class Writer(Reader):
         label ``jupyter-trainjob/name``). :class:`AlreadyExists` when the name is taken.
         """
         _check_place(resource)
-        new = resource.model_copy(deep=True)
+        new = _own_metadata(resource)
         meta = new.metadata
         meta.name = self._free_name(new)
         meta.uid = str(uuid.uuid4())
         meta.creation_timestamp = self._clock()
         meta.deletion_timestamp = None
         meta.generation = 1
-        version = self._next_version()
+        version = self._pending.next_version()
         meta.resource_version = str(version)
-        self._connection.execute(
-            insert(resources).values(
-                id=version,
-                uid=meta.uid,
-                kind=new.kind,
-                namespace=meta.namespace,
-                name=meta.name,
-                owner=storable(meta.owner, "owner"),
-                created=to_text(meta.creation_timestamp),
-                **_columns(new),
-            )
-        )
+        row = {
+            "id": version,
+            "uid": meta.uid,
+            "kind": new.kind,
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "owner": storable(meta.owner, "owner"),
+            "created": to_text(meta.creation_timestamp),
+            **_columns(new),
+        }
         document = _document(new)
-        self._connection.execute(insert(documents).values(id=version, document=document))
-        self._put_labels(version, new)
-        self._put_references(version, meta)
-        self._record(version, "ADDED", new, document)
+        references = _reference_rows(version, meta)
+        self._pending.add("resource", row)
+        self._pending.add("document", {"id": version, "document": document})
+        self._put(version, new, references)
+        self._names.add((new.kind, meta.namespace, meta.name))
+        self._record(version, "ADDED", new, document, version)
         return new
+
+    def create_all(self, found: Sequence[R]) -> list[R]:
+        """:meth:`create` for each: whether names are free is asked once for all."""
+        places: dict[tuple[str, str], dict[str, str]] = {}
+        for one in found:
+            short = one.metadata.generate_name
+            if short and not one.metadata.name:
+                places.setdefault((one.kind, one.metadata.namespace), {})[names.full_name(short)] = short
+        for (kind, namespace), offers in places.items():
+            asked = {"kind_": kind, "namespace_": namespace, "names_": list(offers)}
+            taken = set(self._connection.execute(_TAKEN_OF, asked).scalars().all())
+            for name, short in offers.items():
+                if name not in taken:
+                    self._offers.setdefault((kind, namespace, short), []).append(name)
+        return [self.create(one) for one in found]
 
     def update(self, resource: R, *, check: bool = True) -> R:
         """Store a changed object and return it as stored; the argument stays as it is.
@@ -81,7 +127,7 @@ class Writer(Reader):
         """
         _check_place(resource)
         key, old = self._stored(resource)
-        new = resource.model_copy(deep=True)
+        new = _own_metadata(resource)
         if check and new.metadata.resource_version != old.metadata.resource_version:
             raise _stale(new, old)
         _keep_immutable(new.metadata, old.metadata)
@@ -89,27 +135,29 @@ class Writer(Reader):
         new.metadata.resource_version = old.metadata.resource_version
         if new == old:
             return old
-        version = self._next_version()
+        version = self._pending.next_version()
         new.metadata.resource_version = str(version)
         document = _document(new)
-        self._connection.execute(update(resources).where(resources.c.id == key).values(**_columns(new)))
-        self._connection.execute(update(documents).where(documents.c.id == key).values(document=document))
+        columns = _columns(new)
         if new.metadata.labels != old.metadata.labels:
             self._connection.execute(delete(labels).where(labels.c.id == key))
             self._put_labels(key, new)
         if new.metadata.owner_references != old.metadata.owner_references:
+            references = _reference_rows(key, new.metadata)
             self._connection.execute(delete(owner_references).where(owner_references.c.id == key))
-            self._put_references(key, new.metadata)
-        self._record(version, "MODIFIED", new, document)
+            self._put_references(references)
+        self._pending.add("resource_change", {"key_": key, **columns})
+        self._pending.add("document_change", {"key_": key, "document": document})
+        self._record(version, "MODIFIED", new, document, key)
         return new
 
     def remove(self, resource: Resource) -> None:
         """Take the object (this uid) out for good; the feed tells DELETED. :class:`NotFound` when it is gone."""
         key, old = self._stored(resource)
-        version = self._next_version()
+        version = self._pending.next_version()
         old.metadata.resource_version = str(version)
         self._connection.execute(delete(resources).where(resources.c.id == key))  # the rest cascades
-        self._record(version, "DELETED", old, _document(old))
+        self._record(version, "DELETED", old, _document(old), None)
 
     def advance_scheduler_epoch(self, seen: int | None = None) -> bool:
         """Raise the epoch; with ``seen``, only from that value. False: it was another, nothing changed."""
@@ -144,9 +192,7 @@ class Writer(Reader):
 
     def note_ended(self, row: EndedRow) -> None:
         """Keep what an attempt held; once, however often it is told."""
-        known = select(ended.c.uid).where(ended.c.uid == row.uid, ended.c.attempt == row.attempt)
-        if self._connection.execute(known).first() is None:
-            self._connection.execute(insert(ended).values(row._asdict()))
+        self._pending.end(row._asdict())
 
     def forget_ended(self, before: float) -> int:
         """Let go of what ended before then (seconds of the epoch); how many."""
@@ -186,12 +232,6 @@ class Writer(Reader):
 
     # Helpers
 
-    def _next_version(self) -> int:
-        """Allocated in this transaction, on a row that it locks: versions are in commit order, without gaps."""
-        statement = update(counters).where(counters.c.name == "version").values(value=counters.c.value + 1)
-        self.written = self._connection.execute(statement.returning(counters.c.value)).scalar_one()
-        return self.written
-
     def _free_name(self, new: Resource) -> str:
         meta = new.metadata
         if meta.name:
@@ -207,6 +247,11 @@ class Writer(Reader):
                 [FieldError("metadata.name", "a name is needed", remedy="Give name or generateName.")], new.kind
             )
         meta.labels[names.NAME_LABEL] = meta.generate_name
+        offers = self._offers.get((new.kind, meta.namespace, meta.generate_name))
+        while offers:
+            name = offers.pop()
+            if (new.kind, meta.namespace, name) not in self._names:
+                return name
         for _ in range(NAME_TRIES):
             name = names.full_name(meta.generate_name)
             if not self._taken(new, name):
@@ -216,23 +261,46 @@ class Writer(Reader):
         )
 
     def _taken(self, new: Resource, name: str) -> bool:
-        query = select(resources.c.id).where(
-            resources.c.kind == new.kind, resources.c.namespace == new.metadata.namespace, resources.c.name == name
-        )
-        return self._connection.execute(query).first() is not None
+        place = (new.kind, new.metadata.namespace, name)
+        if place in self._names:
+            return True
+        asked = dict(zip(("kind_", "namespace_", "name_"), place, strict=True))
+        return self._raw.execute(_TAKEN, asked).first() is not None
+
+    def by_uids(self, model: type[R], uids: Collection[str]) -> dict[str, R]:
+        """Those of these objects that there are, by uid; each is then known to this transaction."""
+        asked = {"uids_": [uid for uid in uids if is_storable(uid)], "kind_": model.__name__}
+        found = {}
+        for key, uid, text in self._connection.execute(BY_UIDS, asked).all():
+            self._seen[model.__name__, uid] = (key, text)
+            found[uid] = parse_document(model, text)
+        return found
+
+    def _uid_row(self, kind: str, uid: str) -> tuple[int, str] | None:
+        found = self._seen.get((kind, uid))
+        if found is None:
+            row = self._raw.execute(BY_UID, {"uid_": uid, "kind_": kind}).first()
+            if row is None:
+                return None
+            found = self._seen[kind, uid] = (row[0], row[1])
+        return found
 
     def _stored(self, resource: R) -> tuple[int, R]:
         """Key and stored form: by uid where it is given, else by name."""
         meta = resource.metadata
-        query = select(resources.c.id, documents.c.document).join(documents, documents.c.id == resources.c.id)
-        query = query.where(resources.c.kind == resource.kind)
         if meta.uid:
-            query = query.where(resources.c.uid == meta.uid)
+            row = self._uid_row(resource.kind, meta.uid)
         else:
-            query = query.where(resources.c.namespace == meta.namespace, resources.c.name == meta.name)
-        row = self._connection.execute(query).first()
+            query = select(resources.c.id, documents.c.document).join(documents, documents.c.id == resources.c.id)
+            query = query.where(
+                resources.c.kind == resource.kind,
+                resources.c.namespace == meta.namespace,
+                resources.c.name == meta.name,
+            )
+            found = self._connection.execute(query).first()
+            row = None if found is None else (found[0], found[1])
         if row is not None:
-            return row.id, type(resource).model_validate_json(row.document)
+            return row[0], type(resource).model_validate_json(row[1])
         if meta.uid and self._taken(resource, meta.name):
             raise Conflict(
                 f"The {resource.kind} {meta.name!r} that you read was deleted, and another one has its name now.",
@@ -240,41 +308,43 @@ class Writer(Reader):
             )
         raise NotFound(f"There is no {resource.kind} {meta.name!r} any more.", remedy="It was deleted.")
 
+    def _put(self, key: int, resource: Resource, references: list[dict[str, Any]]) -> None:
+        """Its labels and what it belongs to."""
+        self._put_labels(key, resource)
+        self._put_references(references)
+
     def _put_labels(self, key: int, resource: Resource) -> None:
         meta = resource.metadata
-        rows = [
-            {
-                "id": key,
-                "key": name,
-                "value": value,
-                "kind": resource.kind,
-                "namespace": meta.namespace,
-                "owner": meta.owner,
-            }
-            for name, value in meta.labels.items()
-        ]
-        if rows:
-            self._connection.execute(insert(labels), rows)
+        for name, value in meta.labels.items():
+            row = {"id": key, "key": name, "value": value, "kind": resource.kind}
+            self._pending.add("label", {**row, "namespace": meta.namespace, "owner": meta.owner})
 
-    def _put_references(self, key: int, meta: ObjectMeta) -> None:
-        uids = dict.fromkeys(reference.uid for reference in meta.owner_references)
-        if uids:
-            rows = [{"owner_uid": storable(uid, "ownerReference"), "id": key} for uid in uids]
-            self._connection.execute(insert(owner_references), rows)
+    def _put_references(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            self._pending.add("reference", row)
 
-    def _record(self, version: int, type_: ChangeType, resource: Resource, document: str) -> None:
-        before = select(changes.c.total).where(changes.c.version == version - 1).scalar_subquery()
-        self._connection.execute(
-            insert(changes).values(
-                version=version,
-                type=type_,
-                kind=resource.kind,
-                namespace=resource.metadata.namespace,
-                owner=resource.metadata.owner,
-                total=func.coalesce(before, 0) + len(document),
-                document=document,
-            )
-        )
+    def _record(self, version: int, type_: ChangeType, resource: Resource, document: str, key: int | None) -> None:
+        """The change, for the feed and for who asks again in this transaction; ``key``: None where it is gone."""
+        meta = resource.metadata
+        row = {"type": type_, "kind": resource.kind, "namespace": meta.namespace, "owner": meta.owner}
+        self._pending.change(version, {**row, "document": document})
+        self.written = version
+        if key is not None:
+            self._seen[resource.kind, meta.uid] = (key, document)
+        else:
+            self._seen.pop((resource.kind, meta.uid), None)
+            self._names.discard((resource.kind, meta.namespace, meta.name))
+
+
+def _own_metadata(resource: R) -> R:
+    """The same with metadata of its own: nothing else is set here."""
+    meta = resource.metadata
+    return resource.model_copy(update={"metadata": meta.model_copy(update={"labels": dict(meta.labels)})})
+
+
+def _reference_rows(key: int, meta: ObjectMeta) -> list[dict[str, Any]]:
+    uids = dict.fromkeys(reference.uid for reference in meta.owner_references)
+    return [{"owner_uid": storable(uid, "ownerReference"), "id": key} for uid in uids]
 
 
 def _columns(resource: Resource) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.api.subtrees import spread
+from jupyter_trainjob.resources.queue import Queue
 
 from .conftest import Caller, Submit, cell
 
@@ -124,3 +126,56 @@ async def test_another_place_in_the_tree_drops_the_pass_that_saw_the_old_one(
     budget = {"spec": {"parent": "school", "budget": {"coreHours": 1}}}
     await operator("PUT", "/queues/ml", json=budget, expect=200)
     assert services.store.read(lambda reader: reader.scheduler_epoch()) > moved
+
+
+async def test_who_instructs_a_queue_instructs_those_below(
+    operator: Caller, bob: Caller, instructor: Caller, submit: Submit
+) -> None:
+    """At once, and no longer than they are below it."""
+    await make(operator, "gpu")
+    await make(operator, "gpu-ml", parent="gpu")
+    await make(operator, "gpu-ml-a", parent="gpu-ml")
+    await make(operator, "other")
+    uids = {}
+    for queue in ("gpu-ml-a", "other"):
+        job = await submit(bob, queue=queue)
+        uids[queue] = job["metadata"]["uid"]
+    await instructor("POST", f"/namespaces/bob/trainjobs/{uids['gpu-ml-a']}/hold", expect=200)
+    await instructor.refused("POST", f"/namespaces/bob/trainjobs/{uids['other']}/hold", 404)
+    listed = await instructor("GET", "/trainjobs", expect=200)
+    assert [one["metadata"]["uid"] for one in listed.json()["items"]] == [uids["gpu-ml-a"]]
+    await instructor("POST", "/queues/gpu-ml/pause", expect=200)
+    await instructor.refused("POST", "/queues/other/pause", 403)
+    body = {"spec": {"parent": "other"}}
+    await operator("PUT", "/queues/gpu-ml", json=body, expect=200)
+    await instructor.refused("POST", "/queues/gpu-ml/open", 403)
+    await instructor.refused("POST", f"/namespaces/bob/trainjobs/{uids['gpu-ml-a']}/release", 404)
+
+
+async def test_the_nearest_role_counts_unless_one_above_instructs() -> None:
+    queues = {
+        name: Queue.model_validate({"metadata": {"name": name}, "spec": {"parent": parent}})
+        for name, parent in (("a", ""), ("b", "a"), ("c", "b"), ("d", ""))
+    }
+    roles = {"ml": "member", "queue:a": "viewer", "queue:b": "member"}
+    assert spread(roles, queues) == {**roles, "queue:c": "member"}
+    roles = {"queue:a": "instructor", "queue:c": "viewer"}
+    assert spread(roles, queues) == {"queue:a": "instructor", "queue:b": "instructor", "queue:c": "instructor"}
+
+
+async def test_how_many_may_wait_below_a_queue(operator: Caller, alice: Caller, bob: Caller, submit: Submit) -> None:
+    await make(operator, "school", queuedPerUser=3)
+    await make(operator, "ml", parent="school")
+    await make(operator, "nlp", parent="school", queuedPerUser=2)
+    await submit(alice, queue="ml")
+    await submit(alice, queue="nlp")
+    body = {"template": cell(queue="ml"), "points": [{"parameters": {}}] * 2}
+    found = await alice.refused("POST", "/namespaces/alice/batches", 429, json=body)
+    told = "alice has 2 jobs waiting in the queue 'school' and those below it; it allows 3, and these are 2."
+    assert found["message"] == told
+    await submit(alice, queue="nlp")
+    found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="nlp"))
+    assert found["message"] == "alice has 2 jobs waiting in the queue 'nlp'; it allows 2."
+    found = await alice.refused("POST", "/namespaces/alice/trainjobs", 429, json=cell(queue="ml"))
+    assert found["message"] == "alice has 3 jobs waiting in the queue 'school' and those below it; it allows 3."
+    await submit(bob, queue="ml")

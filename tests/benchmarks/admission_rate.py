@@ -25,8 +25,8 @@ FINAL = "phase=Succeeded"
 
 
 @contextmanager
-def with_instant_backend() -> Iterator[RunningServer]:
-    """A server whose jobs end at once."""
+def with_instant_backend(*words: str) -> Iterator[RunningServer]:
+    """A server whose jobs end at once. ``words``: further options."""
     with tempfile.TemporaryDirectory(prefix="trainjob-bench-") as folder:
         info = Path(folder) / "trainjob_bench-1.0.dist-info"
         info.mkdir()
@@ -34,10 +34,10 @@ def with_instant_backend() -> Iterator[RunningServer]:
         point = "[jupyter_trainjob.backends]\ninstant = tests.benchmarks.instant:Instant\n"
         (info / "entry_points.txt").write_text(point)
         before = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(ROOT)])
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(ROOT), *([before] if before else [])])
         try:
             options = "--TrainJobExtension.backends={'instant': {'type': 'instant'}}"
-            with running_server(options) as server:
+            with running_server(options, *words) as server:
                 yield server
         finally:
             os.environ.pop("PYTHONPATH")
@@ -71,7 +71,7 @@ def measure(server: RunningServer, http: httpx.Client, count: int, batch: int) -
             http.post(f"namespaces/{me}/batches", json={"template": cell(), "points": points}).raise_for_status()
     sent = time.perf_counter() - began
     while unfinished(http):
-        time.sleep(0.2)
+        time.sleep(0.5)
     took = time.perf_counter() - began
     spent = sum(server.process.cpu_times()[:2]) - cpu
     return {

@@ -11,7 +11,7 @@ from jupyter_trainjob.storage.base import ObjectStore
 
 
 class Instant(Backend):
-    """On one machine of 64 CPUs."""
+    """On eight machines of 64 CPUs."""
 
     def __init__(self, name: str, parent: object = None) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Instant(Backend):
         return list(self._ended)
 
     async def capacity(self) -> list[NodeCapacity]:
-        return [NodeCapacity("here", 64_000, 256 * 2**30)]
+        return [NodeCapacity(f"n{number}", 64_000, 256 * 2**30) for number in range(8)]
 
     async def kernels(self) -> list[KernelInfo]:
         return [KernelInfo("python3", "python", "Python 3")]

@@ -49,6 +49,22 @@ def test_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"waitSeconds", "utilisation", "fairness", "users"} <= set(found)
 
 
+def test_past_use_that_is_soon_forgotten(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ada used the machine first and Bob later: who is next depends on how long that counts."""
+    jobs = [(1, 0, 3000, 1), (2, 100_000, 1000, 2), (3, 100_001, 10, 1), (4, 100_002, 10, 2)]
+    text = "; MaxProcs: 4\n"
+    for number, submit, took, user in jobs:
+        text += f"{number} {submit} -1 {took} 4 -1 -1 4 {took} -1 1 {user} 1 -1 1 -1 -1 -1\n"
+    Path("trace.swf").write_text(text)
+
+    def waits(*words: str) -> dict[str, float]:
+        assert main(["simulate", "trace.swf", "-o", "json", *words]) == 0
+        return {user: told["max"] for user, told in json.loads(capsys.readouterr().out)["users"].items()}
+
+    assert waits() == {"u1": 1009, "u2": 998}
+    assert waits("--half-life", "0.1") == {"u1": 999, "u2": 1008}
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
@@ -57,6 +73,8 @@ def test_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
             1,
             "trace.swf: line 3: job 2 is of queue 2, and the configuration has only course, lab, q1",
         ),
+        (["--half-life", "0"], 2, "--half-life '0' is no number from 0.01 to 36500"),
+        (["--ageing", "soon"], 2, "--ageing 'soon' is no number from 0.01 to 36500"),
         (["--nodes", "1x3"], 1, "trace.swf: line 2: job 1 has 4 processors, the machine 3"),
         (["--nodes", "many"], 2, "--nodes 'many' is not a count of nodes and their CPUs; write such as 16x64"),
         (["--memory", "lots"], 2, "--memory: 'lots' is no quantity"),

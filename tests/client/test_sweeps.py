@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.client import Client, InputError, NotFound, WaitTimeout
+from jupyter_trainjob.client import AsyncClient, AsyncSweep, Client, InputError, NotFound, Sweep, WaitTimeout
 from jupyter_trainjob.client.sweeps import points_of
+
+from ..served import Served
 
 CODE = """
 from jupyter_trainjob import log_metric
@@ -63,3 +65,24 @@ def test_a_script_many_times_and_all_stopped(client: Client, tmp_path: Path) -> 
 def test_a_sweep_that_is_not_there(client: Client) -> None:
     with pytest.raises(NotFound, match="There is no sweep 'nothing' in the namespace"):
         client.sweep("nothing")
+
+
+@pytest.mark.asyncio
+async def test_the_same_on_an_event_loop(served: Served) -> None:
+    async with AsyncClient(served.url, served.token) as client:
+        sweep = await client.sweep_cell("y = x", {"x": [1, 2]}, name="beside", max_parallel=1, time_limit="2m")
+        assert len(sweep) == 2 and sweep.name in [one.name for one in [await client.sweep("beside")]]
+        assert (await sweep.wait(120)).succeeded
+        assert [row["x"] for row in await sweep.rows()] == [1, 2]
+        assert list((await sweep.results()).state) == ["Succeeded", "Succeeded"]
+        assert [job.phase for job in await sweep.jobs()] == ["Succeeded", "Succeeded"]
+        other = await client.sweep_cell("import time; time.sleep(600)", repeat=2, max_parallel=1, time_limit="15m")
+        await (await other.cancel("enough")).wait(60)
+        assert other.counts == {"Cancelled": 2}
+
+
+def test_both_faces_of_a_sweep_have_the_same_verbs() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert public(Sweep) == public(AsyncSweep)

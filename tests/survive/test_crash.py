@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+
 from jupyter_trainjob.controllers.bootstrap import ensure_defaults
 from jupyter_trainjob.controllers.manager import utc_now
 from jupyter_trainjob.resources.failpoints import NAMES, VARIABLE
@@ -19,6 +22,7 @@ from jupyter_trainjob.resources.queue import Queue
 from jupyter_trainjob.resources.trainjob import Cancel, CellSource, Gate, Phase, Retries, Sweep, TrainJob
 from jupyter_trainjob.store import Filter, Store, Writer
 
+from ..benchmarks.admission_rate import cell, with_instant_backend
 from ..controllers.conftest import make_job
 from .ondisk import OnDisk
 from .replay import most_at_once, versions
@@ -148,3 +152,24 @@ def test_killed_at_every_step(sqlite_url: str, tmp_path: Path, soak: bool) -> No
     trial.check()
     assert len(struck) >= len(steps) - 2, f"never came to {set(steps) - struck}"
     trial.store.close()
+
+
+def test_killed_while_a_job_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered is there, once; what was not is not there, nor half of it."""
+    place = f"--TrainJobExtension.data_dir={tmp_path}"
+    told: list[str] = []
+    monkeypatch.setenv(VARIABLE, "submission.written:3")
+    with with_instant_backend(place) as server, server.http() as http:
+        jobs = f"namespaces/{http.get('me').json()['username']}/trainjobs"
+        with pytest.raises(httpx.TransportError):
+            while len(told) < 3:
+                told.append(http.post(jobs, json=cell()).raise_for_status().json()["metadata"]["uid"])
+    assert len(told) == 2
+    monkeypatch.delenv(VARIABLE)
+    with with_instant_backend(place) as server, server.http() as http:
+        found: dict[str, str] = {}
+        end = time.monotonic() + 60
+        while set(found.values()) != {"Succeeded"} and time.monotonic() < end:
+            time.sleep(0.1)
+            found = {one["metadata"]["uid"]: one["status"]["phase"] for one in http.get(jobs).json()["items"]}
+    assert found == dict.fromkeys(told, "Succeeded")

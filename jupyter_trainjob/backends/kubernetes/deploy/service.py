@@ -61,6 +61,7 @@ def configuration(
         "TrainJobExtension": extension,
         "KubernetesBackendSettings": {**own, "namespace": settings.namespace},
         "ObjectStoreSettings": store,
+        "SchedulingSettings": {**given.get("SchedulingSettings", {})},
         "KubernetesDeploySettings": _for_the_doctor(deploy),
         "FileIdentityProvider": {"token_file": f"{TOKENS}/{TOKEN_FILE}"},
     }
