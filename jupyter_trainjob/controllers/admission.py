@@ -39,16 +39,19 @@ class AdmissionController:
     async def reconcile(self) -> float | None:
         """One pass. Returns 0 where the record moved on meanwhile and the pass must be made again."""
         now = self._clock()
+        try:
+            return await self._pass(now)
+        except BaseException:  # also where this server leads no more: what the engine started did not start
+            self._live.drop()
+            raise
+
+    async def _pass(self, now: datetime) -> float | None:
         choice = await self._source.decide(self._live, now.timestamp())
         if not choice.decision.admissions and not choice.decision.preemptions:
             self._metrics.passes.labels("nothing").inc()
             return None
         reach("admission.decided")
-        try:
-            done = await self._store.awrite(lambda writer: _commit(writer, choice, now))
-        except BaseException:
-            self._live.drop()
-            raise
+        done = await self._store.awrite(lambda writer: _commit(writer, choice, now))
         reach("admission.committed")
         if done is None:
             self._live.drop()
@@ -93,15 +96,16 @@ def _commit(writer: Writer, choice: Choice, now: datetime) -> _Done | None:
         return None
     done = _Done([], [])
     preemptions = choice.decision.preemptions
-    uids = [one.uid for one in choice.decision.admissions]
-    uids += [uid for one in preemptions for uid in (one.uid, one.wanted_by)]
+    claimants = dict.fromkeys(one.wanted_by for one in preemptions)
+    uids = [one.uid for one in choice.decision.admissions] + [one.uid for one in preemptions]
+    uids += [uid for uid in claimants if uid not in uids]
     jobs = writer.by_uids(TrainJob, uids)
     for admission in choice.decision.admissions:
         job = jobs.get(admission.uid)
         if job is not None and _may_start(job):
             _admit(job, admission, choice.queues[job.spec.queue], now)
             done.admitted.append(writer.update(job, check=False))
-    for wanted_by in dict.fromkeys(one.wanted_by for one in preemptions):
+    for wanted_by in claimants:
         claimant = jobs.get(wanted_by)
         if claimant is None or not _may_start(claimant):
             continue  # nobody is to end for one that is gone

@@ -25,7 +25,7 @@ class LiveEngine:
     def current(self, cache: RecordCache, nodes: tuple[NodeView, ...], now: float) -> Engine:
         """The engine with all that ``cache`` knows at ``now``, in seconds of the epoch. Looks at the cache alone."""
         told = cache.take_told()
-        engine = self._engine
+        engine, self._engine = self._engine, None  # until it knows all that was told: what breaks off here is lost
         if told is None or engine is None or nodes != self._nodes or not _follow(engine, told, now):
             engine = Engine(cache.snapshot(0, nodes, now))
             self._nodes = nodes

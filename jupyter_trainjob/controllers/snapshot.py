@@ -94,13 +94,19 @@ def is_of(name: str, owner: str) -> bool:
 
 
 def began(attempt: Attempt) -> float:
-    """Since when an attempt holds its quota, in seconds of the epoch; 0 where it never did."""
-    since = attempt.start or attempt.admitted
+    """Since when an attempt holds its quota, in seconds of the epoch; 0 where it never did.
+
+    Its admission, not the start of its code: that is when limits and budgets were looked at, and a GPU is held while
+    the image is pulled.
+    """
+    since = attempt.admitted or attempt.start
     return since.timestamp() if since is not None else 0.0
 
 
 def ended_row(job: TrainJob, attempt: Attempt) -> EndedRow | None:
-    """What an attempt that has ended held; None where that was nothing."""
+    """What an attempt that has ended held; None where that was nothing. No more than its time limit: what it took
+    beside, to begin and to end, is not the user's, and no budget was asked for it.
+    """
     since = began(attempt)
     if attempt.end is None or not since:
         return None
@@ -115,7 +121,7 @@ def ended_row(job: TrainJob, attempt: Attempt) -> EndedRow | None:
         need.memory_bytes,
         need.gpu,
         since,
-        max(since, attempt.end.timestamp()),
+        max(since, min(attempt.end.timestamp(), since + (job.spec.time_limit_seconds or 3600))),
         attempt.overtook,
     )
 
@@ -373,5 +379,6 @@ class RecordCache:
             job.spec.preemptible,
             attempt.overtook,
             attempt.preempted != "",
+            attempt.start.timestamp() if attempt.start is not None else 0.0,
         )
         self._tell(Told(job.metadata.uid, None, view))

@@ -221,7 +221,7 @@ class QueuedView:
 
 @dataclass(frozen=True, slots=True)
 class ActiveView:
-    """An attempt that holds its quota: admitted or running."""
+    """An attempt that holds its quota: admitted or running. ``since`` is its admission, in seconds of the epoch."""
 
     uid: str
     owner: str
@@ -240,6 +240,15 @@ class ActiveView:
     """As its admission said."""
     ending: bool = False
     """It is being stopped: not to be counted on for more room, nor to be stopped again."""
+    begun: float = 0.0
+    """When its code began, in seconds of the epoch; 0: not yet. From then its time limit runs."""
+
+    @property
+    def latest_end(self) -> float:
+        """When it has ended at the latest; inf: nobody knows, -inf: at any moment."""
+        if self.waits:
+            return math.inf
+        return -math.inf if self.ending else max(self.since, self.begun) + self.time_limit_seconds
 
 
 @dataclass(frozen=True, slots=True)

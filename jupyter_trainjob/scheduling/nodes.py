@@ -143,10 +143,10 @@ class Group:
         self.dearest = 0
         self.blocked = False
         self.seen = -1
-        self.single = len(self.pods) == 1 and self.pods[0][0] == 1
-        """Whether it is one pod."""
         self.ever: bool | None = None
         """Whether it fits on the nodes when they are empty; None: nobody has asked."""
+        self.single = len(self.pods) == 1 and self.pods[0][0] == 1
+        """Whether it is one pod."""
         self.room = Room(self) if len(self.pods) == 1 else None
 
 

@@ -5,17 +5,16 @@ The order is that of ``docs/scheduling.md``. A job's *rank* is ``(−level, anch
 - ``level``: its priority; for the one of a user's jobs in a queue that queued first, and one more for every
   ``ageing_seconds`` since its *anchor*: when it queued, or when the one before it started. ``anchor`` counts only
   where it raised the level. One job at a time, for who sends ten thousand must not gain by their age.
-  A job that others end for (:mod:`.reclaim`) is above all levels, and of those the first is the one whose claim is
-  the oldest.
+  A job that was moved to the front has the level and the anchor of the best that waits in its queue and below, if that
+  is better than its own: the queue's place among others is what it was, and within it this job is first. One that
+  others end for (:mod:`.reclaim`) is above all levels, and of those the first is the one whose claim is the oldest.
 - ``path``: for each branch from the top down, ``(front, has its guarantee, usage / weight)``, Fair Tree's order of
-siblings (less
-  usage for the shares is a greater level fair share). Below the top the last is divided by the siblings' sums, so that
-  it is 1 / LF and the children of tied branches compare as siblings do.
+  siblings (less usage for the shares is a greater level fair share). Below the top the last is divided by the
+  siblings' sums, so that it is 1 / LF and the children of tied branches compare as siblings do.
 - ``turn``: time of queueing.
 
 Nothing is sorted. Every branch keeps, for each shape asked for, a heap of the branches below it that have such jobs.
-An entry
-is good while its branch has not changed (``version``) and usage was not sampled anew (``tick``); changes that
+An entry is good while its branch has not changed (``version``) and usage was not sampled anew (``tick``); changes that
 only make a branch's rank worse are found when it comes to the top, others are logged (``changed``) and looked at
 when the heap is next asked. So a change costs the depth of the tree, and a shape that nobody asks for costs nothing.
 """
@@ -29,7 +28,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from .nodes import Everything, Group, Machine, Shape
 from .state import State
-from .tree import CLAIMING, IN_FRONT, Branch, Entry, Heap, Key, Rank
+from .tree import CLAIMING, IN_FRONT, NO_LEVEL, Branch, Entry, Heap, Key, Rank
 
 
 class Order(State):
@@ -208,6 +207,10 @@ class Order(State):
             self.promote_at(leaf, anchor + (steps + 1) * ageing)
         if steps and first.priority != CLAIMING:
             table[first] = (-(first.priority + steps), anchor, (), turn, uid)
+        ranks = (rank[:2] for rank in table.values() if rank[0] != -CLAIMING)
+        leaf.top = (leaf.version, min(ranks, default=NO_LEVEL))
+        if leaf in self.fronted:
+            self._place_fronts(leaf)
         best: Rank | None = None
         for shape in leaf.queues:
             rank, group = table[shape], shape.group
@@ -218,6 +221,25 @@ class Order(State):
                 best = rank
         assert best is not None
         table[first.group.machine.everything] = best
+
+    def _place_fronts(self, leaf: Branch) -> None:
+        """What was moved to the front has the place of the first below the queue, if that is better than its own."""
+        assert leaf.parent is not None
+        best = self._top(leaf.parent)
+        for shape, waiting in leaf.queues.items():
+            rank = leaf.table[shape]
+            if waiting[0][0] <= IN_FRONT and shape.priority != CLAIMING and best < rank[:2]:
+                leaf.table[shape] = (*best, *rank[2:])
+
+    def _top(self, branch: Branch) -> tuple[float, float]:
+        """The best level and anchor of what waits below, but for claims, as it was before anything was moved."""
+        if not branch.owner:
+            return min((self._top(child) for child in branch.children.values()), default=NO_LEVEL)
+        if not branch.queues:
+            return NO_LEVEL
+        if branch.top[0] != branch.version:
+            self._tabulate(branch)
+        return branch.top[1]
 
     def first_of(self, branch: Branch, group: Key) -> Rank | None:
         """The first of ``group`` as the branch's own limit and budget see them: without those."""

@@ -56,6 +56,8 @@ class State:
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
         """Behind a gate, or in a queue that is not there."""
+        self.fronted: dict[Branch, int] = {}
+        """Users in queues, with how many of their waiting jobs were moved to the front."""
         self.claims: dict[str, QueuedView] = {}
         """Of the waiting jobs, those that others end for."""
         self.active: dict[str, Active] = {}
@@ -176,6 +178,8 @@ class State:
             jobs[job.uid] = job
             if job.claim:
                 self.claims[job.uid] = job
+            if job.front:
+                self._to_front(job, 1)
         for waiting in touched:
             heapify(waiting)
 
@@ -194,6 +198,8 @@ class State:
         self.jobs[job.uid] = job
         if job.claim:
             self.claims[job.uid] = job
+        if job.front:
+            self._to_front(job, 1)
         entry = (self.turn_of(job), job.uid)
         waiting = leaf.queues.get(shape)
         if waiting is None:
@@ -214,6 +220,8 @@ class State:
             return
         job = self.jobs.pop(uid)
         self.claims.pop(uid, None)
+        if job.front:
+            self._to_front(job, -1)
         leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
         waiting = leaf.queues[shape]
         if waiting[0][1] != uid:
@@ -234,10 +242,10 @@ class State:
         machine = self.machines.get(view.backend)
         places = view.places or ((view.node, view.need),)
         rate = self.weights.billing(view.need)
-        end = -math.inf if view.ending else view.since + view.time_limit_seconds
+        end = view.latest_end
         path = leaf.path() if leaf is not None else []
         if view.waits:
-            rate, end = 0, math.inf  # nobody knows when
+            rate = 0
         else:
             if machine is not None:
                 machine.start(view.uid, end, places)
@@ -266,6 +274,8 @@ class State:
                     branch.pledge(planned, self.now)
                 else:
                     branch.spend(planned, view.since, self.now)
+        if self.fronted and leaf is not None:
+            self.touch_fronts(leaf)
 
     def end(self, uid: str, at: float) -> None:
         """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
@@ -326,6 +336,28 @@ class State:
             if one.parent is not None:
                 one.parent.log(one)
             one = one.parent
+        if self.fronted:
+            self.touch_fronts(branch)
+
+    def touch_fronts(self, branch: Branch) -> None:
+        """What was moved to the front of the queues above has the place of the first there, which may be another."""
+        for queue in branch.path():
+            for leaf in queue.fronts:
+                if leaf is not branch:
+                    one: Branch | None = leaf
+                    while one is not None and one.parent is not None:
+                        one.version += 1
+                        one.parent.log(one)
+                        one = one.parent
+
+    def _to_front(self, job: QueuedView, sign: int) -> None:
+        """One more waits that was moved to the front (``sign`` 1), or one less (-1)."""
+        leaf = self.leaves[job.queue, job.owner]
+        self.fronted[leaf] = self.fronted.get(leaf, 0) + sign
+        if self.fronted[leaf]:
+            self.queues[job.queue].fronts[leaf] = None
+        else:
+            del self.fronted[leaf], self.queues[job.queue].fronts[leaf]
 
     def dearest(self) -> int:
         """The most that any job costs, of a budget."""

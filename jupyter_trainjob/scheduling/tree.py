@@ -16,6 +16,7 @@ Entry = tuple[float, float, tuple[tuple[int, int, float], ...], float, str, int,
 
 IN_FRONT = -1e14
 """Turns of jobs that were moved to the front begin here, downwards."""
+NO_LEVEL = (math.inf, math.inf)
 CLAIMING = 1 << 40
 """The priority of jobs for which others end: before all."""
 CLAIM_TURNS = -2e14
@@ -46,6 +47,7 @@ class Branch:
         "closed",
         "cpu",
         "ends",
+        "fronts",
         "gpu",
         "guaranteed",
         "heaps",
@@ -80,6 +82,7 @@ class Branch:
         "table_of",
         "tight",
         "timer",
+        "top",
         "version",
         "weight",
     )
@@ -135,6 +138,10 @@ class Branch:
         self.table: dict[Key, Rank] = {}
         """A leaf's: the first job of each key; as of version ``table_of``."""
         self.table_of = -1
+        self.top: tuple[int, tuple[float, float]] = (-1, NO_LEVEL)
+        """A leaf's: its version, and the best level and anchor of its jobs, whatever was moved to the front."""
+        self.fronts: dict[Branch, None] = {}
+        """A queue's: the users in it with a job that was moved to its front."""
         self.stands: tuple[int, int, int, int, float] = (-1, -1, 1, 0, 0.0)
         """As of which version and tick, whether it borrows (1) or is owed (0), its usage, and that over its weight."""
         self.timer = math.inf

@@ -21,22 +21,7 @@ from .model import Amount, Budget, NodeView, PastView
 ONE = 32
 """``g`` at the reference is two to this."""
 FURTHEST = 512
-"""So many half-lives from the reference numbers are still of a handy size; :meth:`Ledger.rebased` before that."""
-
-
-def decayed(usage: float, seconds: float, half_life_seconds: float) -> float:
-    """Usage after so long without any more: it halves every half-life (Slurm's ``PriorityDecayHalfLife``)."""
-    return float(usage * 0.5 ** (seconds / half_life_seconds))
-
-
-def averaged(previous: float, current: float, seconds: float, half_life_seconds: float) -> float:
-    """The mean amount in use after ``current`` was in use for ``seconds`` more (HTCondor, Kueue KEP-4136)."""
-    return decayed(previous, seconds, half_life_seconds) + entry_penalty(current, seconds, half_life_seconds)
-
-
-def entry_penalty(amount: float, window_seconds: float, half_life_seconds: float) -> float:
-    """What one sampling window of ``amount`` adds to the mean amount in use: Kueue's charge at admission."""
-    return float(amount * (1 - 0.5 ** (window_seconds / half_life_seconds)))
+"""So many half-lives from the reference numbers are still of a handy size; count anew before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +38,7 @@ class Clock:
             return 0
         if exponent > FURTHEST + ONE:
             raise OverflowError(
-                f"usage is counted from {self.reference:.0f}, {exponent - ONE:.0f} half-lives ago; rebase the ledger"
+                f"usage is counted from {self.reference:.0f}, {exponent - ONE:.0f} half-lives ago; count it anew"
             )
         # Two steps, for a float has 53 bits: what is kept are whole numbers of equal fineness at all times.
         whole = math.floor(exponent)
@@ -62,10 +47,6 @@ class Clock:
     def charge(self, rate: int, since: float, until: float) -> int:
         """What ``rate`` in that time adds to a usage."""
         return rate * (self.growth(until) - self.growth(since))
-
-    def mean(self, usage: int, time: float) -> float:
-        """The mean amount in use, in units of the rates."""
-        return usage / max(1, self.growth(time))
 
 
 def reference_for(time: float, half_life_seconds: float) -> float:
@@ -134,15 +115,6 @@ class Ledger:
     def copy(self) -> Ledger:
         """One that does not change when this one does."""
         return Ledger(self.reference, self.half_life_seconds, dict(self.used), dict(self.spent), dict(self.last))
-
-    def rebased(self, reference: float) -> Ledger:
-        """The same, counted from a later moment; what is smaller than the unit there is gone."""
-        steps = (reference - self.reference) / self.half_life_seconds
-        used = {
-            leaf: round(math.ldexp(value, -math.floor(steps)) * 0.5 ** (steps % 1)) for leaf, value in self.used.items()
-        }
-        kept = {leaf: value for leaf, value in used.items() if value}
-        return Ledger(reference, self.half_life_seconds, kept, dict(self.spent), dict(self.last))
 
 
 def cost(past: PastView) -> int:

@@ -56,7 +56,7 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
             if (shape, turn, uid) in engine.garbage:
                 continue
             reasons[uid] = reason
-            aged = rank is not None and (turn, uid) == first
+            aged = rank is not None and ((turn, uid) == first or engine.jobs[uid].front > 0)
             listed.append(((rank[0], rank[1]) if aged and rank else (-shape.priority, math.inf), turn, uid, charge))
     listed.sort()
     usage, found = engine.usage(leaf), []

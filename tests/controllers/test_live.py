@@ -4,6 +4,7 @@ jobs and servers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -113,6 +114,68 @@ async def test_a_pass_that_came_too_late_leaves_nothing_behind(
 
 
 @pytest.mark.asyncio
+async def test_a_pass_that_is_cut_off_leaves_nothing_behind(
+    store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server leads no more while the decision is made, and leads again: what was not recorded did not start."""
+    source = SnapshotSource(store, {"local": InstantBackend()})
+    admission = AdmissionController(store, source, lambda: datetime.now(timezone.utc), logging.getLogger("test"))
+    limit_queue(store, running_jobs=1)
+    first = submit().metadata.uid
+    decide_then = source.decide
+
+    async def decide_and_resign(*args: Any) -> Any:
+        await decide_then(*args)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(source, "decide", decide_and_resign)
+    with pytest.raises(asyncio.CancelledError):
+        await admission.reconcile()
+    monkeypatch.undo()
+    await admission.reconcile()
+    assert job_of(store, first).status.phase is Phase.ADMITTED
+
+
+def test_changes_that_could_not_be_followed_are_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(store)
+    world.submit("ada")
+    world.decide()
+    world.submit("bob")
+
+    def broken(*args: Any) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr("jupyter_trainjob.controllers.live._follow", broken)
+    with pytest.raises(MemoryError):
+        world.decide()
+    monkeypatch.undo()
+    assert len(world.decide().admissions) == 1
+
+
+def test_a_budget_is_of_the_window_in_which_the_job_was_admitted(store: Store) -> None:
+    """An image takes its time: what was checked against one window is not spent in the next."""
+    world = World(store)
+    world.queue("default", budget=Budget(core_hours=0.02, window_seconds=3600))
+    world.later(3590)
+    first = world.submit("ada")
+    assert len(world.decide().admissions) == 1
+    world.later(15)
+    second = world.submit("bob")
+    assert [one.uid for one in world.decide().admissions] == [second], "the next window has begun"
+    world.later(5)
+    world.begin(first)
+    world.later(1)
+    third = world.submit("eve")
+    assert world.decide().admissions == (), f"{third} has nothing left to spend"
+    (active,) = (one for one in world.anew().active if one.uid == first)
+    assert active.begun - active.since == 20.0
+    world.later(4000)
+    world.end(first)
+    (row,) = store.read(lambda reader: list(reader.ended(0.0)))
+    assert row.until - row.since == 60.0, "no more than its time limit is the user's"
+
+
+@pytest.mark.asyncio
 async def test_what_an_attempt_used_is_recorded_with_its_end(
     store: Store, objects: FilesystemStore, submit: Submit
 ) -> None:
@@ -123,7 +186,8 @@ async def test_what_an_attempt_used_is_recorded_with_its_end(
     assert attempt.start and attempt.end
     (row,) = store.read(lambda reader: list(reader.ended(0.0)))
     assert (row.uid, row.attempt, row.owner, row.cpu_millis) == (uid, 1, "ada", 2000)
-    assert (row.since, row.until) == (attempt.start.timestamp(), attempt.end.timestamp())
+    assert attempt.admitted
+    assert (row.since, row.until) == (attempt.admitted.timestamp(), attempt.end.timestamp())
 
 
 @pytest.mark.asyncio

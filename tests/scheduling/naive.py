@@ -127,12 +127,7 @@ class Naive:
 
     def rank(self, job: QueuedView, top: Name | None = None):  # type: ignore[no-untyped-def]
         """Its rank among all jobs, or among those below ``top``."""
-        priority = max(job.priority, self.queue(job.queue).top_priority) if job.front else job.priority
         turn = turn_of(job)
-        mine = [(turn_of(one), one.uid) for one in self.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
-        anchor, steps = max(job.since, self.last.get((job.queue, job.owner), 0.0)), 0
-        if min(mine) == (turn, job.uid):
-            steps = max(0, math.floor((self.now - anchor) / self.policy.ageing_seconds))
         path = []
         names = self.path(job.queue, job.owner)
         if top is not None:
@@ -147,7 +142,23 @@ class Naive:
             path.append((front, self.borrows(name), share))
         if job.claim:
             return (-math.inf, job.claim, tuple(path), turn, job.uid)
-        return (-(priority + steps), anchor if steps else math.inf, tuple(path), turn, job.uid)
+        level = self.level(job)
+        if job.front:
+            level = min(
+                self.level(one)
+                for one in self.jobs
+                if not one.claim and (job.queue, "") in self.path(one.queue, one.owner)
+            )
+        return (*level, tuple(path), turn, job.uid)
+
+    def level(self, job: QueuedView) -> tuple[float, float]:
+        """Its own, raised by its age."""
+        priority = max(job.priority, self.queue(job.queue).top_priority) if job.front else job.priority
+        mine = [(turn_of(one), one.uid) for one in self.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
+        anchor, steps = max(job.since, self.last.get((job.queue, job.owner), 0.0)), 0
+        if min(mine) == (turn_of(job), job.uid):
+            steps = max(0, math.floor((self.now - anchor) / self.policy.ageing_seconds))
+        return (-(priority + steps), anchor if steps else math.inf)
 
     def passes(self, job: QueuedView, names: list[Name]) -> bool:
         """Whether nothing of these branches, the lowest first, stops it."""
@@ -256,7 +267,7 @@ def end_of(active: ActiveView) -> float:
     """When it has ended at the latest."""
     if active.waits:
         return math.inf
-    return -math.inf if active.ending else active.since + active.time_limit_seconds
+    return -math.inf if active.ending else max(active.since, active.begun) + active.time_limit_seconds
 
 
 def turn_of(job: QueuedView) -> float:

@@ -76,7 +76,7 @@ def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.Dat
         decision = run(engine)
         assert decision == decide(snapshot)
         snapshot = follow(snapshot, decision)
-        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "wait", "wait"]))
+        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "begin", "wait", "wait"]))
         if what == "end" and snapshot.active:
             uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
             engine.end(uid, end_of(snapshot, uid))
@@ -92,9 +92,16 @@ def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.Dat
             snapshot = replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
         elif what == "change" and snapshot.queued:
             job = data.draw(st.sampled_from(snapshot.queued))
-            other = replace(job, priority=data.draw(st.integers(0, 1)), front=data.draw(st.sampled_from([0.0, 7.0])))
+            front, claim = data.draw(st.sampled_from([(0.0, 0.0), (7.0, 0.0), (8.0, 0.0), (0.0, snapshot.time)]))
+            other = replace(job, priority=data.draw(st.integers(0, 1)), front=front, claim=claim)
             engine.submit(other)
             snapshot = replace(snapshot, queued=tuple(other if one is job else one for one in snapshot.queued))
+        elif what == "begin" and snapshot.active:
+            active = data.draw(st.sampled_from(snapshot.active))
+            code = replace(active, begun=snapshot.time, waits=False)
+            engine.end(active.uid, active.since)
+            engine.begin(code)
+            snapshot = replace(snapshot, active=tuple(code if one is active else one for one in snapshot.active))
         elif what == "wait":
             snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
             engine.advance(snapshot.time)

@@ -282,3 +282,25 @@ def test_who_waits_for_a_reserved_budget_is_told_so() -> None:
         "jobs ahead wait first: the budget of queue q has 0 of 4 CPU-hours left, the job may take 0.01667; "
         "the next begins in 24 h",
     )
+
+
+def test_the_front_is_before_who_is_aged_and_before_higher_priorities() -> None:
+    """It is the queue's first; its queue stands among the others as it did."""
+    nodes = (NodeView("k", "n", Amount(0, 4000)),)
+    queues = {
+        "q": QueueView("q", "k", limits=Ceiling(jobs=1)),
+        "other": QueueView("other", "k", limits=Ceiling(jobs=1)),
+    }
+    late = QueuedView("late", "ben", "q", Amount(1, 1000), 90_000.0, 0, front=90_001.0)
+    for before in (
+        QueuedView("old", "ada", "q", Amount(1, 1000), 0.0),
+        QueuedView("high", "ada", "q", Amount(1, 1000), 89_000.0, 7),
+        QueuedView("old", "ben", "q", Amount(1, 1000), 0.0),
+    ):
+        decision = decide(Snapshot(1, queues, nodes, (before, late), (), 90_002.0))
+        assert [one.uid for one in decision.admissions] == ["late"]
+    far = QueuedView("far", "eve", "other", Amount(1, 4000), 0.0, 1)
+    old = QueuedView("old", "ada", "q", Amount(1, 4000), 0.0)
+    view = Snapshot(1, queues, nodes, (far, old, replace(late, need=Amount(1, 4000))), (), 90_002.0)
+    assert [one.uid for one in decide(view).admissions] == ["far"], "another queue's aged job of a higher priority"
+    assert [(one.uid, one.position) for one in decide(view).waiting] == [("late", 1), ("old", 2)]
