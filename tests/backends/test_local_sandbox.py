@@ -331,10 +331,15 @@ print("left", *made, flush=True)
 async def test_nothing_in_the_machines_memory_outlives_a_job_without_namespaces(
     make_place: MakePlace, wanted: str
 ) -> None:
-    place = await make_place(**LEVELS[wanted])
-    if place.backend.describe()["isolation"] != wanted or not place.backend.describe()["ownUsers"]:
-        pytest.skip(f"this machine offers {place.backend.describe()}")
-    seen = await place.run(LEAVE)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o711)
+        plain = (SYSTEM_PYTHON, "-I", "-c", PLAIN_RUNNER)
+        place = await make_place(data_dir=f"{folder}/data", python=SYSTEM_PYTHON, runner=plain, **LEVELS[wanted])
+        if place.backend.describe()["isolation"] != wanted:
+            pytest.skip(f"this machine offers {place.backend.describe()}")
+        assert place.backend.describe()["ownUsers"]
+        seen = await place.run(LEAVE)
+        await place.clear()
     words = (await place.log(seen.ref)).split()
     assert words[0] == b"left" and (wanted != "process" or b"-1" not in words)
     assert [name for name in os.listdir("/dev/shm") if name.startswith("trainjob-left-")] == []

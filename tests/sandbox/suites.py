@@ -37,10 +37,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 
 def promised(level: str) -> set[str]:
     """What the page says that a level holds."""
-    lines = [line.strip("| \n").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    table = next(lines[at:] for at, line in enumerate(lines) if line[:2] == ["attack", "what it tries"])
-    place = [word.strip("`") for word in table[0]].index(level)
-    return {line[0] for line in table[1:] if line[0] in NAMES and line[place] == "yes"}
+    text = PAGE.read_text().partition("<!-- attacks -->")[2].partition("<!-- end attacks -->")[0]
+    head, _, *rows = [line.strip("| ").split(" | ") for line in text.strip().splitlines()]
+    place = [word.strip("`") for word in head].index(level)
+    assert {row[0] for row in rows} == set(NAMES)
+    return {row[0] for row in rows if row[place] == "yes"}
 
 
 def check(row: dict[str, Any], level: str) -> None:

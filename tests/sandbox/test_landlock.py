@@ -27,6 +27,7 @@ def test_what_is_not_claimed_is_listed(rows: dict[str, dict[str, Any]]) -> None:
         "files-in-flight",
         "host-processes",
         "metadata-outside",
+        "others-priority",
         "path-socket",
         "semaphores",
         "shared-memory",

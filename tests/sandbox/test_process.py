@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_trainjob.backends.local.attacks import bombs, floods, lies
+from jupyter_trainjob.backends.local.attacks import bombs, fills, floods, lies
 
 from .suites import SECONDS, check, each_attack, run, unclaimed
 
@@ -25,7 +25,7 @@ def test_what_is_claimed_holds(rows: dict[str, dict[str, Any]], name: str) -> No
 
 
 def test_only_limits_and_what_is_given_back_are_claimed(rows: dict[str, dict[str, Any]]) -> None:
-    held = {attack.name for attack in (*bombs.ATTACKS, *floods.ATTACKS, *lies.ATTACKS)}
+    held = {attack.name for attack in (*bombs.ATTACKS, *fills.ATTACKS, *floods.ATTACKS, *lies.ATTACKS)}
     unheld = {"files-in-flight", "forged-state", "memfd", "semaphores-of-size", "shared-memory", "shared-memory-let-go"}
     unheld |= {"socket-buffers", "tmpfs"}
     assert set(rows) - unclaimed(rows) == held - unheld | {"launcher-environment"}

@@ -26,8 +26,6 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0
 _WORD = 0xFFFFFFFF
-_PRIORITIES = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
-"""Calls whose first argument is a pid, 0 for the caller; of two more it is the second."""
 _PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0x0040000, 0xFFFFFFFF)
 """Linux, 32 bits of it, its uname of 2.6, without randomised addresses (sanitizers want that), and the question."""
 
@@ -82,9 +80,9 @@ ALLOWED = (
     _group(
         "limits and scheduling",
         "Numerical libraries look for their CPUs, and pin threads to them. Limits can only be lowered.",
-        """getcpu getpriority getrlimit getrusage ioprio_get sched_get_priority_max sched_get_priority_min
-        sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_yield
-        setrlimit""",
+        """getcpu getpriority getrlimit getrusage ioprio_get ioprio_set sched_get_priority_max
+        sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
+        sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield setpriority setrlimit""",
     ),
     _group(
         "time",
@@ -185,10 +183,6 @@ ARGUMENTS = (
     ),
     ("socketpair", "of the family UNIX"),
     ("prlimit64", "of the calling process alone"),
-    *(
-        (call, "of the calling thread alone, where no process namespace keeps others out of sight")
-        for call in ("ioprio_set", "setpriority", *_PRIORITIES)
-    ),
     ("ioctl", "but TIOCSTI and TIOCLINUX, which type into a terminal"),
     ("personality", "but for what switches protections off (only the randomisation of addresses)"),
 )
@@ -207,11 +201,10 @@ def missing() -> str:
 
 
 @lru_cache
-def build(*, counted: bool, inet: bool = True, alone: bool = True) -> bytes:
+def build(*, counted: bool, inet: bool = True) -> bytes:
     """The filter as BPF instructions. Raises ``ImportError`` and ``OSError`` where :func:`missing` tells why.
 
-    ``counted``: whether a control group counts all memory; ``inet``: whether sockets may be of the internet;
-    ``alone``: whether the job sees no processes but its own.
+    ``counted``: whether a control group counts all memory; ``inet``: whether sockets may be of the internet.
     """
     import pyseccomp as sc
 
@@ -222,7 +215,6 @@ def build(*, counted: bool, inet: bool = True, alone: bool = True) -> bytes:
     for call in (name for group in REFUSED for name in group.calls):
         _rule(made, sc.ERRNO(errno.EPERM), call)
     _arguments(sc, made, inet)
-    _priorities(sc, made, alone)
     with tempfile.TemporaryFile() as file:
         made.export_bpf(file)
         file.seek(0)
@@ -241,14 +233,6 @@ def _arguments(sc: Any, made: Any, inet: bool) -> None:
         made.add_rule(sc.ALLOW, "ioctl", sc.Arg(1, sc.MASKED_EQ, mask, value))
     for value in _PERSONALITIES:
         made.add_rule(sc.ALLOW, "personality", sc.Arg(0, sc.MASKED_EQ, _WORD, value))
-
-
-def _priorities(sc: Any, made: Any, alone: bool) -> None:
-    for call, place in (*((call, 0) for call in _PRIORITIES), ("ioprio_set", 1), ("setpriority", 1)):
-        own = [] if alone else [sc.Arg(place, sc.MASKED_EQ, _WORD, 0)]
-        if place and not alone:
-            own.append(sc.Arg(0, sc.MASKED_EQ, _WORD, 1 if call == "ioprio_set" else 0))  # a process, no group or user
-        made.add_rule(sc.ALLOW, call, *own)
 
 
 def all_but(first: int, second: int) -> list[tuple[int, int]]:

@@ -150,7 +150,7 @@ def process_orders(
         )
     if offer.filtered:
         inet = not offer.landlock or needs_tcp(request) or open_network(request)
-        _write_filter(folder, counted=offer.cgroups, inet=inet, alone=not offer.landlock)
+        _write_filter(folder, counted=offer.cgroups, inet=inet)
     group_name = f"{settings.cgroup_owner}.{name}" if settings.cgroup_owner else name
     group = cgroups.find(group_name) if offer.cgroups else None
     first, last = settings.uid_range
@@ -167,9 +167,9 @@ def process_orders(
     }
 
 
-def _write_filter(folder: Folder, *, counted: bool, inet: bool, alone: bool) -> None:
+def _write_filter(folder: Folder, *, counted: bool, inet: bool) -> None:
     try:
-        program = filter.build(counted=counted, inet=inet, alone=alone)
+        program = filter.build(counted=counted, inet=inet)
     except (ImportError, RuntimeError, AttributeError) as error:  # it was there when the server started
         raise BackendError(
             f"The filter of system calls can't be made any more: {error}.",

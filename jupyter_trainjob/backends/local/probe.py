@@ -169,7 +169,7 @@ def _try_landlock(runtime: Runtime, run_folder: str, uid: int) -> str:
         os.mkdir(folder.file("work"))
         if uid:
             os.chown(folder.file("work"), uid, uid)
-        filter.write(folder.file(filter.FILE), filter.build(counted=False, alone=False))
+        filter.write(folder.file(filter.FILE), filter.build(counted=False))
         rules = {
             "list": [],
             "read": [*landlock.READ, *runtime.binds],

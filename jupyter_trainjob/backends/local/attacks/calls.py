@@ -246,7 +246,8 @@ for attempt in (slow, nice):
     except OSError as error:
         print(error, file=sys.stderr)
 """,
-        "own process namespace, or filter of system calls",
+        "own process namespace",
+        claimed=NAMESPACES,
     ),
     Attack(
         "mlock",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from . import bombs, calls, floods, lies, reads
+from itertools import chain
+
+from . import bombs, calls, fills, floods, lies, reads
 from .attack import Attack
 
-ATTACKS: tuple[Attack, ...] = (*calls.ATTACKS, *reads.ATTACKS, *bombs.ATTACKS, *floods.ATTACKS, *lies.ATTACKS)
+ATTACKS: tuple[Attack, ...] = tuple(
+    chain.from_iterable(one.ATTACKS for one in (calls, reads, bombs, fills, floods, lies))
+)
