@@ -70,7 +70,11 @@ class JupyterServer:
     @property
     def environment(self) -> dict[str, str]:
         """Of the server, and of a kernel or terminal beside it: the user's own folders lie in ``home``."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "IPYTHON", "XDG_"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key == "JUPYTER_PATH" or not key.startswith(("JUPYTER", "IPYTHON", "XDG_"))
+        }
         return {
             **kept,
             "HOME": str(self.home),

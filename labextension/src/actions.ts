@@ -42,6 +42,30 @@ export class JobActions {
     await this._each(jobs, async job => this._store.accept(await this._store.client.release(refOf(job))));
   }
 
+  async front(jobs: ITrainJob[]): Promise<void> {
+    await this._each(jobs, async job => this._store.accept(await this._store.client.front(refOf(job))));
+  }
+
+  /** Asks for a word to its owner, which may be left out. */
+  async approve(job: ITrainJob): Promise<void> {
+    const trans = this._trans;
+    const word = await this._word(trans.__('Approve %1?', job.metadata.name), trans.__('Approve'));
+    if (word !== null) {
+      await this._each([job], async () => this._store.accept(await this._store.client.approve(refOf(job), word)));
+    }
+  }
+
+  async reject(job: ITrainJob): Promise<void> {
+    const trans = this._trans;
+    const word = await this._word(
+      trans.__('Refuse %1? It ends without having run.', job.metadata.name),
+      trans.__('Refuse')
+    );
+    if (word !== null) {
+      await this._each([job], async () => this._store.accept(await this._store.client.reject(refOf(job), word)));
+    }
+  }
+
   async setPriority(jobs: ITrainJob[], priority: number): Promise<void> {
     await this._each(jobs, async job => this._store.accept(await this._store.client.patch(refOf(job), { priority })));
   }
@@ -87,6 +111,17 @@ export class JobActions {
     document.body.append(link);
     link.click();
     link.remove();
+  }
+
+  private async _word(title: string, yes: string): Promise<string | null> {
+    const trans = this._trans;
+    const answer = await InputDialog.getText({
+      title,
+      label: trans.__('A word to its owner, if you like'),
+      okLabel: yes,
+      cancelLabel: trans.__('Leave it')
+    });
+    return answer.button.accept ? (answer.value ?? '').trim() : null;
   }
 
   private _cancelTitle(jobs: ITrainJob[]): string {

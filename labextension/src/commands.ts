@@ -14,7 +14,7 @@ import { Clipboard } from '@jupyterlab/apputils';
 import { CommandRegistry } from '@lumino/commands';
 
 import { JobActions } from './actions';
-import { hasNotebook, IJobRef, isFinal, ITrainJob, refOf } from './api/types';
+import { hasNotebook, IJobRef, isFinal, isHeld, ITrainJob, refOf } from './api/types';
 
 export const CommandIDs = {
   panel: 'trainjob:panel',
@@ -53,7 +53,6 @@ export function addJobCommands(
   const chosen = () => source.selected();
   const some = (test: (job: ITrainJob) => boolean) => () => chosen().some(test);
   const one = (test: (job: ITrainJob) => boolean) => () => chosen().length === 1 && chosen().every(test);
-  const isHeld = (job: ITrainJob) => !!job.spec.schedulingGates?.some(gate => gate.type === 'hold');
   const add = (id: string, options: CommandRegistry.ICommandOptions) =>
     commands.addCommand(id, { describedBy: { args: { type: 'object', properties: {} } }, ...options });
 

@@ -78,6 +78,8 @@ export class Server {
 
   username = (): Promise<string> => (this.away ? this._no() : Promise.resolve('ada'));
 
+  ownNamespace = (): Promise<string> => Promise.resolve(this.away ? '' : 'ada');
+
   unfinished = (owner: string): Promise<ITrainJob[]> => {
     this.lists += 1;
     const mine = [...this.jobs.values()].filter(job => job.metadata.owner === owner && !isFinal(job));

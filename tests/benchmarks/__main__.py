@@ -30,6 +30,7 @@ NAMES = (
     "minio_logs",
     "panel_10k",
     "panel_latency",
+    "panel_others",
     "log_view",
 )
 

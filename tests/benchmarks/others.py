@@ -21,14 +21,14 @@ from .server import free_port
 PINS = ("papermill>=2.6,<3", "jupyter-scheduler>=2.11,<3", "ipykernel>=6.29")
 
 
-def environment() -> Path:
+def environment(pins: tuple[str, ...] = PINS) -> Path:
     """Its ``bin``; made once, in the cache folder."""
-    key = hashlib.sha256(repr((sys.version, PINS)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((sys.version, pins)).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "jupyter-trainjob"
     place = cache / f"others-{key}"
     if not (place / "ready").exists():
         venv.create(place, with_pip=True, clear=True)
-        subprocess.run([place / "bin/python", "-m", "pip", "install", "-q", *PINS], check=True)
+        subprocess.run([place / "bin/python", "-m", "pip", "install", "-q", *pins], check=True)
         (place / "ready").touch()
     return place / "bin"
 

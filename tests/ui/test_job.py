@@ -112,12 +112,15 @@ def test_cells_files_and_events_tell_what_became_of_it(
     assert view.locator("img").count() == 0
 
 
-def test_a_sweep_is_compared_in_a_table_and_in_plots(panel: Callable[..., Locator], client: Client, page: Page) -> None:
+@pytest.mark.parametrize(("theme", "word"), [("JupyterLab Light", "light"), ("JupyterLab Dark", "dark")])
+def test_a_sweep_is_compared_in_a_table_and_in_plots(
+    panel: Callable[..., Locator], client: Client, page: Page, theme: str, word: str, tmp_path: Path
+) -> None:
     name = unique("sweep")
     code = "from jupyter_trainjob import log_metric\nfor n in range(20):\n    log_metric('loss', rate / (n + 1), n)"
     for rate in (0.5, 0.1, 2.0):
         client.submit_cell(code, name=name, parameters={"rate": rate}, labels={"sweep": name}).wait()
-    shown = panel()
+    shown = panel(theme=theme)
     shown.get_by_role("searchbox").fill(name)
     expect(shown.locator(".jp-TrainJobRow[data-phase]")).to_have_count(3)
     shown.get_by_role("treegrid").focus()
@@ -132,14 +135,19 @@ def test_a_sweep_is_compared_in_a_table_and_in_plots(panel: Callable[..., Locato
     expect(rates).to_have_text(["0.1", "0.5", "2"])
     table.get_by_role("button", name="loss (last)").click()
     expect(rates).to_have_text(["2", "0.5", "0.1"])
+    page.evaluate((TOP / "labextension" / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("() => axe.run('.jp-TrainJobCompare')")
+    assert found["passes"], "axe has looked at nothing"
+    assert not found["violations"], json.dumps(found["violations"], indent=1)[:4000]
+    page.screenshot(path=Path(os.environ.get("TRAINJOB_PICTURES", tmp_path)) / f"compare-{word}.png")
     plot = page.locator(".jp-TrainJobPlot")
     expect(plot).to_contain_text(re.compile(rf"{name}-\w+: last 0\.1, least 0\.1, most 2"))
     table.get_by_role("checkbox").first.uncheck()
     expect(plot.locator(".u-series")).to_have_count(3)
     shown.get_by_role("button", name="Label…").click()
-    page.get_by_role("dialog").get_by_role("textbox").fill("seen=yes")
+    page.get_by_role("dialog").get_by_role("textbox").fill(f"seen={name}")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
-    shown.get_by_role("searchbox").fill("seen=yes")
+    shown.get_by_role("searchbox").fill(f"seen={name}")
     expect(shown.locator(".jp-TrainJobRow[data-phase]")).to_have_count(3)
 
 

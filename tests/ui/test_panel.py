@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import uuid
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from jupyter_trainjob import Client
 
@@ -65,6 +66,61 @@ def test_what_others_named_stays_text(panel: Callable[..., Locator], client: Cli
     expect(shown).to_contain_text("No job passes the filter.")
     assert shown.locator("img").count() == 0
     assert page.evaluate("() => window.hacked") is None
+
+
+def test_a_server_that_was_deceived_deceives_no_reader(
+    panel: Callable[..., Locator], client: Client, page: Page
+) -> None:
+    """No server lets such names in; were one of them there, it would still be text."""
+    name = unique("forged")
+    client.submit_cell("print(1)", name=name).wait()
+
+    def forge(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for job in body.get("items", [body]):
+            if job["metadata"]["name"].startswith(name):
+                job["metadata"] |= {"name": f"{name}-{EVIL}", "owner": EVIL, "labels": {EVIL: EVIL}}
+                job["spec"]["queue"] = EVIL
+                job["status"] |= {"phase": "Failed", "reason": EVIL, "message": EVIL}
+                job["status"]["conditions"] = [{"type": EVIL, "status": "False", "message": EVIL}]
+        route.fulfill(response=answer, json=body)
+
+    page.route(re.compile("/trainjob/api/v1/(namespaces/[^/]+/)?trainjobs([?]|/[^/]+$)"), forge)
+    shown = panel()
+    row = job_row(shown, name)
+    expect(row).to_contain_text(EVIL)
+    shown.get_by_role("button", name="Filter").click()
+    expect(shown.get_by_label("Queue").locator("option", has_text=EVIL)).to_have_count(1)
+    row.dblclick()
+    view = page.locator(".jp-TrainJobView:visible")
+    expect(view.get_by_role("heading", name=EVIL)).to_be_visible()
+    view.get_by_role("tab", name="What happened").click()
+    expect(view.get_by_role("tabpanel", name="What happened")).to_contain_text(EVIL)
+    page.wait_for_timeout(500)  # an image that can't be loaded would have said so by now
+    assert page.evaluate("() => window.hacked") is None
+
+
+def test_many_are_cancelled_and_run_again_at_once(panel: Callable[..., Locator], client: Client, page: Page) -> None:
+    name = unique("many")
+    jobs = [client.submit_cell("import time\ntime.sleep(90)", name=name, cpu="0.1", memory="256Mi") for _ in range(3)]
+    shown = panel()
+    shown.get_by_role("searchbox", name="Find jobs").fill(name)
+    rows = shown.locator(".jp-TrainJobRow[data-phase]")
+    expect(rows).to_have_count(3)
+    rows.first.click()
+    rows.last.click(modifiers=["Shift"])
+    expect(shown).to_contain_text("3 selected")
+    bulk = shown.locator(".jp-TrainJobs-bulk")
+    bulk.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Cancel 3 jobs?")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+    expect(shown.locator(".jp-TrainJobRow[data-phase=Cancelled]")).to_have_count(3, timeout=30_000)
+    bulk.get_by_role("button", name="Run again").click()
+    expect(rows).to_have_count(6)
+    assert {job.refresh().phase for job in jobs} == {"Cancelled"}
+    for again in client.jobs(text=name):
+        again.cancel()
 
 
 def test_a_refused_verb_says_why_in_the_servers_words(
@@ -138,7 +194,8 @@ def test_it_can_be_read_by_all(
     expect(shown.locator(".jp-TrainJobRow[data-phase=Running] polyline").first).to_be_visible()
     shown.get_by_role("button", name="Filter").click()
     shown.locator(".jp-TrainJobRow[data-phase]").first.click()
-    page.screenshot(path=tmp_path / "panel.png")
+    pictures = Path(os.environ.get("TRAINJOB_PICTURES", tmp_path))
+    page.screenshot(path=pictures / f"panel-{theme.split()[1].lower()}.png")
     page.evaluate((TOP / "labextension" / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
     found = page.evaluate("() => axe.run('.jp-TrainJobs')")
     assert found["passes"], "axe has looked at nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import urllib.request
 import uuid
@@ -15,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from jupyter_trainjob import Client
 
-from .conftest import execute
+from .conftest import execute, job_row
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
@@ -34,7 +35,13 @@ def request(lab: Any, method: str, path: str, body: Any = None) -> Any:
 def queue(lab: Any) -> Iterator[str]:
     """A queue of the test's own."""
     name = f"course-{uuid.uuid4().hex[:5]}"
-    spec = {"description": "Exercises", "limits": {"runningJobs": 1, "cpu": "2"}}
+    spec = {
+        "description": "Exercises",
+        "limits": {"runningJobs": 1, "cpu": "2"},
+        "perUserBudget": {"coreHours": 8},
+        "maxTimeLimitSeconds": 600,
+        "approval": {"withinSeconds": 3600},
+    }
     request(lab, "POST", "queues", {"kind": "Queue", "metadata": {"name": name}, "spec": spec})
     yield name
 
@@ -47,10 +54,12 @@ def view(page: Page, queue: str) -> Locator:
     return found
 
 
+@pytest.mark.parametrize(("theme", "word"), [("JupyterLab Light", "light"), ("JupyterLab Dark", "dark")])
 def test_it_shows_use_and_who_waits_and_is_steered(
-    panel: Callable[..., Locator], client: Client, page: Page, queue: str
+    panel: Callable[..., Locator], client: Client, page: Page, queue: str, theme: str, word: str, tmp_path: Path
 ) -> None:
-    panel()
+    """TRAINJOB_PICTURES: a folder for the docs' pictures."""
+    panel(theme=theme)
     code = "import time\ntime.sleep(120)"
     jobs = [client.submit_cell(code, name=f"j{number}", queue=queue, cpu="0.1", memory="256Mi") for number in range(3)]
     found = view(page, queue)
@@ -60,6 +69,10 @@ def test_it_shows_use_and_who_waits_and_is_steered(
     expect(line.locator("tbody tr")).to_have_count(2)
     expect(line.locator("tbody tr").nth(0)).to_contain_text(jobs[1].name)
     expect(line.locator("tbody tr").nth(0)).to_contain_text(re.compile("limit|full|running"))
+    expect(row).to_contain_text("each person 8 CPU-hours in 168 h")
+    page.screenshot(path=Path(os.environ.get("TRAINJOB_PICTURES", tmp_path)) / f"queues-{word}.png")
+    line.get_by_role("button", name=f"To the front: {jobs[2].name}").click()
+    expect(line.locator("tbody tr").nth(0)).to_contain_text(jobs[2].name)
     found.get_by_role("button", name="Hold", exact=True).click()
     expect(row).to_contain_text("held: nothing starts")
     found.get_by_role("button", name="Drain").click()
@@ -74,6 +87,29 @@ def test_it_shows_use_and_who_waits_and_is_steered(
     assert not checked["violations"], json.dumps(checked["violations"], indent=1)[:4000]
     for job in jobs:
         job.cancel()
+
+
+def test_what_is_beyond_the_limits_is_approved_or_refused(
+    panel: Callable[..., Locator], client: Client, page: Page, queue: str
+) -> None:
+    shown = panel()
+    good, bad = (
+        client.submit_cell("print(1)", name=name, queue=queue, time_limit="1h", cpu="0.1", memory="256Mi")
+        for name in ("good", "bad")
+    )
+    expect(job_row(shown, "good")).to_contain_text("Waits for approval")
+    found = view(page, queue)
+    line = found.get_by_role("region", name=f"Who waits in {queue}")
+    expect(line.locator("tbody tr")).to_have_count(2)
+    expect(line.get_by_role("button", name=re.compile("Earlier|To the front"))).to_have_count(0)
+    line.get_by_role("button", name=f"Refuse…: {bad.name}").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("an hour is too long")
+    page.get_by_role("dialog").get_by_role("button", name="Refuse", exact=True).click()
+    expect(job_row(shown, "bad")).to_have_attribute("data-phase", "Cancelled")
+    assert "an hour is too long" in bad.wait().resource["status"]["message"]
+    line.get_by_role("button", name=f"Approve…: {good.name}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Approve", exact=True).click()
+    expect(job_row(shown, "good")).to_have_attribute("data-phase", "Succeeded", timeout=30_000)
 
 
 def test_a_limit_is_changed_and_what_somebody_else_changed_is_not_lost(

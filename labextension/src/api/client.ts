@@ -10,6 +10,7 @@ import {
   IJobRef,
   IKernel,
   ILogChunk,
+  IMade,
   IMe,
   IOutputs,
   IPage,
@@ -105,6 +106,20 @@ export class TrainJobClient {
     return this._json('me');
   }
 
+  /** The namespace where the one who is logged in looks without naming one; empty where the server does not tell. Asked once. */
+  async ownNamespace(): Promise<string> {
+    this._own ??= this.me().then(me => ownNamespaceOf(me));
+    try {
+      return await this._own;
+    } catch (error) {
+      this._own = null;
+      if (error instanceof ApiError) {
+        return '';
+      }
+      throw error;
+    }
+  }
+
   /** A page of jobs of all namespaces that one may see, newest first. */
   async list(query: IJobQuery): Promise<IPage<ITrainJob>> {
     const { phase = [], ...rest } = query;
@@ -138,6 +153,12 @@ export class TrainJobClient {
   async submit(namespace: string, draft: IDraft, dryRun = false): Promise<ITrainJob> {
     const url = this._url('namespaces', namespace, 'trainjobs') + (dryRun ? '?dryRun=true' : '');
     return (await this._request(url, sending('POST', draft))).json();
+  }
+
+  /** Makes one job of each point, or none. */
+  async submitPoints(namespace: string, template: IDraft, points: object[], maxParallel?: number): Promise<IMade> {
+    const body = { template, points, ...(maxParallel !== undefined && { maxParallel }) };
+    return (await this._request(this._url('namespaces', namespace, 'batches'), sending('POST', body))).json();
   }
 
   /** What a draft's code is, what parameters it takes, and what is wrong so far. */
@@ -193,6 +214,21 @@ export class TrainJobClient {
 
   async release(ref: IJobRef): Promise<ITrainJob> {
     return (await this._request(this._job(ref, 'release'), POST)).json();
+  }
+
+  /** Lets it be the first of its queue. */
+  async front(ref: IJobRef): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'front'), POST)).json();
+  }
+
+  /** Lets it go beyond its owner's limits. */
+  async approve(ref: IJobRef, message: string): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'approve'), sending('POST', { message }))).json();
+  }
+
+  /** Ends it without having run, where it waits for an approval. */
+  async reject(ref: IJobRef, message: string): Promise<ITrainJob> {
+    return (await this._request(this._job(ref, 'reject'), sending('POST', { message }))).json();
   }
 
   /** Changes labels (null removes one) or the priority. */
@@ -304,6 +340,12 @@ export class TrainJobClient {
   }
 
   private _skewMs = 0;
+  private _own: Promise<string> | null = null;
+}
+
+/** The namespace that is one's own. */
+export function ownNamespaceOf({ namespaces, username }: Pick<IMe, 'namespaces' | 'username'>): string {
+  return namespaces.find(({ role }) => role === 'own')?.name ?? username;
 }
 
 /** What may be changed in a job. */

@@ -66,6 +66,12 @@ export interface ITrainJobStatus {
   estimatedStart?: string;
 }
 
+/** What keeps a job from standing in line. */
+export interface IGate {
+  type: 'hold' | 'dependency' | 'approval' | 'dataset' | 'sweep' | 'retry';
+  message?: string;
+}
+
 export interface ITrainJob {
   kind: 'TrainJob';
   metadata: {
@@ -84,12 +90,12 @@ export interface ITrainJob {
     profile?: string;
     queue?: string;
     priority?: number;
-    schedulingGates?: { type: string; message?: string }[];
+    schedulingGates?: IGate[];
     resources?: { cpu?: string; memory?: string; gpu?: number };
     timeLimitSeconds?: number;
     /** Its owner wants to be told of its end. */
     notify?: boolean;
-    cancel?: object;
+    cancel?: { by?: string; message?: string };
   };
   status: ITrainJobStatus;
 }
@@ -112,6 +118,12 @@ export interface ILimits {
   cpu?: string | null;
   memory?: string | null;
   gpu?: number | null;
+}
+
+/** What may be spent in each window. */
+export interface IBudget {
+  coreHours: number;
+  windowSeconds?: number;
 }
 
 export interface IQueueUse {
@@ -140,6 +152,10 @@ export interface IQueue {
     limits?: ILimits;
     guaranteed?: ILimits;
     perUser?: ILimits;
+    budget?: IBudget | null;
+    perUserBudget?: IBudget | null;
+    /** A job beyond what one may have waits for an instructor's word. */
+    approval?: { withinSeconds?: number } | null;
     queuedPerUser?: number | null;
     maxTimeLimitSeconds?: number | null;
     priorities?: { minimum: number; maximum: number };
@@ -220,6 +236,12 @@ export interface IDraft {
   spec: Record<string, unknown>;
 }
 
+/** What was made of a sweep: its name, and its jobs. */
+export interface IMade {
+  sweep: string;
+  items: { name: string; uid: string }[];
+}
+
 /** One metric's points, thinned out; see the server's `points.py`. */
 export interface IMetric {
   count: number;
@@ -269,6 +291,14 @@ export interface IChange {
 export interface IFeedMessage {
   changes: IChange[];
   version: number;
+}
+
+export function isHeld(job: ITrainJob): boolean {
+  return hasGate(job, 'hold');
+}
+
+export function hasGate(job: ITrainJob, type: IGate['type']): boolean {
+  return !!job.spec.schedulingGates?.some(gate => gate.type === type);
 }
 
 export function isFinal(job: ITrainJob): boolean {

@@ -63,6 +63,10 @@ export class JobCard extends Widget {
     this._clock = setInterval(() => this._tick(), 1000);
     this._showAway();
     this._update();
+    this._quietly(async () => {
+      this._view.ownNamespace = await store.client.ownNamespace();
+      this._update();
+    });
   }
 
   protected onBeforeDetach(message: Message): void {
@@ -178,7 +182,10 @@ export class JobCard extends Widget {
     const list = this._view.outputs;
     const job = this._followed?.job;
     if (list.hidden && job) {
-      list.replaceChildren(outputsList(job.metadata, await store.client.outputs(this.ref), store.client, trans));
+      const { client } = store;
+      list.replaceChildren(
+        outputsList(job.metadata, await client.outputs(this.ref), client, trans, await client.ownNamespace())
+      );
     }
     list.hidden = !list.hidden;
     button.setAttribute('aria-expanded', String(!list.hidden));

@@ -7,8 +7,8 @@ import { outputsList } from './outputs';
 const ref = makeJob().metadata;
 const client = { resultUrl: (_: unknown, name: string) => `results/${name}` } as unknown as TrainJobClient;
 
-function shown(results: { name: string; format?: string; error?: string }[], of = ref): HTMLElement {
-  const list = outputsList(of, { notebook: true, results, files: [], filesTotal: 0 }, client, trans);
+function shown(results: { name: string; format?: string; error?: string }[], own = 'ada'): HTMLElement {
+  const list = outputsList(ref, { notebook: true, results, files: [], filesTotal: 0 }, client, trans, own);
   const around = document.createElement('div');
   around.append(list);
   return around;
@@ -32,8 +32,10 @@ describe('the results of a job', () => {
 
   it('say what to type for them', () => {
     expect(shown([{ name: 'model' }]).querySelector('code')?.textContent).toBe('%trainjob results digits-x7k2p model');
-    const shared = shown([{ name: 'model' }], { ...ref, namespace: 'ml-2026' });
-    expect(shared.querySelector('code')?.textContent).toBe('%trainjob results digits-x7k2p model -n ml-2026');
+    for (const looking of ['tess', '']) {
+      const others = shown([{ name: 'model' }], looking);
+      expect(others.querySelector('code')?.textContent).toBe('%trainjob results digits-x7k2p model -n ada');
+    }
   });
 
   it('say why one is missing', () => {

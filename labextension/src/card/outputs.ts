@@ -1,9 +1,9 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { TrainJobClient } from '../api/client';
-import { IOutputs } from '../api/types';
+import { IJobRef, IOutputs } from '../api/types';
 import { element } from './dom';
-import { address, bytes, IAddressed } from './words';
+import { address, bytes } from './words';
 
 /** More than this is better listed with `%trainjob files`. */
 const FILES_SHOWN = 50;
@@ -11,12 +11,13 @@ const FILES_SHOWN = 50;
 /** Of results by their format; a frame is CSV below a first line that tells its types. */
 const SUFFIXES: Record<string, string> = { frame: 'csv', json: 'json' };
 
-/** What a job left behind, each with a link that downloads it. */
+/** What a job left behind, each with a link that downloads it; `own` is the namespace of the one who looks. */
 export function outputsList(
-  ref: IAddressed,
+  ref: IJobRef,
   outputs: IOutputs,
   client: TrainJobClient,
-  trans: TranslationBundle
+  trans: TranslationBundle,
+  own: string
 ): Node {
   const items: HTMLElement[] = [];
   for (const result of outputs.results) {
@@ -27,7 +28,13 @@ export function outputsList(
       const link = download(client.resultUrl(ref, result.name), `${result.name}.${suffix}`, result.name);
       const about = [result.type, bytes(result.size ?? 0)].filter(Boolean).join(', ');
       items.push(
-        element('li', {}, link, ` — ${about}; `, element('code', {}, `%trainjob results ${address(ref, result.name)}`))
+        element(
+          'li',
+          {},
+          link,
+          ` — ${about}; `,
+          element('code', {}, `%trainjob results ${address(ref, own, result.name)}`)
+        )
       );
     }
   }

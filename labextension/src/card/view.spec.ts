@@ -30,6 +30,7 @@ describe('a card', () => {
 
   it('shows a few lines of the log, and more when asked', () => {
     const view = new CardView('digits-x7k2p', trans);
+    view.ownNamespace = 'ada';
     view.update(makeJob({ phase: 'Running', attempts: [{ number: 1 }] }), NOW);
     const lines = Array.from({ length: 30 }, (_, index) => `line ${index}`);
     const log = view.node.querySelector('[role=log]')!;

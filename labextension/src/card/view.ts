@@ -73,6 +73,8 @@ export class CardView {
   readonly outputs = element('div', { class: 'jp-TrainJobCard-outputs', hidden: '' });
   /** What went wrong with a button. */
   readonly problem = element('p', { class: 'jp-TrainJobCard-problem', role: 'alert' });
+  /** Where `%trainjob` looks by itself; empty where that is not known. */
+  ownNamespace = '';
   /** Above the cards of later runs of the same job. */
   readonly below = element('p', { class: 'jp-TrainJobCard-below' });
 
@@ -81,7 +83,7 @@ export class CardView {
     this._show(job);
     const trans = this._trans;
     this.node.dataset.phase = job.status.phase;
-    this._logCommand = `%trainjob logs ${address(job.metadata)}`;
+    this._logCommand = `%trainjob logs ${address(job.metadata, this.ownNamespace)}`;
     setText(this._state, stateLine(job, trans));
     setText(this._note, note(job, trans));
     setText(this._needs, needs(job, trans));

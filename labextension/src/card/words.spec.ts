@@ -47,6 +47,18 @@ describe('the state of a job in words', () => {
     expect(stateLine(makeJob({ phase: 'Failed', reason: 'MoonPhase' }), trans)).toBe('Failed: MoonPhase');
   });
 
+  it('tells what keeps it from the line, first what somebody can do something about', () => {
+    const job = makeJob({ reason: 'Retrying' });
+    job.spec.schedulingGates = [{ type: 'retry' }];
+    expect(stateLine(job, trans)).toBe('Waits to be tried again');
+    job.spec.schedulingGates.push({ type: 'approval' });
+    expect(stateLine(job, trans)).toBe('Waits for approval');
+    job.spec.schedulingGates.push({ type: 'hold' });
+    expect(stateLine(job, trans)).toBe('On hold');
+    job.status.phase = 'Cancelled';
+    expect(stateLine(job, trans)).toBe('Cancelled');
+  });
+
   it('says that a cancel is under way until the job has ended', () => {
     const job = makeJob({ phase: 'Running' });
     job.spec.cancel = {};
@@ -58,9 +70,12 @@ describe('the state of a job in words', () => {
   it('passes on what is not as it should be', () => {
     const conditions = [
       { type: 'LogComplete', status: 'False' as const, message: 'The log lacks its middle.' },
-      { type: 'AttemptCreated', status: 'True' as const, message: 'The backend has it.' }
+      { type: 'AttemptCreated', status: 'True' as const, message: 'The backend has it.' },
+      { type: 'Preempted', status: 'False' as const, message: 'It has room again.' }
     ];
     expect(warnings(makeJob({ conditions }))).toEqual(['The log lacks its middle.']);
+    const preempted = { type: 'Preempted', status: 'True' as const, message: 'Its room is taken back.' };
+    expect(warnings(makeJob({ conditions: [preempted] }))).toEqual(['Its room is taken back.']);
   });
 });
 

@@ -1,7 +1,17 @@
 /** What a card says, as pure functions of a job. */
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { environment, IProgress, isFinal, IJobRef, ITrainJob, latestAttempt, Phase } from '../api/types';
+import {
+  environment,
+  hasGate,
+  IGate,
+  IProgress,
+  isFinal,
+  IJobRef,
+  ITrainJob,
+  latestAttempt,
+  Phase
+} from '../api/types';
 
 export function phaseWords(phase: Phase, trans: TranslationBundle): string {
   switch (phase) {
@@ -22,9 +32,11 @@ export function phaseWords(phase: Phase, trans: TranslationBundle): string {
   }
 }
 
-/** Why an attempt failed, in a few words; the server's message tells the rest. */
+/** Why an attempt ended, in a few words; the server's message tells the rest. */
 export function reasonWords(reason: string | undefined, trans: TranslationBundle): string {
   const words: Record<string, string> = {
+    Completed: trans.__('it was done'),
+    CancelledByUser: trans.__('cancelled'),
     CodeError: trans.__('error in the code'),
     OutOfMemory: trans.__('out of memory'),
     TimeLimit: trans.__('time limit reached'),
@@ -42,6 +54,7 @@ export function reasonWords(reason: string | undefined, trans: TranslationBundle
     NodeLost: trans.__('the machine was lost'),
     Preempted: trans.__('something more urgent took its place'),
     DependencyFailed: trans.__('a job that it waits for failed'),
+    NotApproved: trans.__('nobody approved it in time'),
     StorageError: trans.__('its output could not be stored'),
     BackendError: trans.__('the backend refused it'),
     HostRestarted: trans.__('the machine restarted'),
@@ -64,6 +77,10 @@ export function stateLine(job: ITrainJob, trans: TranslationBundle): string {
       ? trans.__('Building its environment')
       : trans.__('Waiting for its environment');
   }
+  const gate = phase === 'Queued' ? gateWords(job, trans) : '';
+  if (gate) {
+    return gate;
+  }
   if (phase === 'Queued' && position) {
     return trans.__('%1, number %2 in line', words, position);
   }
@@ -71,6 +88,21 @@ export function stateLine(job: ITrainJob, trans: TranslationBundle): string {
     return trans.__('%1: %2', words, reasonWords(reason, trans));
   }
   return words;
+}
+
+/** What keeps a job from standing in line, in a few words: what a person can do something about first. Empty: nothing. */
+export function gateWords(job: ITrainJob, trans: TranslationBundle): string {
+  const words: Record<IGate['type'], string> = {
+    hold: trans.__('On hold'),
+    approval: trans.__('Waits for approval'),
+    dependency: trans.__('Waits for another job'),
+    dataset: trans.__('Waits for its data'),
+    sweep: trans.__('Waits for others of its sweep'),
+    retry: trans.__('Waits to be tried again')
+  };
+  const types = Object.keys(words) as IGate['type'][];
+  const type = types.find(one => hasGate(job, one));
+  return type ? words[type] : '';
 }
 
 /** What there is to say below the state: why it waits, or how it ended. */
@@ -87,9 +119,13 @@ export function note(job: ITrainJob, trans: TranslationBundle): string {
   return message ?? '';
 }
 
+/** What is amiss where it is true; of all other conditions it is the False that is. */
+const BAD_IF_TRUE = ['Preempted'];
+
 /** What is not as it should be, such as a log that is not complete or a job that is not isolated. */
 export function warnings(job: ITrainJob): string[] {
-  const amiss = (job.status.conditions ?? []).filter(condition => condition.status === 'False');
+  const bad = (type: string) => (BAD_IF_TRUE.includes(type) ? 'True' : 'False');
+  const amiss = (job.status.conditions ?? []).filter(({ type, status }) => status === bad(type));
   return amiss.map(condition => condition.message ?? '').filter(Boolean);
 }
 
@@ -160,15 +196,13 @@ export function span(seconds: number, trans: TranslationBundle): string {
     .join(' ');
 }
 
-/** What a job is found by. `owner` may be unknown: then its namespace is always named. */
-export type IAddressed = IJobRef & Pick<ITrainJob['metadata'], 'owner'>;
-
 /**
- * What a verb of `%trainjob` takes after its name to find the job, with `more` behind the job's name: in a namespace that
- * is not the owner's own, such as a course's, this one is named as well.
+ * What a verb of `%trainjob` takes after its name to find the job, with `more` behind the job's name. The verb looks in
+ * the namespace `own` of the one who types it: another one, such as a course's, is named, and so it is where `own` is
+ * not known (empty).
  */
-export function address({ name, namespace, owner }: IAddressed, more = ''): string {
-  return [name, more, ...(namespace === owner ? [] : ['-n', namespace])].filter(Boolean).join(' ');
+export function address({ name, namespace }: Omit<IJobRef, 'uid'>, own: string, more = ''): string {
+  return [name, more, ...(namespace === own ? [] : ['-n', namespace])].filter(Boolean).join(' ');
 }
 
 /** `812 B`, `1.4 MiB`. */

@@ -26,7 +26,7 @@ export class FilesView {
   async read(): Promise<void> {
     const trans = this._trans;
     try {
-      const outputs = await this._client.outputs(this._ref);
+      const [outputs, own] = await Promise.all([this._client.outputs(this._ref), this._client.ownNamespace()]);
       const none = !outputs.notebook && !outputs.results.length && !outputs.filesTotal;
       setText(this._words, none ? trans.__('It has left nothing yet.') : '');
       const rest = { ...outputs, files: [], filesTotal: outputs.filesTotal - outputs.files.length };
@@ -49,7 +49,7 @@ export class FilesView {
       });
       this._list.replaceChildren(
         ...(none ? [] : [element('p', {}, archive)]),
-        outputsList(this._ref, rest, this._client, trans),
+        outputsList(this._ref, rest, this._client, trans, own),
         element('ul', {}, ...files)
       );
     } catch (error) {

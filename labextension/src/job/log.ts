@@ -6,6 +6,7 @@ import { ansiFragment } from '../card/ansi';
 import { element, setText } from '../card/dom';
 import { bytes } from '../card/words';
 import { VirtualList } from '../panel/virtual';
+import { saveAs, wholeLog } from './save';
 import { LogSearch } from './search';
 import { Fetch, ILine, LogWindow, PIECE } from './window';
 
@@ -16,7 +17,6 @@ const WAIT_SECONDS = 15;
 const AGAIN_MS = 3_000;
 /** Search begins when the typing stops. */
 const TYPED_MS = 250;
-const DOWNLOAD_PIECE = 1024 * 1024;
 
 /** A log of any size: live at its end, by offset anywhere else. */
 export class LogView {
@@ -396,18 +396,10 @@ export class LogView {
 
   private async _download(): Promise<void> {
     const { size } = this._window;
-    const parts: Uint8Array<ArrayBuffer>[] = [];
     try {
-      for (let at = 0; at < size;) {
-        const chunk = await this._fetch(at, DOWNLOAD_PIECE);
-        if (chunk.nextOffset <= at) {
-          break;
-        }
-        parts.push(chunk.data as Uint8Array<ArrayBuffer>);
-        at = chunk.nextOffset;
+      const onward = (at: number) =>
         setText(this._place, this._trans.__('Downloading: %1 of %2', bytes(at), bytes(size)));
-      }
-      saveAs(new Blob(parts, { type: 'text/plain' }), `${this._name}.log`);
+      saveAs(await wholeLog(this._fetch, size, onward), `${this._name}.log`);
     } catch (error) {
       if (!(error instanceof ApiError)) {
         throw error;
@@ -446,14 +438,4 @@ function shown(line: string): string {
 
 function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms));
-}
-
-/** Hands bytes to the browser as a file. */
-export function saveAs(blob: Blob, name: string): void {
-  const url = URL.createObjectURL(blob);
-  const link = element('a', { href: url, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -5,7 +5,7 @@ import { LabIcon, addIcon, filterIcon, treeViewIcon } from '@jupyterlab/ui-compo
 import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
 import { ISignal, Signal } from '@lumino/signaling';
-import { Menu, Widget } from '@lumino/widgets';
+import { Widget } from '@lumino/widgets';
 
 import { JobActions } from '../actions';
 import { ITrainJob, refOf } from '../api/types';
@@ -14,11 +14,13 @@ import { CommandIDs } from '../commands';
 import { EVERYTHING, Group, groupOf, IFilter, isEmpty, isGroup, passes, Row, rowsOf } from '../store/groups';
 import { JobStore } from '../store/jobs';
 import { JobList } from '../store/list';
+import { BulkBar, jobMenu } from './bulk';
 import { FilterForm, ISavedFilter } from './filters';
 import { RowAction, rowHeight, RowView } from './row';
 import { Selection } from './selection';
 import { Sparks } from './sparks';
 import { VirtualList } from './virtual';
+import { emptyWords, problemWords } from './words';
 
 /** Where saved filters are kept. */
 export interface IFilterStore {
@@ -73,6 +75,7 @@ export class JobsPanel extends Widget {
     });
     this.selection = new Selection(() => this._list.items);
     this._filter = new FilterForm(trans);
+    this._bulk = new BulkBar(_context.commands, trans);
     this._build(rowId);
   }
 
@@ -189,27 +192,10 @@ export class JobsPanel extends Widget {
       element('div', { class: 'jp-TrainJobs-bar' }, title, this._whose, this._away, submit, queues),
       element('div', { class: 'jp-TrainJobs-bar' }, this._filter.search, this._more),
       this._filter.more,
-      this._bulk,
+      this._bulk.node,
       this._message,
       node,
       this._foot
-    );
-    this._buildBulk();
-  }
-
-  private _buildBulk(): void {
-    const { trans, commands } = this._context;
-    const button = (words: string, command: string) => {
-      const found = element('button', { type: 'button', class: 'jp-TrainJobs-plain' }, words);
-      found.onclick = () => void commands.execute(command);
-      return found;
-    };
-    this._bulk.append(
-      this._bulkCount,
-      button(trans.__('Cancel'), CommandIDs.cancel),
-      button(trans.__('Run again'), CommandIDs.retry),
-      button(trans.__('Label…'), CommandIDs.label),
-      button(trans.__('Compare'), CommandIDs.compare)
     );
   }
 
@@ -232,7 +218,7 @@ export class JobsPanel extends Widget {
     this._list.node.setAttribute('aria-rowcount', String(this._list.items.length));
     this._showActive();
     this._showLive();
-    setText(this._message, this._words());
+    setText(this._message, this._list.items.length ? problemWords(list) : emptyWords(list, trans));
     setText(
       this._foot,
       list.loading ? trans.__('Reading older jobs…') : list.cut ? trans.__('Older jobs are not shown.') : ''
@@ -243,26 +229,6 @@ export class JobsPanel extends Widget {
       this._filter.setQueues(queues);
     }
     this._showBulk();
-  }
-
-  /** Instead of rows, or above them where they may be out of date. */
-  private _words(): string {
-    const { list, trans } = this._context;
-    if (list.problem && !list.problem.passing) {
-      return [list.problem.message, list.problem.remedy].filter(Boolean).join(' ');
-    }
-    if (this._list.items.length || list.loading) {
-      return '';
-    }
-    if (!list.ready) {
-      return list.problem ? trans.__('The server does not answer.') : trans.__('Asking the server…');
-    }
-    return list.jobs.size
-      ? trans.__('No job passes the filter.')
-      : trans.__(
-          'No jobs yet. Put %1 on top of a cell and run it, or submit a notebook with the + above.',
-          '%%trainjob'
-        );
   }
 
   private _showLive(): void {
@@ -425,7 +391,7 @@ export class JobsPanel extends Widget {
         this.selection.pick(index, false, false);
         this._changedSelection();
       }
-      this._menu().open(event.clientX, event.clientY);
+      jobMenu(this._context.commands, () => this._list.node.focus()).open(event.clientX, event.clientY);
     }
   }
 
@@ -434,32 +400,8 @@ export class JobsPanel extends Widget {
     const row = this._list.items[index];
     if (node && row && !isGroup(row)) {
       const { left, bottom } = node.getBoundingClientRect();
-      this._menu().open(left + 24, bottom - 8);
+      jobMenu(this._context.commands, () => this._list.node.focus()).open(left + 24, bottom - 8);
     }
-  }
-
-  private _menu(): Menu {
-    const menu = new Menu({ commands: this._context.commands });
-    const groups: string[][] = [
-      [CommandIDs.openSelected, CommandIDs.notebook, CommandIDs.download],
-      [CommandIDs.cancel, CommandIDs.retry, CommandIDs.hold, CommandIDs.release],
-      [CommandIDs.label, CommandIDs.compare, CommandIDs.copyName],
-      [CommandIDs.remove]
-    ];
-    groups.forEach((group, index) => {
-      if (index) {
-        menu.addItem({ type: 'separator' });
-      }
-      group.forEach(command => menu.addItem({ command }));
-    });
-    menu.aboutToClose.connect(() => {
-      // the command that was chosen runs after this
-      setTimeout(() => {
-        menu.dispose();
-        this._list.node.focus();
-      });
-    });
-    return menu;
   }
 
   private _changedSelection(): void {
@@ -467,6 +409,15 @@ export class JobsPanel extends Widget {
     this._showActive();
     this._showBulk();
     this._selectionChanged.emit();
+  }
+
+  private _showBulk(): void {
+    const count = this.selected().length;
+    if (count !== this._selected) {
+      this._selected = count;
+      this._selectionChanged.emit(); // a filter hides what was chosen, too
+    }
+    this._bulk.show(count);
   }
 
   private _showActive(): void {
@@ -479,16 +430,6 @@ export class JobsPanel extends Widget {
     }
   }
 
-  private _showBulk(): void {
-    const count = this.selected().length;
-    if (count !== this._selected) {
-      this._selected = count;
-      this._selectionChanged.emit(); // a filter hides what was chosen, too
-    }
-    this._bulk.hidden = count < 2;
-    setText(this._bulkCount, this._context.trans._n('%1 selected', '%1 selected', count, count));
-  }
-
   private _rows: RowView;
   private _list: VirtualList<Row>;
   private _sparks: Sparks;
@@ -496,8 +437,7 @@ export class JobsPanel extends Widget {
   private _more!: HTMLButtonElement;
   private _whose = element('select', { class: 'jp-TrainJobs-whose', hidden: '' });
   private _away = element('span', { class: 'jp-TrainJobs-away', role: 'status' });
-  private _bulk = element('div', { class: 'jp-TrainJobs-bulk', hidden: '' });
-  private _bulkCount = element('span', { role: 'status' });
+  private _bulk: BulkBar;
   private _message = element('p', { class: 'jp-TrainJobs-message', role: 'status' });
   private _foot = element('p', { class: 'jp-TrainJobs-foot', role: 'status' });
   private _value: IFilter = EVERYTHING;

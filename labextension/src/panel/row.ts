@@ -163,7 +163,7 @@ export class RowView {
   private _fillSpark(parts: IParts, job: ITrainJob): void {
     const spark = this._state.spark(job.metadata.uid);
     parts.spark.classList.toggle('jp-mod-empty', !spark);
-    setText(parts.metric, spark ? `${spark.name} ${shortNumber(spark.last)}` : '');
+    setText(parts.metric, spark ? `${spark.name} ${shortNumber(spark.last, 3)}` : '');
     if (spark) {
       drawSpark(parts.spark, spark);
     }

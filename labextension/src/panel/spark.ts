@@ -55,10 +55,10 @@ export function drawSpark(svg: SVGSVGElement, spark: ISpark): void {
 }
 
 /** A number as short as it can be told. */
-export function shortNumber(value: number): string {
+export function shortNumber(value: number, digits = 4): string {
   const size = Math.abs(value);
   if (value === 0 || (size >= 0.001 && size < 100_000)) {
-    return String(Number(value.toPrecision(4)));
+    return String(Number(value.toPrecision(digits)));
   }
   return value.toExponential(2);
 }

@@ -32,6 +32,14 @@ describe('a row says', () => {
     expect(detail(code, trans, NOW)).toBe('ValueError: no');
   });
 
+  it('who took it away, also before it ran', () => {
+    const job = makeJob({ phase: 'Cancelled', message: 'Cancelled by tess before it started: not approved.' });
+    job.spec.cancel = { by: 'tess', message: 'not approved' };
+    expect(detail(job, trans, NOW)).toBe('Cancelled by tess before it started: not approved.');
+    job.spec.cancel = { by: 'ada' };
+    expect(detail(job, trans, NOW)).toBe('Cancelled');
+  });
+
   it('when it ended: the time today, the day before', () => {
     const at = (finished: string) => when(makeJob({ phase: 'Succeeded', finished }), trans, NOW);
     expect(at('2026-11-22T11:30:00Z')).toMatch(/:30/);
@@ -64,6 +72,11 @@ describe('the picture of a metric', () => {
   });
 
   it('has its value in few letters', () => {
-    expect([0.123456, 1234567, 0, -0.00001].map(shortNumber)).toEqual(['0.1235', '1.23e+6', '0', '-1.00e-5']);
+    expect([0.123456, 1234567, 0, -0.00001].map(value => shortNumber(value))).toEqual([
+      '0.1235',
+      '1.23e+6',
+      '0',
+      '-1.00e-5'
+    ]);
   });
 });

@@ -4,6 +4,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { isFinal, ITrainJob, latestAttempt } from '../api/types';
 import { bar, duration, elapsedSeconds, note, phaseWords, reasonWords, stateLine } from '../card/words';
 import { Group } from '../store/groups';
+import { JobList } from '../store/list';
 
 export function groupWords(group: Group, trans: TranslationBundle): string {
   const words: Record<Group, string> = {
@@ -30,7 +31,9 @@ export function detail(job: ITrainJob, trans: TranslationBundle, nowMs: number):
   } else if (!isFinal(job)) {
     parts.push(stateLine(job, trans), note(job, trans));
   } else {
-    parts.push(took(job, trans));
+    const { by, message } = job.spec.cancel ?? {};
+    const tells = phase === 'Cancelled' && (!!message || by !== job.metadata.owner);
+    parts.push((tells && note(job, trans)) || took(job, trans));
   }
   return parts.filter(Boolean).join(' · ');
 }
@@ -57,7 +60,8 @@ export function when(job: ITrainJob, trans: TranslationBundle, nowMs: number): s
 
 function took(job: ITrainJob, trans: TranslationBundle): string {
   const seconds = elapsedSeconds(job, NaN); // of an attempt that has ended no clock is asked
-  return seconds ? trans.__('%1, after %2', phaseWords(job.status.phase, trans), duration(seconds, trans)) : '';
+  const words = phaseWords(job.status.phase, trans);
+  return seconds ? trans.__('%1, after %2', words, duration(seconds, trans)) : words;
 }
 
 /** The time of day, or the day where that is another. */
@@ -67,4 +71,23 @@ export function moment(time: string, nowMs: number): string {
   return today
     ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
     : date.toLocaleDateString([], { month: 'short', day: 'numeric' });
+}
+
+/** What the server says against telling jobs at all. */
+export function problemWords({ problem }: JobList): string {
+  return problem && !problem.passing ? [problem.message, problem.remedy].filter(Boolean).join(' ') : '';
+}
+
+/** Instead of rows, where there is none to show. */
+export function emptyWords(list: JobList, trans: TranslationBundle): string {
+  const told = problemWords(list);
+  if (told || list.loading) {
+    return told;
+  }
+  if (!list.ready) {
+    return list.problem ? trans.__('The server does not answer.') : trans.__('Asking the server…');
+  }
+  return list.jobs.size
+    ? trans.__('No job passes the filter.')
+    : trans.__('No jobs yet. Put %1 on top of a cell and run it, or submit a notebook with the + above.', '%%trainjob');
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { IQueue } from '../api/types';
-import { barsOf, limitValue, mayJobs, mayQueue, quantity, treeOf } from './tree';
+import { barsOf, limitValue, mayJob, mayQueue, quantity, treeOf } from './tree';
 
 const queue = (name: string, parent?: string): IQueue => ({
   kind: 'Queue',
@@ -52,8 +52,10 @@ describe('what one may do', () => {
   it('is what the server permits, in the queue where it permits it', () => {
     expect(mayQueue(permissions, 'update', 'course')).toBe(true);
     expect(mayQueue(permissions, 'update', 'gpu')).toBe(false);
-    expect(mayJobs(permissions, 'hold', 'course')).toBe(true);
-    expect(mayJobs(permissions, 'update', 'course')).toBe(false);
+    expect(mayJob(permissions, 'hold', 'course', 'tess')).toBe(true);
+    expect(mayJob(permissions, 'hold', 'gpu', 'tess')).toBe(false);
+    expect(mayJob(permissions, 'update', 'course', 'tess')).toBe(false);
+    expect(mayJob(permissions, 'update', 'course', 'ada')).toBe(true);
     expect(mayQueue([{ kind: 'Queue', verbs: ['update'] }], 'update', 'gpu')).toBe(true);
   });
 });

@@ -95,12 +95,12 @@ export function mayQueue(permissions: IPermission[], verb: string, queue: string
   );
 }
 
-/** Whether one may do this to the jobs of a queue. */
-export function mayJobs(permissions: IPermission[], verb: string, queue: string): boolean {
+/** Whether one may do this to a job of a queue and a namespace. */
+export function mayJob(permissions: IPermission[], verb: string, queue: string, namespace: string): boolean {
   return permissions.some(
     one =>
       one.kind === 'TrainJob' &&
       one.verbs.includes(verb) &&
-      (one.queue === queue || (one.queue === undefined && one.namespace === undefined))
+      (one.queue === queue || one.namespace === namespace || (one.queue === undefined && one.namespace === undefined))
   );
 }

@@ -8,12 +8,12 @@ import { Widget } from '@lumino/widgets';
 
 import { JobActions } from '../actions';
 import { ApiError, told } from '../api/client';
-import { IPermission, IQueue, ITrainJob, refOf } from '../api/types';
+import { hasGate, IPermission, IQueue, isHeld, ITrainJob, refOf } from '../api/types';
 import { element, setText } from '../card/dom';
-import { note } from '../card/words';
+import { gateWords, note, span } from '../card/words';
 import { CommandIDs } from '../commands';
 import { JobStore } from '../store/jobs';
-import { barsOf, LimitName, LIMITS, limitValue, mayJobs, mayQueue, treeOf } from './tree';
+import { barsOf, LimitName, LIMITS, limitValue, mayJob, mayQueue, treeOf } from './tree';
 
 const EVERY_MS = 5_000;
 /** After a change that the feed tells. */
@@ -175,6 +175,8 @@ export class QueuesView extends Widget {
             ? ''
             : trans.__('guaranteed %1: %2', this._limitWords(limit), String(value));
         }),
+        this._budgetWords(spec),
+        spec.approval ? trans.__('beyond what one may have: with approval') : '',
         spec.kueue ? trans.__('by Kueue: %1', spec.kueue.localQueue) : ''
       ];
       return element(
@@ -227,17 +229,27 @@ export class QueuesView extends Widget {
       return element('p', {}, trans.__('Nobody waits here.'));
     }
     const permissions = this._permissions ?? [];
-    const may = (verb: string) => mayJobs(permissions, verb, name);
     const rows = this._waiting.map((job, index) => {
-      const { uid, name: title, owner = '' } = job.metadata;
-      const held = job.spec.schedulingGates?.some(gate => gate.type === 'hold');
+      const { uid, name: title, namespace, owner = '' } = job.metadata;
+      const may = (verb: string) => mayJob(permissions, verb, name, namespace);
+      const held = isHeld(job);
+      const gated = !!job.spec.schedulingGates?.length;
       const act = (verb: string, label: string, action: () => Promise<unknown>) => {
         const button = this._button(label, `${verb} ${uid}`, () => action().then(() => this._read()));
         button.setAttribute('aria-label', `${label}: ${title}`);
         return button;
       };
       const buttons = [
-        ...(may('update') && index > 0
+        ...(hasGate(job, 'approval') && may('approve')
+          ? [act('approve', trans.__('Approve…'), () => actions.approve(job))]
+          : []),
+        ...(hasGate(job, 'approval') && may('reject')
+          ? [act('reject', trans.__('Refuse…'), () => actions.reject(job))]
+          : []),
+        ...(may('front') && index > 0 && !gated
+          ? [act('front', trans.__('To the front'), () => actions.front([job]))]
+          : []),
+        ...(may('update') && index > 0 && !gated
           ? [act('up', trans.__('Earlier'), () => actions.setPriority([job], this._above(index)))]
           : []),
         ...(may('hold') && !held ? [act('hold', trans.__('Hold'), () => actions.hold([job]))] : []),
@@ -252,7 +264,7 @@ export class QueuesView extends Widget {
         element('th', { scope: 'row' }, open),
         element('td', {}, owner),
         element('td', { class: 'jp-mod-number' }, String(job.spec.priority ?? 0)),
-        element('td', { class: 'jp-TrainJobQueues-why' }, note(job, trans)),
+        element('td', { class: 'jp-TrainJobQueues-why' }, note(job, trans) || gateWords(job, trans)),
         element('td', {}, ...buttons)
       );
     });
@@ -358,6 +370,20 @@ export class QueuesView extends Widget {
       gpu: trans.__('GPUs')
     };
     return words[name];
+  }
+
+  /** What may be spent, by all and by each. */
+  private _budgetWords({ budget, perUserBudget }: IQueue['spec']): string {
+    const { trans } = this._context;
+    const window = (seconds = 0) => span(seconds, trans);
+    return [
+      budget ? trans.__('%1 CPU-hours in %2', budget.coreHours, window(budget.windowSeconds)) : '',
+      perUserBudget
+        ? trans.__('each person %1 CPU-hours in %2', perUserBudget.coreHours, window(perUserBudget.windowSeconds))
+        : ''
+    ]
+      .filter(Boolean)
+      .join(', ');
   }
 
   private _admissionWords(admission: string | undefined): string {

@@ -9,6 +9,10 @@ const LONGEST_DELAY_MS = 15_000;
 /** A first connection that takes longer is told as none: what is shown grows old meanwhile. */
 const PATIENCE_MS = 3_000;
 
+const BEAT_MS = 5_000;
+/** A clock that stood still for longer was a machine that slept: pages in the background are called once a minute. */
+const ASLEEP_MS = 90_000;
+
 /** The HTTP status of a version that the feed no longer holds, and what the socket is closed with for it. */
 const EXPIRED = 410;
 const CLOSE_EXPIRED = 4410;
@@ -31,6 +35,9 @@ export class Feed implements IDisposable {
   ) {
     this._version = since;
     this._patience = setTimeout(() => this._setOpen(this._open), PATIENCE_MS);
+    this._heart = setInterval(() => this._listen(), BEAT_MS);
+    window.addEventListener('online', this._anew);
+    window.addEventListener('offline', this._anew);
     void this._connect();
   }
 
@@ -62,24 +69,33 @@ export class Feed implements IDisposable {
     this._disposed = true;
     clearTimeout(this._timer);
     clearTimeout(this._patience);
+    clearInterval(this._heart);
+    window.removeEventListener('online', this._anew);
+    window.removeEventListener('offline', this._anew);
     Signal.clearData(this); // that it closes now is no news
     this._drop();
   }
 
   private async _connect(): Promise<void> {
+    const turn = ++this._turn;
     let fresh = false;
     if (this._version === null) {
       fresh = true;
+      let version: number | null = null;
       try {
-        this._version = await this._source.version();
+        version = await this._source.version();
       } catch {
-        if (this._disposed) {
-          return;
-        }
-        this._setOpen(false);
-        this._again(); // whoever follows a job asks for it too, and shows what is wrong
+        // whoever follows a job asks for it too, and shows what is wrong
+      }
+      if (this._disposed || turn !== this._turn) {
         return;
       }
+      if (version === null) {
+        this._setOpen(false);
+        this._again();
+        return;
+      }
+      this._version = version;
     }
     if (this._disposed) {
       return;
@@ -125,6 +141,26 @@ export class Feed implements IDisposable {
     this._timer = setTimeout(() => void this._connect(), wait);
   }
 
+  private _listen(): void {
+    const now = Date.now();
+    const slept = now - this._beat > ASLEEP_MS;
+    this._beat = now;
+    if (slept) {
+      this._anew();
+    }
+  }
+
+  /**
+   * A connection may have died without a word while the machine slept or changed its network: another is opened at once,
+   * and until it stands nothing counts as live. A server on this machine answers without any network.
+   */
+  private _anew = (): void => {
+    clearTimeout(this._timer);
+    this._delay = FIRST_DELAY_MS;
+    this._drop();
+    void this._connect();
+  };
+
   private _drop(): void {
     const socket = this._socket;
     this._socket = null;
@@ -149,7 +185,10 @@ export class Feed implements IDisposable {
   /** What {@link openChanged} said last; null before it said anything. */
   private _told: boolean | null = null;
   private _disposed = false;
+  private _turn = 0;
   private _delay = FIRST_DELAY_MS;
+  private _beat = Date.now();
+  private _heart: ReturnType<typeof setInterval>;
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _patience: ReturnType<typeof setTimeout> | undefined;
   private _changed = new Signal<this, IChange[]>(this);

@@ -57,6 +57,7 @@ export function draftOf(source: object, options: ILineOptions, name: string, mor
     schedulingGates: gates,
     retries: retries ? { limit: retries, ...(options['retry-errors'] && { onCodeError: true }) } : undefined,
     preemptible: options.preemptible,
+    network: text('network') ? { mode: text('network') } : undefined,
     notify: options.notify
   });
   const metadata = filled({ generateName: text('name') ?? name, labels: pairs('label') }) as IDraft['metadata'];

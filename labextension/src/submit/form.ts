@@ -48,6 +48,7 @@ export class SubmitForm extends Widget {
     const { trans } = _context;
     const submit = element('button', { type: 'submit', class: 'jp-TrainJobs-plain jp-mod-main' }, trans.__('Submit'));
     this._submit = submit;
+    submit.disabled = true; // until there is something to submit
     this._fields.append(element('p', {}, trans.__('Asking the server…')));
     this.node.append(
       this._fields,
@@ -55,7 +56,9 @@ export class SubmitForm extends Widget {
     );
     this.node.addEventListener('submit', event => {
       event.preventDefault();
-      void this._send();
+      if (!submit.disabled) {
+        void this._send();
+      }
     });
     this.node.addEventListener('input', () => this._later());
     this.node.addEventListener('change', event => {
@@ -87,6 +90,8 @@ export class SubmitForm extends Widget {
       this._me = me;
       this._profiles = profiles;
       this._build(schema, queues, kernels, inspection);
+      this._submit.disabled = false;
+      this._inputs.get('metadata.generateName')?.input.focus();
       await this._try();
     } catch (error) {
       this._fields.replaceChildren(
@@ -127,6 +132,11 @@ export class SubmitForm extends Widget {
       ...(files
         ? [this._text('spec.inputs', trans.__('Files to send along'), trans.__('such as data/*.csv'), '')]
         : []),
+      this._select('spec.network.mode', trans.__('What it may reach'), [
+        ['', trans.__('nothing')],
+        ['loopback', trans.__('itself')],
+        ['profile', trans.__('what its profile allows')]
+      ]),
       ...fieldsAt(schema, 'spec')
         .filter(({ name: one }) => ['priority', 'seed', 'notify'].includes(one))
         .map(field => this._field(field))
@@ -312,6 +322,7 @@ export class SubmitForm extends Widget {
     } finally {
       this._submit.disabled = false;
     }
+    this.node.querySelector<HTMLElement>('[aria-invalid=true]')?.focus();
   }
 
   private async _guarded(run: number, action: () => Promise<void>): Promise<void> {

@@ -22,6 +22,7 @@ export const KINDS: Record<string, Kind> = {
   disk: 'one',
   'time-limit': 'one',
   priority: 'one',
+  network: 'one',
   param: 'many',
   out: 'many',
   files: 'many',
@@ -46,9 +47,6 @@ export const KINDS: Record<string, Kind> = {
   block: 'switch',
   'dry-run': 'switch'
 };
-
-/** Of many jobs at once: where there is no Python, the command sends them. */
-const MANY_JOBS = ['sweep', 'repeat', 'max-parallel'];
 
 const SHORT: Record<string, string> = { n: 'namespace' };
 
@@ -83,14 +81,6 @@ export function parseLine(line: string): ILineOptions {
       const all = Object.keys(KINDS).map(one => `--${one}`);
       throw new LineError(trans =>
         trans.__('%1 is no option of %2. There are: %3.', word, '%%trainjob', all.join(', '))
-      );
-    }
-    if (MANY_JOBS.includes(option)) {
-      throw new LineError(trans =>
-        trans.__(
-          '--%1 makes many jobs, and from here one is sent. Send them from Python, or with jupyter trainjob submit.',
-          option
-        )
       );
     }
     if (kind === 'switch') {

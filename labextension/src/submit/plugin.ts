@@ -1,5 +1,5 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Dialog, ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { ICommandPalette, Notification } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker } from '@jupyterlab/notebook';
@@ -42,8 +42,9 @@ export const submitPlugin: JupyterFrontEndPlugin<void> = {
           });
           return;
         }
-        const [{ SubmitForm }, { notebookSource }, { collect }] = await Promise.all([
+        const [{ SubmitForm }, { FormDialog }, { notebookSource }, { collect }] = await Promise.all([
           import('./form'),
+          import('./dialog'),
           import('./submit'),
           import('./collect')
         ]);
@@ -62,13 +63,8 @@ export const submitPlugin: JupyterFrontEndPlugin<void> = {
           const files = async (options: object) =>
             (await collect(options as never, folder, contents, client)).inputs ?? [];
           const body = new SubmitForm({ store, trans, ...found, files, sent });
-          const dialog = new Dialog({
-            title: trans.__('Submit %1', PathExt.basename(panel.context.path)),
-            body,
-            buttons: [Dialog.cancelButton({ label: trans.__('Close') })],
-            hasClose: true
-          });
-          dialog.addClass('jp-TrainJobSubmitDialog');
+          const title = trans.__('Submit %1', PathExt.basename(panel.context.path));
+          const dialog = new FormDialog(title, body, trans.__('Close'));
           await dialog.launch();
         } catch (error) {
           if (!(error instanceof ApiError)) {

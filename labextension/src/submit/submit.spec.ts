@@ -7,8 +7,9 @@ import { makeJob, trans } from '../testing';
 import { draftOf, readableName } from './draft';
 import { fieldsAt, limitWords } from './fields';
 import { magicCell, parseLine, splitWords } from './options';
+import { pointsOf, splitValues } from './points';
 import { digestOf, sha256 } from './sha256';
-import { cardOutput, dryWords, languageOf } from './submit';
+import { cardOutput, dryWords, languageOf, sweepWords } from './submit';
 
 describe('the first line', () => {
   it('is taken from a cell of any language, with the line where the code begins', () => {
@@ -45,12 +46,6 @@ describe('the first line', () => {
       'time-limit': '5m',
       namespace: 'course'
     });
-  });
-
-  it('sends no sweep from here, and says who does', () => {
-    expect(() => parseLine('--sweep lr=0.1,0.2')).toThrow(
-      '--sweep makes many jobs, and from here one is sent. Send them from Python, or with jupyter trainjob submit.'
-    );
   });
 
   it.each([
@@ -177,7 +172,7 @@ describe('what is told', () => {
   });
 
   it('in a notebook: which job, and nothing of it', () => {
-    const output = cardOutput({ uid: 'u', namespace: 'ada', name: 'digits' });
+    const output = cardOutput({ uid: 'u', namespace: 'ada', name: 'digits' }, 'ada');
     expect(output.data['application/vnd.trainjob+json']).toEqual({ uid: 'u', namespace: 'ada', name: 'digits' });
   });
 
@@ -188,5 +183,52 @@ describe('what is told', () => {
       languageOf('', 'apache_toree_scala'),
       languageOf('python', '')
     ]).toEqual(['r', 'r', 'scala', 'python']);
+  });
+});
+
+describe('a sweep', () => {
+  const points = (line: string) => pointsOf(parseLine(line))?.map(point => point.parameters);
+
+  it('is every combination of the values, in the order of the line', () => {
+    expect(points('--sweep lr=0.1,0.01 --sweep depth=2,None')).toEqual([
+      { lr: 0.1, depth: 2 },
+      { lr: 0.1, depth: null },
+      { lr: 0.01, depth: 2 },
+      { lr: 0.01, depth: null }
+    ]);
+    expect(points('--repeat 2 --sweep lr=1')).toEqual([{ lr: 1 }, { lr: 1 }]);
+    expect(points('--repeat 3')).toEqual([{}, {}, {}]);
+    expect(points('--cpu 2')).toBeUndefined();
+  });
+
+  it('has values with commas in brackets and quotes', () => {
+    expect(splitValues(`[1, 2], [3], "a,b",{"k": [1,2]}`)).toEqual(['[1, 2]', '[3]', '"a,b"', '{"k": [1,2]}']);
+  });
+
+  it.each([
+    ['--max-parallel 2', /is for --sweep and --repeat/],
+    ['--repeat 0', /there is nothing to do/],
+    ['--sweep lr', /there is no '='/]
+  ])('says what is wrong with %s', (line, words) => {
+    expect(() => points(line)).toThrow(words);
+  });
+
+  it('is told with what shows its jobs', () => {
+    const items = [1, 2].map(number => ({ name: `lr-${number}`, uid: String(number) }));
+    expect(sweepWords({ sweep: 'lr-x7k2p', items }, trans)).toBe(
+      'lr-x7k2p: 2 jobs\nIn the panel of jobs, the label jupyter-trainjob/sweep=lr-x7k2p shows them.'
+    );
+  });
+});
+
+describe('what may be tried again', () => {
+  it('is as the magic has it', () => {
+    const spec = (line: string) => draftOf({ type: 'cell' }, parseLine(line), 'cell').spec;
+    expect(spec('--retries 2 --retry-errors --preemptible')).toMatchObject({
+      retries: { limit: 2, onCodeError: true },
+      preemptible: true
+    });
+    expect(spec('--retries 2').retries).toEqual({ limit: 2 });
+    expect(spec('--network loopback').network).toEqual({ mode: 'loopback' });
   });
 });

@@ -5,14 +5,18 @@ import { NotebookPanel } from '@jupyterlab/notebook';
 import { Contents } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { ApiError } from '../api/client';
-import { IDraft, IJobRef, ITrainJob, refOf } from '../api/types';
+import { ApiError, ownNamespaceOf } from '../api/client';
+import { IDraft, IJobRef, IMade, ITrainJob, refOf } from '../api/types';
 import { MIME_TYPE } from '../card/renderer';
+import { address } from '../card/words';
 import { JobStore } from '../store/jobs';
 import { collect, send } from './collect';
 import { draftOf, readableName } from './draft';
-import { ILineOptions, magicCell, parseLine } from './options';
+import { ILineOptions, magicCell, parseLine, whole } from './options';
+import { pointsOf } from './points';
 import { LineError, problemWords } from './problem';
+
+const SWEEP_LABEL = 'jupyter-trainjob/sweep';
 
 export interface ISubmitContext {
   store: JobStore;
@@ -33,16 +37,14 @@ export interface ICellToSend {
 
 /** The namespace where a job goes: the one that is named, else one's own. */
 export async function namespaceFor(store: JobStore, draft: IDraft, named?: string): Promise<string> {
-  const { namespaces, username } = await store.client.me();
-  const own = namespaces.find(({ role }) => role === 'own')?.name ?? username;
-  return (draft.metadata.namespace = named ?? own);
+  return (draft.metadata.namespace = named ?? ownNamespaceOf(await store.client.me()));
 }
 
-/** Sends a cell; with `--dry-run` the answer is what would be. Throws in words what is wrong. */
+/** Sends a cell; with `--dry-run` the answer is what would be, of a sweep its first job. Throws in words what is wrong. */
 export async function sendCell(
   cell: ICellToSend,
   { store, contents }: ISubmitContext
-): Promise<{ job: ITrainJob; dryRun: boolean }> {
+): Promise<{ job: ITrainJob; dryRun: boolean } | { made: IMade }> {
   const magic = magicCell(cell.source);
   const options: ILineOptions = magic ? parseLine(magic.line) : {};
   const code = magic ? magic.code : cell.source;
@@ -60,6 +62,15 @@ export async function sendCell(
   }
   const namespace = await namespaceFor(store, draft, options.namespace as string | undefined);
   const dryRun = options['dry-run'] === true;
+  const points = pointsOf(options);
+  if (points && !dryRun) {
+    const most = options['max-parallel'] as string | undefined;
+    const made = await store.client.submitPoints(namespace, draft, points, most === undefined ? most : whole(most));
+    return { made };
+  }
+  if (points) {
+    draft.spec.parameters = { ...(draft.spec.parameters as object | undefined), ...points[0].parameters };
+  }
   const job = await store.client.submit(namespace, draft, dryRun);
   if (!dryRun) {
     store.accept(job);
@@ -74,17 +85,29 @@ async function chooseKernel(draft: IDraft, { kernel, language }: ICellToSend, st
   draft.spec.environment = { ...(draft.spec.environment as object | undefined), ...chosen };
 }
 
-/** The output that shows as a live card, as the magic makes it. */
-export function cardOutput(ref: IJobRef) {
+/** The output that shows as a live card, as the magic makes it; `own` is the namespace of the one who sends it. */
+export function cardOutput(ref: IJobRef, own: string) {
   const { uid, namespace, name } = ref;
   return {
     output_type: 'display_data',
     data: {
       [MIME_TYPE]: { uid, namespace, name },
-      'text/plain': `Job ${name}: see it with jupyter trainjob show ${name}`
+      'text/plain': `Job ${name}: see it with jupyter trainjob show ${address(ref, own)}`
     },
     metadata: {}
   };
+}
+
+/** Many cards would fill the page: the panel has the jobs of a sweep together, by their label. */
+export function sweepWords({ sweep, items }: IMade, trans: TranslationBundle): string {
+  return [
+    trans._n('%2: %1 job', '%2: %1 jobs', items.length, sweep),
+    trans.__('In the panel of jobs, the label %1 shows them.', `${SWEEP_LABEL}=${sweep}`)
+  ].join('\n');
+}
+
+function textOutput(text: string) {
+  return { output_type: 'stream', name: 'stdout', text: `${text}\n` };
 }
 
 /** Sends a cell of a notebook that is open and puts the card below it. Says what went wrong. True if it was sent. */
@@ -95,13 +118,21 @@ export async function submitCell(
 ): Promise<boolean> {
   const { trans } = context;
   try {
-    const { job, dryRun } = await sendCell({ ...cell, source: model.sharedModel.getSource(), id: model.id }, context);
+    const sent = await sendCell({ ...cell, source: model.sharedModel.getSource(), id: model.id }, context);
+    if ('made' in sent) {
+      model.outputs.clear();
+      model.executionCount = null;
+      model.outputs.add(textOutput(sweepWords(sent.made, trans)));
+      return true;
+    }
+    const { job, dryRun } = sent;
     if (dryRun) {
       Notification.info(dryWords(job, trans), { autoClose: 10_000 });
     } else {
+      const own = await context.store.client.ownNamespace();
       model.outputs.clear();
       model.executionCount = null;
-      model.outputs.add(cardOutput(refOf(job)));
+      model.outputs.add(cardOutput(refOf(job), own));
     }
     return true;
   } catch (error) {
