@@ -1,4 +1,4 @@
-"""What people type is read as the table says by which the browser reads it too (labextension/src/submit/cases.spec.ts)."""
+"""What people type is read by the table that the browser is held to, too: labextension/src/submit/cases.spec.ts."""
 
 from __future__ import annotations
 

@@ -41,6 +41,9 @@ export class LogView {
     if (!this._running) {
       this._running = true;
       void this._run(++this._turn);
+      if (this._search?.stopped) {
+        void this._look(); // it was put away before the search had come to its end
+      }
     }
   }
 
