@@ -38,7 +38,6 @@ const ROOTS: Record<string, ISchema> = {
   IInspection: schemas.Inspection,
   IDraft: schemas.TrainJob,
   ISeries: schemas.MetricSeries,
-  IWhy: schemas.Explanation,
   IMade: schemas.Made,
   IPage: schemas.TrainJobList,
   IOutputs: schemas.OutputList,

@@ -238,7 +238,7 @@ export class SubmitForm extends Widget {
       this._found = { key, inputs };
     }
     try {
-      return await this._found!.inputs;
+      return await this._found.inputs;
     } catch (error) {
       throw new FieldError('spec.inputs', problemWords(error, trans));
     }
