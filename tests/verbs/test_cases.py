@@ -1,4 +1,4 @@
-"""What people type is read as by the table that the browser reads, too: labextension/src/submit/cases.spec.ts."""
+"""What people type is read by the table that the browser is held to, too: labextension/src/submit/cases.spec.ts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_the_options_are_those_of_the_table() -> None:
-    found = {item.flags[-1].removeprefix("--"): kind(item.settings) for item in CELL_OPTIONS}
-    assert found == CASES["options"]
+    assert {item.flags[-1].removeprefix("--"): kind(item.settings) for item in CELL_OPTIONS} == CASES["options"]
 
 
 @cases("values")

@@ -16,7 +16,7 @@ function client(takesMs: number, aheadMs = 0, status = 200, headers: Record<stri
     await vi.advanceTimersByTimeAsync(server.takesMs);
     return new Response('{}', { status, headers: { Date: date, ...headers } });
   };
-  const settings = ServerConnection.makeSettings({ baseUrl: 'http://test/', fetch: fetch as never });
+  const settings = ServerConnection.makeSettings({ baseUrl: 'http://test/', fetch: fetch });
   return { server, client: new TrainJobClient(settings) };
 }
 

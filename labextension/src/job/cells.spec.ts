@@ -33,20 +33,19 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const cell = (source: string): ICell =>
-  ({
-    cell_type: 'code',
-    source,
-    outputs: [{ output_type: 'display_data', data: { 'text/plain': source }, metadata: {} }],
-    metadata: {},
-    execution_count: 1
-  }) as never;
-const running = (cellsDone: number) => makeJob({ phase: 'Running', progress: { cellsDone } as never });
+const cell = (source: string): ICell => ({
+  cell_type: 'code',
+  source,
+  outputs: [{ output_type: 'display_data', data: { 'text/plain': source }, metadata: {} }],
+  metadata: {},
+  execution_count: 1
+});
+const running = (cellsDone: number) => makeJob({ phase: 'Running', progress: { cellsDone } });
 const rows = () => [...view.node.querySelectorAll('pre')].map(node => node.textContent);
 
 describe('the cells of a job', () => {
   it('are marked when the job changes while their outputs are still being made', async () => {
-    notebook = async () => ({ cells: [cell('a'), cell('b'), cell('c')] });
+    notebook = () => Promise.resolve({ cells: [cell('a'), cell('b'), cell('c')] });
     view.update(running(1));
     await vi.advanceTimersByTimeAsync(150);
     view.update(running(1)); // a heartbeat: the same cells
@@ -73,7 +72,7 @@ describe('the cells of a job', () => {
   });
 
   it('leave nothing behind when the view is closed while they are made', async () => {
-    notebook = async () => ({ cells: [cell('a'), cell('b')] });
+    notebook = () => Promise.resolve({ cells: [cell('a'), cell('b')] });
     view.update(running(1));
     await vi.advanceTimersByTimeAsync(50);
     view.dispose();
@@ -87,7 +86,7 @@ describe('the cells of a job', () => {
     view.update(running(1));
     await vi.advanceTimersByTimeAsync(10);
     expect(view.node.textContent).toContain('away');
-    notebook = async () => ({ cells: [cell('a')] });
+    notebook = () => Promise.resolve({ cells: [cell('a')] });
     await vi.advanceTimersByTimeAsync(10_000);
     expect(rows()).toEqual(['a']);
     expect(view.node.textContent).not.toContain('away');

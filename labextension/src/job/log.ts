@@ -6,8 +6,8 @@ import { ansiFragment } from '../card/ansi';
 import { element, setText } from '../card/dom';
 import { bytes } from '../card/words';
 import { VirtualList } from '../panel/virtual';
+import { LogFind } from './find';
 import { saveAs, wholeLog } from './save';
-import { LogSearch } from './search';
 import { Fetch, ILine, LogWindow, PIECE } from './window';
 
 const LINE_PX = 18;
@@ -15,8 +15,6 @@ const LINE_PX = 18;
 const NEAR_PX = 600;
 const WAIT_SECONDS = 15;
 const AGAIN_MS = 3_000;
-/** Search begins when the typing stops. */
-const TYPED_MS = 250;
 
 /** A log of any size: live at its end, by offset anywhere else. */
 export class LogView {
@@ -31,6 +29,15 @@ export class LogView {
       make: () => element('div', { class: 'jp-TrainJobLog-line' }),
       fill: (node, line) => this._fill(node, line)
     });
+    this._find = new LogFind(_fetch, _trans, {
+      top: () => this._topOffset(),
+      size: () => this._window.size,
+      show: hit => {
+        this.following = false;
+        return this._goTo(hit);
+      },
+      none: () => this._list.refill()
+    });
     this._build();
   }
 
@@ -41,13 +48,14 @@ export class LogView {
     if (!this._running) {
       this._running = true;
       void this._run(++this._turn);
+      this._find.start();
     }
   }
 
   stop(): void {
     this._running = false;
     this._turn += 1;
-    this._search?.stop();
+    this._find.stop();
   }
 
   /** Another attempt has begun: its log is another. */
@@ -56,8 +64,7 @@ export class LogView {
     this.stop();
     this._window = new LogWindow(this._fetch);
     this._begun = false;
-    this._search = null;
-    this._hit = -1;
+    this._find.reset();
     this.following = true;
     this._show(true);
     if (running) {
@@ -67,7 +74,7 @@ export class LogView {
 
   dispose(): void {
     this.stop();
-    clearTimeout(this._typed);
+    this._find.dispose();
     this._list.dispose();
   }
 
@@ -87,18 +94,6 @@ export class LogView {
       found.onclick = () => void action();
       return found;
     };
-    this._find.placeholder = trans.__('Search the log');
-    this._find.setAttribute('aria-label', trans.__('Search the log'));
-    this._find.oninput = () => {
-      clearTimeout(this._typed);
-      this._typed = setTimeout(() => void this._look(), TYPED_MS);
-    };
-    this._find.onkeydown = event => {
-      if (event.key === 'Enter') {
-        event.preventDefault();
-        void this._goToHit(event.shiftKey);
-      }
-    };
     this._follow.onchange = () => this.following && void this._toEnd();
     this._slider.setAttribute('aria-label', trans.__('Place in the log'));
     this._slider.oninput = () => void this._slide();
@@ -112,10 +107,10 @@ export class LogView {
       element(
         'div',
         { class: 'jp-TrainJobLog-bar' },
-        this._find,
-        button('↑', () => this._goToHit(true)),
-        button('↓', () => this._goToHit(false)),
-        this._hits,
+        this._find.input,
+        button('↑', () => this._find.next(true)),
+        button('↓', () => this._find.next(false)),
+        this._find.words,
         element('label', {}, this._follow, trans.__('Follow')),
         button(trans.__('Start'), () => this._toStart()),
         button(trans.__('End'), () => this._toEnd()),
@@ -189,7 +184,7 @@ export class LogView {
       setText(node, this._trans.__('… %1 were left out here, as the log is longer than it may be …', bytes(line.gap)));
       return;
     }
-    const hit = this._hit;
+    const { hit } = this._find;
     const end = line.offset + line.bytes.length;
     node.className = 'jp-TrainJobLog-line';
     node.classList.toggle('jp-mod-hit', hit >= line.offset && hit < Math.max(end, line.offset + 1));
@@ -299,63 +294,6 @@ export class LogView {
     }
   }
 
-  private async _look(): Promise<void> {
-    this._search?.stop();
-    this._search = null;
-    this._hit = -1;
-    setText(this._hits, '');
-    const text = this._find.value;
-    if (!text) {
-      this._list.refill();
-      return;
-    }
-    const from = this._topOffset();
-    const search = new LogSearch(this._fetch, text, () => {
-      if (search === this._search) {
-        this._showHits(search);
-        if (this._hit < 0 && search.hits.length) {
-          void this._showHit(search.next(from - 1));
-        }
-      }
-    });
-    this._search = search;
-    try {
-      await search.run(from, this._window.size);
-    } catch (error) {
-      if (!(error instanceof ApiError)) {
-        throw error;
-      }
-      setText(this._hits, told(error));
-    }
-  }
-
-  private async _showHit(hit: number): Promise<void> {
-    if (hit >= 0) {
-      this._hit = hit;
-      this.following = false;
-      await this._goTo(hit);
-      if (this._search) {
-        this._showHits(this._search);
-      }
-    }
-  }
-
-  private async _goToHit(back: boolean): Promise<void> {
-    if (this._search && this._search.text === this._find.value) {
-      await this._showHit(this._search.next(this._hit, back));
-    } else {
-      await this._look();
-    }
-  }
-
-  private _showHits(search: LogSearch): void {
-    const trans = this._trans;
-    const at = search.hits.indexOf(this._hit) + 1;
-    const count = search.count.toLocaleString() + (search.done ? '' : '…');
-    const none = search.done ? trans.__('not there') : trans.__('searching…');
-    setText(this._hits, search.count ? trans.__('%1 of %2', at || '–', count) : none);
-  }
-
   private _topOffset(): number {
     const lines = this._window.lines;
     return lines[Math.min(lines.length - 1, Math.floor(this._list.node.scrollTop / LINE_PX))]?.offset ?? 0;
@@ -374,8 +312,8 @@ export class LogView {
 
   private _key(event: KeyboardEvent): void {
     if ((event.key === 'f' && (event.ctrlKey || event.metaKey)) || event.key === '/') {
-      this._find.focus();
-      this._find.select();
+      this._find.input.focus();
+      this._find.input.select();
     } else if (event.key === 'End') {
       void this._toEnd();
     } else if (event.key === 'Home') {
@@ -412,14 +350,11 @@ export class LogView {
 
   private _window: LogWindow;
   private _list: VirtualList<ILine>;
-  private _find = element('input', { type: 'search' });
-  private _hits = element('span', { class: 'jp-TrainJobLog-hits', role: 'status' });
+  private _find: LogFind;
   private _follow = element('input', { type: 'checkbox', checked: '' });
   private _slider = element('input', { type: 'range', min: '0', max: '1000', step: '1', hidden: '' });
   private _place = element('span', { class: 'jp-TrainJobLog-place', role: 'status', 'aria-live': 'off' });
   private _decoder = new TextDecoder();
-  private _search: LogSearch | null = null;
-  private _hit = -1;
   private _wanted: number | null = null;
   private _begun = false;
   private _running = false;
@@ -427,7 +362,6 @@ export class LogView {
   private _busy = false;
   /** The next scroll event is our own doing. */
   private _moving = false;
-  private _typed: ReturnType<typeof setTimeout> | undefined;
 }
 
 /** A line after its carriage returns, as progress bars leave it. */

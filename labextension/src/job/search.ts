@@ -30,6 +30,11 @@ export class LogSearch {
   count = 0;
   done = false;
 
+  /** Whether it was ended before it had looked at all. */
+  get stopped(): boolean {
+    return this._stopped && !this.done;
+  }
+
   stop(): void {
     this._stopped = true;
   }
@@ -39,8 +44,10 @@ export class LogSearch {
     const begin = Math.floor(Math.min(from, Math.max(0, size - 1)) / PIECE) * PIECE;
     await this._part(begin, size);
     await this._part(0, begin);
-    this.done = true;
-    this._found();
+    if (!this._stopped) {
+      this.done = true;
+      this._found();
+    }
   }
 
   /** The hit at or behind an offset, or the one before it; round at the ends. -1 where there is none. */
@@ -60,7 +67,7 @@ export class LogSearch {
     const asked: ReturnType<Fetch>[] = [];
     let at = from;
     const ask = () => {
-      if (at < to) {
+      if (at < to && !this._stopped) {
         const piece = this._fetch(at, Math.min(PIECE, to - at));
         piece.catch(() => undefined); // told where it is awaited
         asked.push(piece);

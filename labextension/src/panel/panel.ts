@@ -411,6 +411,15 @@ export class JobsPanel extends Widget {
     this._selectionChanged.emit();
   }
 
+  private _showBulk(): void {
+    const count = this.selected().length;
+    if (count !== this._selected) {
+      this._selected = count;
+      this._selectionChanged.emit(); // a filter hides what was chosen, too
+    }
+    this._bulk.show(count);
+  }
+
   private _showActive(): void {
     const { active } = this.selection;
     const node = this._list.node;
@@ -419,15 +428,6 @@ export class JobsPanel extends Widget {
     } else {
       node.removeAttribute('aria-activedescendant');
     }
-  }
-
-  private _showBulk(): void {
-    const count = this.selected().length;
-    if (count !== this._selected) {
-      this._selected = count;
-      this._selectionChanged.emit(); // a filter hides what was chosen, too
-    }
-    this._bulk.show(count);
   }
 
   private _rows: RowView;

@@ -1,6 +1,6 @@
 import '../../style/queues.css';
 
-import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
@@ -13,7 +13,8 @@ import { element, setText } from '../card/dom';
 import { gateWords, note, span } from '../card/words';
 import { CommandIDs } from '../commands';
 import { JobStore } from '../store/jobs';
-import { barsOf, LimitName, LIMITS, limitValue, mayJob, mayQueue, treeOf } from './tree';
+import { askLimit, limitWords } from './limit';
+import { barsOf, LIMITS, mayJob, mayQueue, treeOf } from './tree';
 
 const EVERY_MS = 5_000;
 /** After a change that the feed tells. */
@@ -158,7 +159,7 @@ export class QueuesView extends Widget {
       open.setAttribute('aria-pressed', String(name === this._chosen));
       open.style.marginInlineStart = `${depth * 18}px`;
       const bars = barsOf(status.use, spec.limits).map(one => {
-        const words = this._limitWords(one.name);
+        const words = limitWords(one.name, trans);
         const text = one.limit
           ? trans.__('%1: %2 of %3', words, one.used, one.limit)
           : trans.__('%1: %2', words, one.used);
@@ -173,7 +174,7 @@ export class QueuesView extends Widget {
           const value = spec.guaranteed?.[limit];
           return value === undefined || value === null
             ? ''
-            : trans.__('guaranteed %1: %2', this._limitWords(limit), String(value));
+            : trans.__('guaranteed %1: %2', limitWords(limit, trans), String(value));
         }),
         this._budgetWords(spec),
         spec.approval ? trans.__('beyond what one may have: with approval') : '',
@@ -296,30 +297,9 @@ export class QueuesView extends Widget {
   }
 
   private async _changeLimit(queue: IQueue): Promise<void> {
-    const { trans } = this._context;
-    const now = queue.spec.limits ?? {};
-    const which = await InputDialog.getItem({
-      title: trans.__('Which limit of %1?', queue.metadata.name),
-      items: LIMITS.map(name =>
-        trans.__('%1 (now: %2)', this._limitWords(name), String(now[name] ?? trans.__('none')))
-      ),
-      okLabel: trans.__('Go on'),
-      cancelLabel: trans.__('Leave it')
-    });
-    const limit = LIMITS.find(name => which.value?.startsWith(`${this._limitWords(name)} (`));
-    if (!which.button.accept || !limit) {
-      return;
-    }
-    const answer = await InputDialog.getText({
-      title: this._limitWords(limit),
-      label: trans.__('The most that may be in use at once; empty for no limit'),
-      text: String(now[limit] ?? ''),
-      okLabel: trans.__('Set'),
-      cancelLabel: trans.__('Leave it')
-    });
-    if (answer.button.accept) {
-      const value = limitValue(limit, answer.value ?? '');
-      await this._change(queue, spec => (spec.limits = { ...spec.limits, [limit]: value }));
+    const asked = await askLimit(queue, this._context.trans);
+    if (asked) {
+      await this._change(queue, spec => (spec.limits = { ...spec.limits, [asked.limit]: asked.value }));
     }
   }
 
@@ -359,17 +339,6 @@ export class QueuesView extends Widget {
     const button = element('button', { type: 'button', class: 'jp-TrainJobs-plain', 'data-key': key }, label);
     button.onclick = () => void action();
     return button;
-  }
-
-  private _limitWords(name: LimitName): string {
-    const { trans } = this._context;
-    const words: Record<LimitName, string> = {
-      runningJobs: trans.__('running jobs'),
-      cpu: trans.__('CPUs'),
-      memory: trans.__('memory'),
-      gpu: trans.__('GPUs')
-    };
-    return words[name];
   }
 
   /** What may be spent, by all and by each. */

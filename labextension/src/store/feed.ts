@@ -34,10 +34,10 @@ export class Feed implements IDisposable {
     since: number | null = null
   ) {
     this._version = since;
+    this._patience = setTimeout(() => this._setOpen(this._open), PATIENCE_MS);
     this._heart = setInterval(() => this._listen(), BEAT_MS);
     window.addEventListener('online', this._anew);
     window.addEventListener('offline', this._anew);
-    this._patience = setTimeout(() => this._setOpen(this._open), PATIENCE_MS);
     void this._connect();
   }
 
@@ -68,10 +68,10 @@ export class Feed implements IDisposable {
     }
     this._disposed = true;
     clearTimeout(this._timer);
+    clearTimeout(this._patience);
     clearInterval(this._heart);
     window.removeEventListener('online', this._anew);
     window.removeEventListener('offline', this._anew);
-    clearTimeout(this._patience);
     Signal.clearData(this); // that it closes now is no news
     this._drop();
   }
@@ -87,7 +87,7 @@ export class Feed implements IDisposable {
       } catch {
         // whoever follows a job asks for it too, and shows what is wrong
       }
-      if (turn !== this._turn || this._disposed) {
+      if (this._disposed || turn !== this._turn) {
         return;
       }
       if (version === null) {

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ApiError, TrainJobClient } from '../api/client';
 import { makeJob, Server } from '../testing';
 import { JobStore } from './jobs';
-import { JobList, slim } from './list';
+import { JobList } from './list';
+import { slim } from './slim';
 
 let server: Server;
 let store: JobStore;

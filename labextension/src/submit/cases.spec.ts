@@ -10,7 +10,7 @@ import { LineError } from './problem';
 import { parameterValue } from './values';
 
 /** The table by which Python reads what is typed, too: tests/verbs/test_cases.py. */
-const cases = JSON.parse(readFileSync('../tests/cases/options.json', 'utf8'));
+const cases = JSON.parse(readFileSync('../tests/cases/options.json', 'utf8')) as Record<string, unknown[]>;
 const specOf = (line: string) => {
   const { source, ...spec } = draftOf({ type: 'cell' }, parseLine(line), 'cell').spec;
   expect(source).toEqual({ type: 'cell' });
@@ -41,9 +41,9 @@ describe('what is typed is read as Python reads it:', () => {
   it.each(cases.names as [string, string][])('the name of %j', (text, name) => expect(readableName(text)).toBe(name));
 
   it.each([
-    ...cases.volumes.map((one: unknown[]) => [volumeOf, ...one]),
-    ...cases.inputs.map((one: unknown[]) => [inputOf, ...one]),
-    ...cases.uris.map((one: unknown[]) => [uriOf, ...one])
+    ...(cases.volumes as unknown[][]).map(one => [volumeOf, ...one]),
+    ...(cases.inputs as unknown[][]).map(one => [inputOf, ...one]),
+    ...(cases.uris as unknown[][]).map(one => [uriOf, ...one])
   ] as [(text: string) => object, string, object | null][])('%o of %j', (read, text, expected) => {
     if (expected === null) {
       expect(() => read(text)).toThrow(LineError);

@@ -49,7 +49,7 @@ describe('the files that go along', () => {
 
   it('are never a part of them: where there is too much to look through, that is said', async () => {
     const many = Array.from({ length: 5100 }, (_, number) => [`node_modules/p${number}/x.js`, '']);
-    const { paths, seen } = files(Object.fromEntries([...many, ['z/a.csv', '']]));
+    const { paths, seen } = files(Object.fromEntries([...many, ['z/a.csv', '']]) as Record<string, string>);
     await expect(paths(['**/*.csv'])).rejects.toThrow(
       /^--files \*\*\/\*\.csv: there are more than 5000 files below the top folder to look through/
     );

@@ -13,26 +13,23 @@ beforeEach(async () => {
   vi.useFakeTimers();
   [looked, drafts, refuse] = [[], [], null];
   const client = {
-    me: async () => ({ username: 'ada', namespaces: [], limits: { queues: [] }, use: [], permissions: [] }),
-    schema: async () => ({ properties: { spec: { properties: { priority: { type: 'integer' } } } } }),
-    profiles: async () => [],
-    queues: async () => [],
-    kernels: async () => [],
-    inspect: async () => ({ parameters: [{ name: 'rate', type: '', expression: '0.1' }] }),
-    submit: async (_: string, draft: never, dry: boolean) => {
+    me: () => Promise.resolve({ username: 'ada', namespaces: [], limits: { queues: [] }, use: [], permissions: [] }),
+    schema: () => Promise.resolve({ properties: { spec: { properties: { priority: { type: 'integer' } } } } }),
+    profiles: () => Promise.resolve([]),
+    queues: () => Promise.resolve([]),
+    kernels: () => Promise.resolve([]),
+    inspect: () => Promise.resolve({ parameters: [{ name: 'rate', type: '', expression: '0.1' }] }),
+    submit: (_: string, draft: never, dry: boolean) => {
       drafts.push({ draft, dry });
-      if (refuse && !dry) {
-        throw refuse;
-      }
-      return makeJob();
+      return refuse && !dry ? Promise.reject(refuse) : Promise.resolve(makeJob());
     }
   };
   const store = { client, accept: () => undefined } as unknown as JobStore;
-  const files = async ({ files: patterns }: { files?: unknown }) => {
+  const files = ({ files: patterns }: { files?: unknown }) => {
     looked.push(patterns as string[]);
-    return [{ type: 'upload', path: String(patterns) }];
+    return Promise.resolve([{ type: 'upload', path: String(patterns) }]);
   };
-  form = new SubmitForm({ store, trans, source: {}, name: 'nb', files: files as never, sent: () => undefined });
+  form = new SubmitForm({ store, trans, source: {}, name: 'nb', files: files, sent: () => undefined });
   await vi.advanceTimersByTimeAsync(10);
 });
 afterEach(() => {

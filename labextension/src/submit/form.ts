@@ -19,9 +19,10 @@ import { element, setText } from '../card/dom';
 import { span } from '../card/words';
 import { JobStore } from '../store/jobs';
 import { draftOf } from './draft';
-import { fieldsAt, fieldWords, IField, ISchema, limitWords } from './fields';
+import { fieldsAt, ISchema, limitWords } from './fields';
 import { ILineOptions, seconds, splitNames } from './options';
 import { LineError, problemWords } from './problem';
+import { FormRows } from './rows';
 import { dryWords, namespaceFor } from './submit';
 import { parameterValue } from './values';
 
@@ -48,6 +49,7 @@ export class SubmitForm extends Widget {
     const { trans } = _context;
     const submit = element('button', { type: 'submit', class: 'jp-TrainJobs-plain jp-mod-main' }, trans.__('Submit'));
     this._submit = submit;
+    this._rows = new FormRows(trans);
     submit.disabled = true; // until there is something to submit
     this._fields.append(element('p', {}, trans.__('Asking the server…')));
     this.node.append(
@@ -62,7 +64,7 @@ export class SubmitForm extends Widget {
     });
     this.node.addEventListener('input', () => this._later());
     this.node.addEventListener('change', event => {
-      const files = event.target === this._inputs.get('spec.inputs')?.input;
+      const files = event.target === this._rows.rows.get('spec.inputs')?.input;
       this._later(0, files ? 'anew' : 'known');
     });
     void this._begin();
@@ -91,7 +93,7 @@ export class SubmitForm extends Widget {
       this._profiles = profiles;
       this._build(schema, queues, kernels, inspection);
       this._submit.disabled = false;
-      this._inputs.get('metadata.generateName')?.input.focus();
+      this._rows.rows.get('metadata.generateName')?.input.focus();
       await this._try();
     } catch (error) {
       this._fields.replaceChildren(
@@ -106,40 +108,45 @@ export class SubmitForm extends Widget {
     const names = [...new Set(kernels.map(kernel => kernel.name))];
     const shown = (kernel: string) => kernels.find(one => one.name === kernel)?.displayName ?? kernel;
     wide.append(
-      this._text('metadata.generateName', trans.__('Name'), '', name),
-      this._select('spec.environment.kernel', trans.__('Kernel'), [
+      this._rows.text('metadata.generateName', trans.__('Name'), '', name),
+      this._rows.select('spec.environment.kernel', trans.__('Kernel'), [
         ['', trans.__('the notebook’s: %1', inspection.kernel || inspection.language || '?')],
         ...names.map((kernel): [string, string] => [kernel, shown(kernel)])
       ]),
-      this._select('spec.profile', trans.__('Profile'), [
+      this._rows.select('spec.profile', trans.__('Profile'), [
         ['', trans.__('the standard one')],
         ...this._profiles.map(({ metadata, spec }): [string, string] => [
           metadata.name,
           [metadata.name, spec.description].filter(Boolean).join(' – ')
         ])
       ]),
-      this._select('spec.queue', trans.__('Queue'), [
+      this._rows.select('spec.queue', trans.__('Queue'), [
         ['', trans.__('the profile’s')],
         ...queues.map((queue): [string, string] => [queue.metadata.name, queueWords(queue, trans)])
       ]),
-      this._text('spec.timeLimitSeconds', trans.__('Time limit'), trans.__('such as 5m or 1h30m'), '')
+      this._rows.text('spec.timeLimitSeconds', trans.__('Time limit'), trans.__('such as 5m or 1h30m'), '')
     );
     const resources = element('div', { class: 'jp-TrainJobSubmit-columns' });
-    resources.append(...fieldsAt(schema, 'spec.resources').map(field => this._field(field)));
+    resources.append(...fieldsAt(schema, 'spec.resources').map(field => this._rows.field(field)));
     const more = element('div', { class: 'jp-TrainJobSubmit-columns' });
     more.append(
-      this._text('spec.outputs.names', trans.__('Variables to bring back'), trans.__('names with commas between'), ''),
+      this._rows.text(
+        'spec.outputs.names',
+        trans.__('Variables to bring back'),
+        trans.__('names with commas between'),
+        ''
+      ),
       ...(files
-        ? [this._text('spec.inputs', trans.__('Files to send along'), trans.__('such as data/*.csv'), '')]
+        ? [this._rows.text('spec.inputs', trans.__('Files to send along'), trans.__('such as data/*.csv'), '')]
         : []),
-      this._select('spec.network.mode', trans.__('What it may reach'), [
+      this._rows.select('spec.network.mode', trans.__('What it may reach'), [
         ['', trans.__('nothing')],
         ['loopback', trans.__('itself')],
         ['profile', trans.__('what its profile allows')]
       ]),
       ...fieldsAt(schema, 'spec')
         .filter(({ name: one }) => ['priority', 'seed', 'notify'].includes(one))
-        .map(field => this._field(field))
+        .map(field => this._rows.field(field))
     );
     this._fields.replaceChildren(
       wide,
@@ -161,63 +168,16 @@ export class SubmitForm extends Widget {
     }
     const fields = parameters.map(({ name, type, expression, help }) => {
       const hint = [type, help].filter(Boolean).join(' · ');
-      return this._text(`spec.parameters.${name}`, name, hint, expression);
+      return this._rows.text(`spec.parameters.${name}`, name, hint, expression);
     });
     return element('div', { class: 'jp-TrainJobSubmit-columns' }, ...fields);
-  }
-
-  private _field({ path, name, kind, help, minimum, maximum }: IField): HTMLElement {
-    const attributes: Record<string, string> = {
-      type: kind === 'number' ? 'number' : kind === 'switch' ? 'checkbox' : 'text'
-    };
-    if (minimum !== undefined) {
-      attributes.min = String(minimum);
-    }
-    if (maximum !== undefined) {
-      attributes.max = String(maximum);
-    }
-    return this._row(path, fieldWords(name, this._context.trans), help, element('input', attributes));
-  }
-
-  private _text(path: string, label: string, help: string, placeholder: string): HTMLElement {
-    return this._row(path, label, help, element('input', { type: 'text', placeholder, spellcheck: 'false' }));
-  }
-
-  private _select(path: string, label: string, options: [string, string][]): HTMLElement {
-    const select = element('select', {}, ...options.map(([value, words]) => element('option', { value }, words)));
-    return this._row(path, label, '', select);
-  }
-
-  private _row(path: string, label: string, help: string, input: HTMLInputElement | HTMLSelectElement): HTMLElement {
-    const id = `jp-TrainJobSubmit-${path}`;
-    const hint = element('span', { class: 'jp-TrainJobSubmit-hint', id: `${id}-hint` }, help);
-    const problem = element('span', { class: 'jp-TrainJobSubmit-problem', id: `${id}-problem` });
-    input.id = id;
-    input.setAttribute('aria-describedby', `${hint.id} ${problem.id}`);
-    this._inputs.set(path, { input, hint, problem, help });
-    return element(
-      'div',
-      { class: 'jp-TrainJobSubmit-row' },
-      element('label', { for: id }, label),
-      input,
-      hint,
-      problem
-    );
-  }
-
-  private _value(path: string): string {
-    const input = this._inputs.get(path)?.input;
-    if (input instanceof HTMLInputElement && input.type === 'checkbox') {
-      return input.checked ? 'true' : '';
-    }
-    return input?.value.trim() ?? '';
   }
 
   /** What stands in the form, as a draft. Throws in words, with the field's path. */
   private async _draft(which: Files): Promise<IDraft> {
     const { source, name, store, trans } = this._context;
     const read = (path: string, convert: (text: string) => unknown) => {
-      const text = this._value(path);
+      const text = this._rows.value(path);
       try {
         return text ? convert(text) : undefined;
       } catch (error) {
@@ -225,8 +185,8 @@ export class SubmitForm extends Widget {
       }
     };
     const inputs = await this._files(which);
-    const draft = draftOf(source, {}, this._value('metadata.generateName') || name, { inputs });
-    for (const path of this._inputs.keys()) {
+    const draft = draftOf(source, {}, this._rows.value('metadata.generateName') || name, { inputs });
+    for (const path of this._rows.rows.keys()) {
       const parts = path.split('.');
       if (parts[0] === 'spec' && path !== 'spec.inputs') {
         const convert = this._converter(path);
@@ -250,7 +210,7 @@ export class SubmitForm extends Widget {
     if (path === 'spec.outputs.names') {
       return text => splitNames([text]);
     }
-    const { input } = this._inputs.get(path)!;
+    const { input } = this._rows.rows.get(path)!;
     if (input instanceof HTMLInputElement && input.type === 'number') {
       return Number;
     }
@@ -263,7 +223,7 @@ export class SubmitForm extends Widget {
    */
   private async _files(which: Files): Promise<object[]> {
     const { files, trans } = this._context;
-    const patterns = splitNames([this._value('spec.inputs')]);
+    const patterns = splitNames([this._rows.value('spec.inputs')]);
     if (!patterns.length || !files) {
       return [];
     }
@@ -278,7 +238,7 @@ export class SubmitForm extends Widget {
       this._found = { key, inputs };
     }
     try {
-      return await this._found!.inputs;
+      return await this._found.inputs;
     } catch (error) {
       throw new FieldError('spec.inputs', problemWords(error, trans));
     }
@@ -348,7 +308,7 @@ export class SubmitForm extends Widget {
   private _show(problems: IFieldProblem[], message: string): void {
     const told = new Map<string, string>();
     for (const { field, message: words, remedy } of problems) {
-      const path = [...this._inputs.keys()].find(
+      const path = [...this._rows.rows.keys()].find(
         one => field === one || field.startsWith(`${one}.`) || field.startsWith(`${one}[`)
       );
       if (path) {
@@ -357,7 +317,7 @@ export class SubmitForm extends Widget {
         message = [message, `${field}: ${words}`, remedy].filter(Boolean).join(' ');
       }
     }
-    for (const [path, { input, problem }] of this._inputs) {
+    for (const [path, { input, problem }] of this._rows.rows) {
       setText(problem, told.get(path) ?? '');
       input.setAttribute('aria-invalid', String(told.has(path)));
     }
@@ -367,9 +327,11 @@ export class SubmitForm extends Widget {
 
   private _showLimits(): void {
     const { trans } = this._context;
-    const profile = this._profiles.find(({ metadata }) => metadata.name === (this._value('spec.profile') || 'default'));
-    const queue = this._value('spec.queue') || profile?.spec.queue || 'default';
-    for (const [path, { hint, help }] of this._inputs) {
+    const profile = this._profiles.find(
+      ({ metadata }) => metadata.name === (this._rows.value('spec.profile') || 'default')
+    );
+    const queue = this._rows.value('spec.queue') || profile?.spec.queue || 'default';
+    for (const [path, { hint, help }] of this._rows.rows) {
       const name = /^spec\.resources\.(\w+)$/.exec(path)?.[1];
       if (name) {
         setText(hint, [help, limitWords(name, profile, this._me, queue, trans)].filter(Boolean).join(' · '));
@@ -391,10 +353,7 @@ export class SubmitForm extends Widget {
   private _outcome = element('p', { class: 'jp-TrainJobSubmit-outcome', role: 'status' });
   private _problem = element('p', { class: 'jp-TrainJobSubmit-problem', role: 'alert' });
   private _submit: HTMLButtonElement;
-  private _inputs = new Map<
-    string,
-    { input: HTMLInputElement | HTMLSelectElement; hint: HTMLElement; problem: HTMLElement; help: string }
-  >();
+  private _rows: FormRows;
   /** What was found for the patterns that stood there last. */
   private _found: { key: string; inputs: Promise<object[]> } | null = null;
   private _me: IMe | null = null;

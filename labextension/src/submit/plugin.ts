@@ -9,7 +9,7 @@ import { ITrainJob, refOf } from '../api/types';
 import { CommandIDs } from '../commands';
 import { jobsIcon } from '../icons';
 import { IJobs } from '../plugins';
-import { cellToSend, ICellName } from './target';
+import { cellToSend } from './target';
 
 /** Submitting without magics: the open notebook by a form, a cell by a menu, a button or keys. */
 export const submitPlugin: JupyterFrontEndPlugin<void> = {
@@ -81,7 +81,7 @@ export const submitPlugin: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object', properties: { cellId: { type: 'string' }, path: { type: 'string' } } } },
       isEnabled: () => !!notebooks.activeCell && isCodeCellModel(notebooks.activeCell.model),
       execute: async given => {
-        const found = cellToSend(notebooks, given as ICellName);
+        const found = cellToSend(notebooks, given);
         if (!found) {
           Notification.error(trans.__('The cell to send is in no notebook that is open: nothing was sent.'), {
             autoClose: false
