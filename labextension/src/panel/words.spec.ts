@@ -72,6 +72,11 @@ describe('the picture of a metric', () => {
   });
 
   it('has its value in few letters', () => {
-    expect([0.123456, 1234567, 0, -0.00001].map(value => shortNumber(value))).toEqual(['0.1235', '1.23e+6', '0', '-1.00e-5']);
+    expect([0.123456, 1234567, 0, -0.00001].map(value => shortNumber(value))).toEqual([
+      '0.1235',
+      '1.23e+6',
+      '0',
+      '-1.00e-5'
+    ]);
   });
 });

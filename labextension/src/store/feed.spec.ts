@@ -10,7 +10,7 @@ let open: boolean[];
 beforeEach(async () => {
   vi.useFakeTimers();
   server = new Server();
-  feed = new Feed(server as never, 5);
+  feed = new Feed(server, 5);
   open = [];
   feed.openChanged.connect((_, now) => open.push(now));
   await settle();
@@ -54,7 +54,7 @@ describe('the feed', () => {
 
   it('opens one connection where the network changes while it asks for the version', async () => {
     feed.dispose();
-    const fresh = new Feed(server as never);
+    const fresh = new Feed(server);
     window.dispatchEvent(new Event('online'));
     await settle();
     expect(server.sockets).toHaveLength(2);
