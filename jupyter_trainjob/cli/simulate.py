@@ -58,6 +58,13 @@ _ARGUMENTS = (
         default=[],
         help="Jobs of the trace's queue N are of QUEUE; may be repeated.",
     ),
+    argument(
+        "--preemptible",
+        metavar="QUEUE",
+        action="append",
+        default=[],
+        help="Jobs of QUEUE may end for what other queues are guaranteed; may be repeated.",
+    ),
     argument("--half-life", metavar="DAYS", default="", help="In which past use counts half; 7 without it."),
     argument("--ageing", metavar="HOURS", default="", help="Waiting so long is worth one priority; 24 without it."),
     argument("-o", "--output", metavar="FORMAT", choices=("table", "json"), default="table", help="table or json."),
@@ -94,7 +101,11 @@ def replay(options: Namespace) -> dict[str, Any]:
         raise UsageProblem(f"{options.trace} has no job that ran; is it in the Standard Workload Format?")
     queues = read_queues(options.queues)
     nodes = _nodes(options, trace)
-    work = replace(workload(trace, queues, nodes, _names(options.map, queues)), policy=_policy(options))
+    for name in options.preemptible:
+        if name not in queues:
+            raise UsageProblem(f"--preemptible {name}: the configuration has only {', '.join(sorted(queues))}.")
+    found = workload(trace, queues, nodes, _names(options.map, queues), options.preemptible)
+    work = replace(found, policy=_policy(options))
     return {"trace": options.trace, "neverRan": trace.never_ran, **report(simulate(work))}
 
 

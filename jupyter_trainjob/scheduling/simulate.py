@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .decide import run
 from .engine import Engine
-from .fairshare import targets
+from .fairshare import Dues
 from .model import Amount, NodeView, PodView, Policy, QueuedView, QueueView, Snapshot
 from .swf import Trace, TraceError, TraceJob
 from .usage import Leaf
@@ -63,9 +63,14 @@ class Workload:
 
 
 def workload(
-    trace: Trace, queues: Mapping[str, QueueView], nodes: Sequence[NodeView], names: Mapping[str, str] | None = None
+    trace: Trace,
+    queues: Mapping[str, QueueView],
+    nodes: Sequence[NodeView],
+    names: Mapping[str, str] | None = None,
+    preemptible: Collection[str] = (),
 ) -> Workload:
-    """A trace's jobs in these queues on these nodes. ``names``: the trace's queue numbers → queues.
+    """A trace's jobs in these queues on these nodes. ``names``: the trace's queue numbers → queues. ``preemptible``:
+    queues whose jobs may end for what others are owed.
 
     :class:`.swf.TraceError` for a job whose queue is not there, or that could never start.
     """
@@ -73,7 +78,7 @@ def workload(
     found = []
     for job in trace.jobs:
         queue = _queue(job, queues, names or {})
-        view = _view(job, queue, largest)
+        view = replace(_view(job, queue, largest), preemptible=queue in preemptible)
         _check(job, view, queues, nodes)
         found.append((view, job.run))
     return Workload(found, queues, tuple(nodes))
@@ -149,14 +154,12 @@ def simulate(work: Workload) -> Simulated:
 
 @dataclass(slots=True)
 class Meter:
-    """What a user had and was due, as of ``since``."""
+    """What a user had, as of ``since``."""
 
     use: int = 0
     waiting: int = 0
     service: float = 0.0
-    due: float = 0.0
     since: float = 0.0
-    dealt: float = 0.0
 
 
 class _Replay:
@@ -169,12 +172,8 @@ class _Replay:
         self.ran = {view.uid: Ran(view.owner, view.queue, view.need.cpu_millis, view.since) for view, _ in work.jobs}
         self.ends: list[tuple[float, str, int]] = []
         self.result = Simulated(list(self.ran.values()), sum(node.size.cpu_millis for node in work.nodes))
-        self.weights = targets(sorted({(view.queue, view.owner) for view, _ in work.jobs}), work.queues)
-        self.meters = {leaf: Meter() for leaf in self.weights}
-        self.wanted = 0.0
-        """The weights of those who have jobs waiting."""
-        self.dealt = 0.0
-        """What each unit of weight was due till now (the virtual time of fair queueing)."""
+        self.meters = {leaf: Meter() for leaf in sorted({(view.queue, view.owner) for view, _ in work.jobs})}
+        self.dues = Dues(work.queues)
 
     def run(self) -> Simulated:
         """Every event in turn."""
@@ -186,7 +185,7 @@ class _Replay:
                 break
             if engine.jobs:
                 self.result.contended_seconds += time - engine.now
-                self.dealt += (time - engine.now) * self.result.cpu_millis / self.wanted
+                self.dues.deal((time - engine.now) * self.result.cpu_millis)
             engine.advance(time)
             while self.ends and self.ends[0][0] <= time:
                 self._end(*heapq.heappop(self.ends))
@@ -199,7 +198,7 @@ class _Replay:
             self._pass(time)
         for leaf, meter in self.meters.items():
             self._meter(*leaf)
-            self.result.service[leaf], self.result.due[leaf] = meter.service, meter.due
+            self.result.service[leaf], self.result.due[leaf] = meter.service, self.dues.due[leaf]
         return self.result
 
     def _next(self, arrival: float | None) -> float | None:
@@ -245,9 +244,8 @@ class _Replay:
 
     def _meter(self, queue: str, owner: str, use: int = 0, waiting: int = 0) -> None:
         """Account for a user till now; then so much more is in use, and so many more wait."""
-        meter, weight, now = self.meters[queue, owner], self.weights[queue, owner], self.engine.now
+        meter, now = self.meters[queue, owner], self.engine.now
         if meter.waiting:
             meter.service += meter.use * (now - meter.since)
-            meter.due += weight * (self.dealt - meter.dealt)
-        self.wanted += weight * (bool(meter.waiting + waiting) - bool(meter.waiting))
-        meter.use, meter.waiting, meter.since, meter.dealt = meter.use + use, meter.waiting + waiting, now, self.dealt
+        self.dues.wait(queue, owner, waiting)
+        meter.use, meter.waiting, meter.since = meter.use + use, meter.waiting + waiting, now

@@ -65,6 +65,22 @@ def test_past_use_that_is_soon_forgotten(files: Path, capsys: pytest.CaptureFixt
     assert waits("--half-life", "0.1") == {"u1": 999, "u2": 1008}
 
 
+def test_what_was_lent_is_taken_back(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Queue 1 has borrowed all when a job of queue 2 comes, to which half is guaranteed."""
+    Path("lab.yaml").write_text(
+        "[{metadata: {name: lab}}, {metadata: {name: q1}, spec: {parent: lab}},"
+        " {metadata: {name: q2}, spec: {parent: lab, guaranteed: {cpu: '4'}, reclaim: true}}]"
+    )
+    lines = [f"{n} {when} -1 100 -1 -1 -1 4 100 -1 1 {n} 1 -1 {queue} -1 -1 -1" for n, when, queue in
+             ((1, 0, 1), (2, 0, 1), (3, 10, 2))]  # fmt: skip
+    Path("lent.swf").write_text("; MaxProcs: 8\n" + "\n".join(lines) + "\n")
+    for options, expected in (([], 0), (["--preemptible", "q1"], 1)):
+        assert main(["simulate", "lent.swf", "-q", "lab.yaml", "-o", "json", *options]) == 0
+        assert json.loads(capsys.readouterr().out)["preemptions"] == expected
+    assert main(["simulate", "lent.swf", "-q", "lab.yaml", "--preemptible", "q3"]) == 2
+    assert "--preemptible q3: the configuration has only lab, q1, q2." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_trainjob.scheduling.fairshare import targets
+from jupyter_trainjob.scheduling.fairshare import Dues
 from jupyter_trainjob.scheduling.model import Amount, Budget, Ceiling, NodeView, QueuedView, QueueView
 from jupyter_trainjob.scheduling.report import jain, report
 from jupyter_trainjob.scheduling.simulate import Workload, simulate, workload
@@ -147,14 +147,34 @@ def test_jains_index() -> None:
     assert jain([1, 9], [1, 0]) == 1.0
 
 
-def test_what_is_due_goes_down_the_tree() -> None:
+def test_what_is_due_goes_down_the_tree_to_those_who_wait() -> None:
     queues = {
         "a": QueueView("a", "", weight=3),
         "b": QueueView("b", "", shares={"eve": 3}),
         "c": QueueView("c", "", weight=9),
     }
-    assert targets([("a", "ada"), ("b", "bob"), ("b", "eve")], queues) == {
-        ("a", "ada"): 0.75,
-        ("b", "bob"): 0.0625,
-        ("b", "eve"): 0.1875,
-    }
+    dues = Dues(queues)
+    for queue, owner in (("a", "ada"), ("b", "bob"), ("b", "eve")):
+        dues.wait(queue, owner, 1)
+    dues.deal(16.0)
+    for queue, owner in list(dues.due):
+        dues.wait(queue, owner)
+    assert dues.due == {("a", "ada"): 12.0, ("b", "bob"): 1.0, ("b", "eve"): 3.0}
+    dues.wait("b", "eve", -1)
+    dues.deal(16.0)
+    for queue, owner in list(dues.due):
+        dues.wait(queue, owner)
+    assert dues.due == {("a", "ada"): 24.0, ("b", "bob"): 5.0, ("b", "eve"): 3.0}, "b's part is bob's, who waits in it"
+
+
+def test_a_just_schedule_is_called_just() -> None:
+    """One of two users of ``A`` is gone: the other is due all of A's half, and has it."""
+    queues = {"A": QueueView("A", ""), "B": QueueView("B", "")}
+    jobs = [(QueuedView("z", "a2", "A", Amount(1, 1000), 0.0, 0, 1), 1.0)]
+    for number in range(100):
+        for owner, queue in (("a1", "A"), ("b1", "B"), ("b2", "B")):
+            jobs.append((QueuedView(f"{owner}-{number}", owner, queue, Amount(1, 1000), 1.0, 0, 100), 100.0))
+    found = report(simulate(Workload(jobs, queues, tuple(nodes(cpus=4)))))["fairness"]
+    assert found["jain"] > 0.97
+    shares = {row["user"]: (row["share"], row["target"]) for row in found["shares"]}
+    assert all(abs(share - target) < 0.05 for share, target in shares.values())
