@@ -36,6 +36,7 @@ class Asked:
     labels: str = ""
     phases: tuple[str, ...] = ()
     queue: str | None = None
+    queues: tuple[str, ...] | None = None
     text: str = ""
     finished_before: datetime | None = None
     visible: Visible | None = None
@@ -53,6 +54,7 @@ class Asked:
             and all(part.matches(meta.labels) for part in parse_selector(self.labels))
             and (not self.phases or status.phase.value in self.phases)
             and (self.queue is None or job.spec.queue == self.queue)
+            and (self.queues is None or job.spec.queue in self.queues)
             and any(self.text.lower() in text.lower() for text in texts)
             and (
                 self.finished_before is None or (status.finished is not None and status.finished < self.finished_before)
@@ -85,6 +87,7 @@ ASKED = st.builds(
     labels=st.lists(_selector_parts, max_size=3).map(",".join),
     phases=_subset(PHASES).map(lambda found: tuple(sorted(found))),
     queue=st.none() | st.sampled_from((*QUEUES, "none")),
+    queues=st.none() | _subset(QUEUES).map(lambda found: tuple(sorted(found))),
     text=st.sampled_from(["", "", "j-1", "RED", "_", "%", "b_c", "B.C", "\\", "zzz"]),
     finished_before=st.none() | st.integers(0, 60).map(lambda days: EPOCH + timedelta(days=days)),
     visible=st.none()
