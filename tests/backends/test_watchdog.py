@@ -84,3 +84,23 @@ def test_a_folder_that_became_a_link_leads_nowhere(tmp_path: Path) -> None:
     (work / "a").symlink_to(host)
     assert walk.go_on(60.0)
     assert walk.found.used_bytes < 2**20
+
+
+def test_what_lies_deeper_than_a_path_may_name_is_counted_and_no_folder_stays_open(tmp_path: Path) -> None:
+    opened = len(os.listdir("/proc/self/fd"))
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(60):
+        os.mkdir("d" * 100, dir_fd=here)
+        below = os.open("d" * 100, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    with os.fdopen(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as file:
+        file.write(bytes(2**20))
+    os.close(here)
+    found = watchdog.disk([str(tmp_path)])
+    assert (found.files, found.largest_file_bytes, found.unseen) == (61, 2**20, "")
+    assert found.used_bytes >= 2**20
+    broken_off = watchdog.Walk([str(tmp_path)])
+    broken_off.go_on(0)
+    broken_off.close()
+    assert len(os.listdir("/proc/self/fd")) == opened

@@ -186,38 +186,33 @@ def _walk(folders: list[str], found: Disk) -> Generator[None, None, None]:
             while todo:
                 anchor, path, expected = todo.pop()
                 try:
-                    descriptor = open_folder(path, dir_fd=anchor.descriptor if anchor else None, within=within)
-                except (FileNotFoundError, NotADirectoryError):
+                    descriptor = _opened(anchor, path, within, shown, found)
+                    if descriptor < 0:
+                        continue
+                    if expected is not None and _identity(os.fstat(descriptor)) != expected:
+                        os.close(descriptor)
+                        descriptor = -1
+                        continue
+                    here = _Anchor(descriptor) if len(path) > _LONG_PATH else anchor
+                    prefix = "" if len(path) > _LONG_PATH else f"{path}/"
+                    try:
+                        for name, identity in _count_all(descriptor, found, seen):
+                            if name is None:
+                                yield
+                                continue
+                            if here is not None:
+                                here.waiting += 1
+                            todo.append((here, prefix + name, identity))
+                    except OSError as error:
+                        found.unseen = found.unseen or f"{path} ({error.strerror})"
+                    if here is None or here is anchor:
+                        os.close(descriptor)
+                    else:
+                        here.release()
                     descriptor = -1
-                except OSError as error:
-                    where = os.path.relpath(path, shown) if anchor is None else f"…/{path}"
-                    found.unseen = found.unseen or f"{where} ({error.strerror})"
-                    descriptor = -1
-                if anchor is not None:
-                    anchor.release()
-                if descriptor < 0:
-                    continue
-                if expected is not None and _identity(os.fstat(descriptor)) != expected:
-                    os.close(descriptor)
-                    descriptor = -1
-                    continue
-                here = _Anchor(descriptor) if len(path) > _LONG_PATH else anchor
-                prefix = "" if len(path) > _LONG_PATH else f"{path}/"
-                try:
-                    for name, identity in _count_all(descriptor, found, seen):
-                        if name is None:
-                            yield
-                            continue
-                        if here is not None:
-                            here.waiting += 1
-                        todo.append((here, prefix + name, identity))
-                except OSError as error:
-                    found.unseen = found.unseen or f"{path} ({error.strerror})"
-                if here is None or here is anchor:
-                    os.close(descriptor)
-                else:
-                    here.release()
-                descriptor = -1
+                finally:
+                    if anchor is not None:  # only now: what lies in the folder may be named from there, too
+                        anchor.release()
                 yield
         finally:
             if descriptor >= 0 and here is not None and here.descriptor == descriptor:
@@ -226,6 +221,18 @@ def _walk(folders: list[str], found: Disk) -> Generator[None, None, None]:
                 os.close(descriptor)
             for left in {id(anchor): anchor for anchor, _, _ in todo if anchor is not None}.values():
                 left.close()
+
+
+def _opened(anchor: _Anchor | None, path: str, within: str, shown: str, found: Disk) -> int:
+    """The folder's descriptor; -1 where it is gone, or can't be looked into, which is noted."""
+    try:
+        return open_folder(path, dir_fd=anchor.descriptor if anchor else None, within=within)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    except OSError as error:
+        where = os.path.relpath(path, shown) if anchor is None else f"…/{path}"
+        found.unseen = found.unseen or f"{where} ({error.strerror})"
+        return -1
 
 
 def _identity(info: os.stat_result) -> tuple[int, int]:

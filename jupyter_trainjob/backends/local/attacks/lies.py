@@ -19,7 +19,7 @@ ATTACKS = (
     Attack(
         "forged-exit",
         "end with the status of success behind the runner's back",
-        "os.kill(os.getppid(), signal.SIGSTOP)\nos._exit(0)",
+        "time.sleep(1)  # what was said is passed on meanwhile\nos.kill(os.getppid(), signal.SIGSTOP)\nos._exit(0)",
         _RUNNER,
         claimed=EVERY,
         seen="believed",
