@@ -84,6 +84,7 @@ def settings(server: Any, plugin: str, **values: object) -> None:
 def page(browser: Browser) -> Iterator[Page]:
     """A tab; the test fails if a script on it failed."""
     page = browser.new_page(viewport={"width": 1100, "height": 1000})
+    page.set_default_timeout(90_000)  # a picture of a page takes long on a machine that runs much else
     failures: list[str] = []
     page.on("pageerror", lambda error: None if notebooks_own(error) else failures.append(error.stack or str(error)))
     yield page
