@@ -56,7 +56,7 @@ SCALA_SCRIPT = """
 println(System.getProperty("user.dir") + " " + new java.io.File(".").getCanonicalPath)
 println(scala.io.Source.fromFile("beside.txt").mkString)
 println(System.getenv.keySet.toArray.map(_.toString).sorted.mkString(","))
-println(Thread.currentThread.getName + " " + Thread.currentThread.isDaemon)
+println(Thread.currentThread.getName.filterNot(_.isDigit) + " " + Thread.currentThread.isDaemon)
 sys.error("enough")
 """
 
