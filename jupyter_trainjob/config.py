@@ -67,6 +67,12 @@ class ObjectStoreSettings(Configurable):
     pod_url = Unicode(
         "", help="http(s)://host:port at which pods reach the same server. Default: the host and port of url."
     ).tag(config=True)
+    download_url = Unicode(
+        "",
+        help="http(s)://host:port at which browsers and clients reach the same server, with a certificate that they "
+        "trust. Then they fetch outputs from there, by an address that is good for five minutes, and not through this "
+        "server. Default: through this server.",
+    ).tag(config=True)
     create_bucket = Bool(False, help="Whether the bucket is made at the start if it is missing.").tag(config=True)
     expire_days = Integer(
         0,
@@ -88,7 +94,13 @@ class ObjectStoreSettings(Configurable):
                 f"'jupyter_trainjob[s3]' ({error})."
             ) from error
         try:
-            address = S3Address.parse(self.url, region=self.region, ca_file=self.ca_file, public=self.pod_url)
+            address = S3Address.parse(
+                self.url,
+                region=self.region,
+                ca_file=self.ca_file,
+                public=self.pod_url,
+                downloads=self.download_url,
+            )
             credentials = CredentialsFile(str(Path(self.credentials_file or _moved_keys(data_dir)).absolute()))
             credentials.retrieve()
             return S3Store(address, credentials)

@@ -103,7 +103,7 @@ class About:
         """The exposition for Prometheus."""
         self._services.roles.require(identity, "get", "Metrics")
         self._services.metrics.jobs(await self._store.aread(_count))
-        return await self._services.io(self._services.metrics.text)
+        return await self._services.io(self._services.metrics.collected().text)
 
     async def _look(self) -> dict[str, Any]:
         checks: dict[str, Awaitable[dict[str, Any]]] = {"store": self._writable(), "objects": self._reachable()}

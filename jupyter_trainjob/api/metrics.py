@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.registry import Collector
 
 from ..resources.trainjob import Phase
 
@@ -61,6 +62,21 @@ class Metrics:
             for phase in Phase:
                 self._jobs.labels(phase.value, queue).set(phases.get(phase, 0))
 
+    def collected(self) -> Collected:
+        """What everything that counts says now. Asked on the event loop, where what it reads is changed."""
+        return Collected(self.registry.collect())
+
+
+class Collected(Collector):
+    """Families of one moment, which may be written out in another thread."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        """They."""
+        return self._families
+
     def text(self) -> bytes:
         """The exposition, in :data:`CONTENT_TYPE`."""
-        return generate_latest(self.registry)
+        return generate_latest(self)

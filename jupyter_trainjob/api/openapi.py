@@ -65,8 +65,8 @@ class Answer:
     public: bool = False
 
 
-FILE = Answer({}, (200, 206), BYTES, errors=(404, 416), headers=FILE_HEADERS)
-JOB_FILE = Answer({}, (200, 206), BYTES, errors=(404, 416), headers=FILE_HEADERS | RESOLVED)
+FILE = Answer({}, (200, 206, 307), BYTES, errors=(404, 416), headers=FILE_HEADERS)
+JOB_FILE = Answer({}, (200, 206, 307), BYTES, errors=(404, 416), headers=FILE_HEADERS | RESOLVED)
 
 
 def _job(*codes: int, **more: Any) -> Answer:
@@ -151,6 +151,7 @@ MEANINGS = {
     201: "Made.",
     202: "Accepted; it still has to end.",
     206: "The part that was asked for.",
+    307: "It is at the store, for five minutes; only told to browsers that go there and to who prefers a redirect.",
     400: "The request can't be read, or has an argument that there is not.",
     401: "Nobody is known behind the request.",
     403: "One may not.",
@@ -271,6 +272,10 @@ def _responses(answer: Answer, method: str) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for code in answer.codes:
         one: dict[str, Any] = {"description": MEANINGS[code]}
+        if code == 307:
+            if method == "get":
+                responses["307"] = {**one, "headers": {"Location": {"schema": STRING}}}
+            continue
         if answer.schema is not None and method != "head":
             one["content"] = {answer.media: {"schema": answer.schema}}
         if answer.headers:

@@ -73,6 +73,10 @@ class Outputs:
         name = f"{job.metadata.name}.ipynb" if part == "notebook" else name
         return Download(key, info.size, name, info.version)
 
+    async def elsewhere(self, download: Download) -> str:
+        """An address at the store where the client may fetch it; empty where the store has none for people."""
+        return await self._services.io(self._objects.download_url, download.key, download.name.rpartition("/")[2])
+
     async def archive(self, job: TrainJob, number: int | None) -> Archive:
         """All that an attempt left, to be sent. Raises :class:`NotFound` where it has not begun."""
         attempt = pick_attempt(job, number)

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from ..resources.errors import RangeNotSatisfiable
 
+MOVED = "X-TrainJob-Moved"
+"""Marks the one redirect that we send: to the object itself, at the store."""
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})\Z", re.IGNORECASE)
 _PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
 

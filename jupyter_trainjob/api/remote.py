@@ -29,6 +29,7 @@ from ..resources.errors import NotFound, TrainJobError, Unauthorized, Unavailabl
 from . import PREFIX
 from .base import AUTH_RESOURCE
 from .identity import IdentityService, OnlyIdentity, TrainJobAuth
+from .ranges import MOVED
 from .status import StatusErrors
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ REQUEST_HEADERS = (
     "If-None-Match",
     "If-Modified-Since",
     "Last-Event-ID",
+    "Prefer",
+    "Sec-Fetch-Mode",
 )
 """What goes on to the service. All else stays: cookies, credentials, where the page came from."""
 
@@ -66,6 +69,7 @@ RESPONSE_HEADERS = (
     "Content-Type",
     "ETag",
     "Last-Modified",
+    "Referrer-Policy",
     "Retry-After",
     "X-Content-Type-Options",
 )
@@ -142,7 +146,7 @@ class Remote:
         )
 
     def moved(self, location: str) -> Unavailable:
-        """What to tell when the answer is a redirect: the service itself never sends one."""
+        """What to tell when the answer is a redirect: the service itself sends none but to its store."""
         return RemoteUnavailable(
             f"{self.url} is not the job service itself: it sends one on to {location[:200]!r}.",
             remedy="Set TrainJobExtension.remote_url to the address of the service.",
@@ -271,7 +275,9 @@ class RemoteHandler(_Forwarding, APIHandler):
             if response.status_code == 401:
                 raise self.remote.refused()
             if response.is_redirect:
-                raise self.remote.moved(response.headers.get("Location", ""))
+                if MOVED not in response.headers:
+                    raise self.remote.moved(response.headers.get("Location", ""))
+                self.set_header("Location", response.headers["Location"])
             await self._give_back(response)
         finally:
             await response.aclose()

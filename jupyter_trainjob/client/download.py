@@ -7,11 +7,13 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from . import ops
 from .effects import Request, Steps, offload
+from .effects import request as ask
 from .errors import ConnectionLost, InputError, NotFound, ServerError
 from .session import Session
 
@@ -101,8 +103,9 @@ def _create(path: Path) -> BinaryIO:
 
 
 def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str], ...] = ()) -> Steps[None]:
+    moved = {"prefer": "redirect"}  # as long as it is of use
     for attempt in range(_TRIES):
-        headers = {"accept-encoding": "identity"}
+        headers = {"accept-encoding": "identity", **moved}
         if sink.size:
             headers["range"] = f"bytes={sink.size}-"
             if sink.version:  # a notebook is written anew after each cell: half of one and half of the next is none
@@ -111,7 +114,14 @@ def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str]
         try:
             request = Request("GET", url, params, headers=headers, sink=sink.take, timeout_seconds=60)
             answer = yield from session.call(request)
+            if answer.status == 307:  # the store has it for us, by an address that is a credential: no other is sent
+                there = replace(request, url=answer.headers["location"], params=(), headers=headers)
+                answer = yield from ask(there)
+                if answer.status not in (200, 206, 416):
+                    moved = {}
+                    continue
         except ConnectionLost:
+            moved = {}
             if attempt + 1 == _TRIES and sink.size == before:
                 raise
             continue

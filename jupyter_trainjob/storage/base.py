@@ -130,6 +130,13 @@ class ObjectStore(ABC):
     def delete(self, key: str) -> None:
         """Remove one object; a missing one is no error."""
 
+    def download_url(self, key: str, name: str) -> str:
+        """Where a person may fetch the object for a few minutes, who is then asked to save it as ``name``.
+
+        Empty where only servers reach the store. Raises :class:`StoreError`. Whether there is an object nobody asks.
+        """
+        return ""
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """What :func:`open_store` needs in another process to open the same store: ``{"type": …, …}``."""

@@ -35,6 +35,8 @@ PARTS_OF_A_SIZE = 1000
 PAGE = 1000
 RESUMES = 5
 """How often a body that breaks off is taken up again."""
+DOWNLOAD_TIME = timedelta(minutes=5)
+"""So long a download may begin; it may last longer."""
 _MARK = "x-amz-meta-put"
 _GONE = ("NoSuchKey", "NoSuchObject", "NoSuchVersion")
 
@@ -256,18 +258,26 @@ class S3Store(ObjectStore):
 
     # What others may do for a while, without our keys
 
-    def sign_get(self, key: str, seconds: int, *, filename: str = "") -> str:
-        """A URL, at the address that pods see, with which anybody may read the object for ``seconds``.
+    def sign_get(self, key: str, seconds: int) -> str:
+        """A URL, at the address that pods see, with which anybody may read the object for ``seconds``."""
+        expires = timedelta(seconds=seconds)
+        return self.client.signer.get_presigned_url("GET", self.address.bucket, self._name(key), expires=expires)
 
-        With a ``filename`` a browser stores it under this name.
-        """
-        extra = {"response-content-disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}"}
-        return self.client.signer.get_presigned_url(
+    def download_url(self, key: str, name: str) -> str:
+        """At the address that people see, saved and never shown. See :meth:`ObjectStore.download_url`."""
+        if self.client.download_signer is None:
+            return ""
+        answer_with = {
+            "response-content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "response-content-type": "application/octet-stream",
+            "response-cache-control": "private, no-store",
+        }
+        return self.client.download_signer.get_presigned_url(
             "GET",
             self.address.bucket,
             self._name(key),
-            expires=timedelta(seconds=seconds),
-            response_headers=cast(Any, extra if filename else {}),
+            expires=DOWNLOAD_TIME,
+            response_headers=cast(Any, answer_with),
         )
 
     def sign_post(self, prefix: str, seconds: int, max_bytes: int, *, public: bool = True) -> dict[str, Any]:

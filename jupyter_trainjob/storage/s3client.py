@@ -41,7 +41,10 @@ MAX_PREFIX_BYTES = 100
 
 @dataclass(frozen=True)
 class S3Address:
-    """Where a store lies. ``prefix`` is empty or ends in a slash; ``public`` is the server's URL as pods see it."""
+    """Where a store lies. ``prefix`` is empty or ends in a slash.
+
+    ``public`` is the server's URL as pods see it, ``downloads`` as people do (empty: they don't).
+    """
 
     endpoint: str
     bucket: str
@@ -50,9 +53,12 @@ class S3Address:
     region: str = "us-east-1"
     ca_file: str = ""
     public: str = ""
+    downloads: str = ""
 
     @classmethod
-    def parse(cls, url: str, *, region: str = "", ca_file: str = "", public: str = "") -> S3Address:
+    def parse(
+        cls, url: str, *, region: str = "", ca_file: str = "", public: str = "", downloads: str = ""
+    ) -> S3Address:
         """Read ``s3+https://host:port/bucket/prefix``. ``ValueError`` (which says what is wrong) if it is none."""
         parts = urlsplit(url)
         if parts.scheme not in ("s3+https", "s3+http"):
@@ -69,8 +75,10 @@ class S3Address:
             raise ValueError(f"{url!r} is no URL of a store: the prefix is made of plain names")
         if len(prefix.encode()) >= MAX_PREFIX_BYTES:
             raise ValueError(f"{url!r}: the prefix has more than {MAX_PREFIX_BYTES - 1} bytes")
-        if public and urlsplit(public).scheme not in ("http", "https"):
-            raise ValueError(f"{public!r} is no URL at which pods reach a store: it is http(s)://host:port")
+        for address, who in ((public, "pods reach"), (downloads, "people reach")):
+            seen = urlsplit(address)
+            if address and (seen.scheme not in ("http", "https") or not seen.netloc or seen.path not in ("", "/")):
+                raise ValueError(f"{address!r} is no URL at which {who} a store: it is http(s)://host:port")
         return cls(
             endpoint=parts.netloc,
             bucket=bucket,
@@ -79,6 +87,7 @@ class S3Address:
             region=region or "us-east-1",
             ca_file=ca_file,
             public=public.rstrip("/"),
+            downloads=downloads.rstrip("/"),
         )
 
     @property
@@ -156,10 +165,12 @@ class S3Client:
         )
         self._confirmed = -BUCKET_SECONDS
         self.minio = self._make(address.endpoint, address.secure)
-        self.signer = self.minio
-        if address.public:
-            seen = urlsplit(address.public)
-            self.signer = self._make(seen.netloc, seen.scheme == "https")
+        self.signer = self._seen_at(address.public) if address.public else self.minio
+        self.download_signer = self._seen_at(address.downloads) if address.downloads else None
+
+    def _seen_at(self, url: str) -> Minio:
+        seen = urlsplit(url)
+        return self._make(seen.netloc, seen.scheme == "https")
 
     def _make(self, endpoint: str, secure: bool) -> Minio:
         try:

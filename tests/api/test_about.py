@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
@@ -101,6 +106,21 @@ async def test_metrics_are_complete_before_the_first_failure(
     assert job["metadata"]["name"] not in text
     for name in {sample[0] for sample in samples}:
         assert re.match(r"trainjob_[a-z_]+\Z", name)
+
+
+async def test_what_is_counted_is_read_where_it_is_changed(operator: Caller, server: Server) -> None:
+    seen: list[object] = []
+
+    class Backends(Collector):
+        def collect(self) -> Iterator[Metric]:
+            with suppress(RuntimeError):  # none runs in another thread
+                seen.append(asyncio.get_running_loop())
+            return iter((GaugeMetricFamily("trainjob_seen", "That it was asked.", len(seen)),))
+
+    server.services.metrics.registry.register(Backends())
+    before = len(seen)
+    assert f"trainjob_seen {before + 1}.0" in (await operator("GET", "/metrics", expect=200)).text
+    assert seen[before:] == [asyncio.get_running_loop()]
 
 
 async def test_waiting_as_asked_is_not_counted_as_slow(operator: Caller, submit: Submit) -> None:

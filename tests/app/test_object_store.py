@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,20 +11,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
 from jupyter_trainjob.app import TrainJobExtension
+from jupyter_trainjob.client import Client
 from jupyter_trainjob.config import ACCESS_VARIABLE, SECRET_VARIABLE, SESSION_VARIABLE, ObjectStoreSettings
 from jupyter_trainjob.storage.base import StoreError
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.s3 import S3Store
 
+from ..api import processes
 from ..benchmarks.server import running_server
-from ..storage.servers import ACCESS, SECRET, S3Server, minio  # noqa: F401
+from ..storage.servers import ACCESS, SECRET, S3Server, a_port, minio  # noqa: F401
 from .test_server import is_final, submit, text_of, wait_for
 
+THEIRS = "local-secret"  # the token of a student's own server
 URL = "s3+https://store.example.org:9000/jobs/ml"
 
 
@@ -46,7 +51,8 @@ def test_what_is_wrong_in_the_settings_is_told_at_the_start(tmp_path: Path) -> N
         ({"url": URL}, f"there are no keys for the store: name a credentials_file, or set {ACCESS_VARIABLE} and"),
         ({"url": URL, "credentials_file": "/not/there"}, "'/not/there' can't be read: .*No such file"),
         ({"url": URL, "credentials_file": str(keys)}, "it has no section .default."),
-        ({"url": URL, "pod_url": "minio:9000"}, "is no URL at which pods reach a store"),
+        ({"url": URL, "pod_url": "minio:9000"}, "'minio:9000' is no URL at which pods reach a store"),
+        ({"url": URL, "download_url": "https://store/jobs"}, "'https://store/jobs' is no URL at which people reach a"),
     ):
         with pytest.raises(TraitError, match=problem):
             settings(**options).make(tmp_path)
@@ -122,6 +128,49 @@ def test_a_cell_goes_all_the_way_through_a_bucket(minio: S3Server) -> None:  # n
         while list(store.list("jobs/")):
             assert time.monotonic() < deadline, list(store.list("jobs/"))
             time.sleep(0.1)
+
+
+def sent_by(http: httpx.Client) -> float:
+    """Bytes of outputs that came through the server itself."""
+    (line,) = re.findall(r"^trainjob_output_served_bytes_total (\S+)$", http.get("metrics").text, re.MULTILINE)
+    return float(line)
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_who_may_read_a_job_is_sent_on_to_the_store_for_its_files(
+    minio: S3Server,  # noqa: F811
+    tmp_path: Path,
+    reached: bool,
+) -> None:
+    store = minio.store("ml")
+    people = f"http://localhost:{minio.port if reached else a_port()}"
+    options = [
+        f"--ObjectStoreSettings.url={store.address.url}",
+        f"--ObjectStoreSettings.credentials_file={minio.credentials}",
+        f"--ObjectStoreSettings.download_url={people}",
+    ]
+    with running_server(*options) as server, server.http() as http:
+        job = wait_for(http, submit(http, "open('made.txt', 'w').write('kept')"), is_final)
+        path = f"namespaces/{job['metadata']['namespace']}/trainjobs/{job['metadata']['name']}/outputs/files/made.txt"
+        for headers in ({}, {"Sec-Fetch-Mode": "cors"}):
+            assert http.get(path, headers=headers).text == "kept"
+        assert http.head(path, headers={"Prefer": "redirect"}).headers["Content-Length"] == "4"
+        assert http.get(path.replace("made", "other"), headers={"Prefer": "redirect"}).status_code == 404
+        with (
+            processes.student(tmp_path / "student", server.url, server.token) as student,
+            student.client(THEIRS) as beyond,
+        ):
+            for one in (http, beyond):
+                answer = one.get(path.lstrip("/"), headers={"Sec-Fetch-Mode": "navigate"})
+                assert (answer.status_code, answer.headers["Referrer-Policy"]) == (307, "no-referrer")
+                assert answer.headers["Location"].startswith(f"{people}/")
+                if reached:
+                    assert httpx.get(answer.headers["Location"], trust_env=False).text == "kept"
+        before = sent_by(http)
+        with Client(server.url, server.token) as client:
+            (got,) = client.job(job["metadata"]["name"]).download("made.txt", to=tmp_path / "got")
+            assert got.read_text() == "kept"
+        assert sent_by(http) - before == (0 if reached else 4)
 
 
 def test_the_records_url_in_the_environment_is_taken_where_kernels_do_not_inherit_it(

@@ -14,8 +14,9 @@ import contextlib
 import json
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any
 
@@ -102,12 +103,18 @@ class Sidecars(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """For ever."""
-        path = f"/api/v1/namespaces/{self._room.namespace}/pods"
-        with ThreadPoolExecutor(2) as pool, contextlib.suppress(httpx.HTTPError):  # the cluster's end
-            for event in self._api.watch(path, labelSelector=f"{MANAGED_BY}={MANAGER}"):
-                if event["type"] == "ADDED":
-                    pool.submit(self._say, event["object"]["metadata"]["labels"][UID])
+        """Until the cluster's end. The API server ends a watch that falls behind: then all are looked at again."""
+        path, said = f"/api/v1/namespaces/{self._room.namespace}/pods", set[str]()
+        with ThreadPoolExecutor(4) as pool, contextlib.suppress(httpx.ConnectError, httpx.HTTPStatusError):
+            while True:
+                with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):
+                    for event in self._api.watch(path, labelSelector=f"{MANAGED_BY}={MANAGER}"):
+                        uid = event["object"].get("metadata", {}).get("labels", {}).get(UID)
+                        if uid and uid not in said:
+                            said.add(uid)
+                            pool.submit(self._say, uid).add_done_callback(_told)
+                        elif not uid:
+                            break
 
     def _say(self, uid: str) -> None:
         now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
@@ -126,6 +133,12 @@ class Sidecars(threading.Thread):
             "failed": None,
         }
         self._room.store.put(f"{attempt_prefix(uid, 1)}state.json", json.dumps(state).encode(), durable=False)
+
+
+def _told(done: Future[None]) -> None:
+    """What went wrong must be seen: a pod without a last word counts as lost."""
+    if error := done.exception():
+        traceback.print_exception(error)
 
 
 def limit_running(server: RunningServer, count: int) -> None:

@@ -10,7 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -380,3 +383,21 @@ def test_an_authority_of_ones_own_is_trusted_when_it_is_named(tls_minio: S3Serve
         S3Store(tls_minio.address(store.address.bucket), store.client.credentials).get("k")
     with pytest.raises(StoreError, match="'/not/there' of the object store's certificate authority is not there"):
         tls_minio.store(ca_file="/not/there")
+
+
+def test_people_fetch_what_they_may_at_the_address_that_is_theirs(s3_server: S3Server) -> None:
+    store = s3_server.store("one")
+    store.put("jobs/u/1/files/a", b"<script>alert(1)</script>")
+    assert store.download_url("jobs/u/1/files/a", "a") == ""
+    theirs = s3_server.url.replace("127.0.0.1", "localhost")
+    outside = S3Store(replace(store.address, downloads=theirs), store.client.credentials)
+    url = outside.download_url("jobs/u/1/files/a", "é.html")
+    assert url.startswith(theirs) and outside.sign_get("jobs/u/1/files/a", 60).startswith(s3_server.url)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"<script>alert(1)</script>"
+        assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%A9.html"
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Cache-Control"] == "private, no-store"
+    for other in (url.replace("files/a", "files/b"), url.replace("X-Amz-Expires=300", "X-Amz-Expires=3000")):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(other)

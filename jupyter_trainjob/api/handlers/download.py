@@ -11,7 +11,7 @@ from tornado.http1connection import HTTP1Connection
 from ...storage.base import StoreError
 from ..base import TrainJobHandler
 from ..outputs import Archive, Download
-from ..ranges import attachment, parse_range
+from ..ranges import MOVED, attachment, parse_range
 
 TAR = "application/x-tar"
 
@@ -25,7 +25,13 @@ class DownloadHandler(TrainJobHandler):
         return "sandbox; default-src 'none'; frame-ancestors 'none'"
 
     async def send(self, download: Download) -> None:
-        """The object, or the range that the request asks for; for HEAD only what would be said of it."""
+        """The object, or the range that the request asks for; for HEAD only what would be said of it.
+
+        Whoever can follow is sent on to the store, where that is reached by people.
+        """
+        if self.follows() and (url := await self.services.outputs.elsewhere(download)):
+            self.send_on(url)
+            return
         self.set_header("Accept-Ranges", "bytes")
         self.set_header("Content-Disposition", attachment(download.name))
         self.set_header("Content-Type", "application/octet-stream")
@@ -61,6 +67,21 @@ class DownloadHandler(TrainJobHandler):
             cast(HTTP1Connection, self.request.connection).stream.close()
             return
         self.finish(set_content_type=TAR)
+
+    def follows(self) -> bool:
+        """A page's own ``fetch`` may read nothing from another origin, so it gets the bytes from here."""
+        headers = self.request.headers
+        wanted = headers.get("Sec-Fetch-Mode") == "navigate" or headers.get("Prefer", "").strip() == "redirect"
+        return self.request.method == "GET" and wanted
+
+    def send_on(self, url: str) -> None:
+        """The address is a credential: neither kept in a cache nor told to the store where the page came from."""
+        self.set_status(307)
+        self.set_header("Location", url)
+        self.set_header(MOVED, "store")
+        self.set_header("Cache-Control", "private, no-store")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.finish()
 
     def requested(self, download: Download) -> tuple[int, int] | None:
         """The range; None: all, also where ``If-Range`` names another version. Raises :class:`RangeNotSatisfiable`."""

@@ -49,7 +49,7 @@ SOURCE = f"{listing.FOLDER}source.ipynb"
 class SigningStore(listing.Store, Protocol):
     """What a store needs for pods to use it: the parts of :class:`~jupyter_trainjob.storage.s3.S3Store` used here."""
 
-    def sign_get(self, key: str, seconds: int, *, filename: str = "") -> str:
+    def sign_get(self, key: str, seconds: int) -> str:
         """A URL with which anybody may read the object."""
         ...
 

@@ -26,7 +26,7 @@ DISK = 100 * 2**20
 class SigningFilesystem(FilesystemStore):
     """A folder that signs: what a signature is good for is in it as text. MinIO's are tried with the store."""
 
-    def sign_get(self, key: str, seconds: int, *, filename: str = "") -> str:
+    def sign_get(self, key: str, seconds: int) -> str:
         return f"https://store/{key}?for={seconds}"
 
     def sign_post(self, prefix: str, seconds: int, max_bytes: int) -> dict[str, Any]:
