@@ -200,6 +200,13 @@ class Backend(ABC):
     async def stop(self) -> None:
         """Called at shutdown. Running attempts go on; a later :meth:`start` finds them."""
 
+    def may_create(self, ref: AttemptRef) -> bool:
+        """Whether it is the attempt's turn for :meth:`create`; else ``changed(ref)`` is called when it is.
+
+        For backends that take only so many at once. Not to ask is allowed.
+        """
+        return True
+
     @abstractmethod
     async def create(self, request: AttemptRequest) -> None:
         """Start an attempt. Called again after a crash: doing it twice must make one attempt only.

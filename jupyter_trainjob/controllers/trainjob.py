@@ -186,6 +186,8 @@ class TrainJobController:
             self._tries.pop(ref.uid, None)  # what failed was the lack of it: once it is built the job starts at once
             self._not_before.pop(ref.uid, None)
             return PROGRESS_SECONDS
+        if not backend.may_create(ref):
+            return None
         profile = parse(Profile, job.status.profile_snapshot) if job.status.profile_snapshot else Profile()
         request = AttemptRequest(ref, job, profile, blob_prefix(job.metadata.owner))
         if attempt.local_queue:

@@ -33,6 +33,8 @@ TRIES = 4
 TRY_SECONDS = 10.0
 """After this long a request that failed is not sent again."""
 FIRST_PAUSE_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""How often the file of the credentials is looked at: dozens of threads sign requests at once."""
 BUCKET_SECONDS = 10.0
 """How long it is taken for granted that the bucket is there."""
 MAX_PREFIX_BYTES = 100
@@ -104,6 +106,7 @@ class CredentialsFile(Provider):
         self.path, self.profile = path, profile
         self._seen: tuple[int, int, int] | None = None
         self._read: Credentials | None = None
+        self._looked = -LOOK_SECONDS
         self._lock = threading.Lock()
 
     @property
@@ -113,6 +116,9 @@ class CredentialsFile(Provider):
 
     def retrieve(self) -> Credentials:
         """The keys as they are now. Raises :class:`StoreError`."""
+        read = self._read
+        if read is not None and time.monotonic() - self._looked < LOOK_SECONDS:
+            return read
         with self._lock:
             try:
                 found = os.stat(self.path)  # noqa: PTH116 - what a link in a mounted Secret points to changes
@@ -121,6 +127,7 @@ class CredentialsFile(Provider):
                     self._read, self._seen = self._parse(Path(self.path).read_text("utf-8")), seen
             except (OSError, UnicodeDecodeError) as error:
                 raise StoreError(f"The object store's credentials in {self.path!r} can't be read: {error}.") from error
+            self._looked = time.monotonic()
             return self._read
 
     def _parse(self, text: str) -> Credentials:

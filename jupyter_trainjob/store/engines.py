@@ -21,6 +21,8 @@ CONNECT_SECONDS = 10
 HUNG_SECONDS = 60.0
 """When PostgreSQL ends a writer that has stopped in the middle of a transaction."""
 READERS = 4
+CACHE_KIB = 4096
+"""Of each connection to SQLite: the operating system has the whole file in its own cache, once for all of them."""
 _SQLITE_MINIMUM = (3, 35)
 _EXAMPLES = "Write 'sqlite:////path/to/record.sqlite' or 'postgresql+psycopg://user:password@host/database'."
 
@@ -119,7 +121,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _pragmas(write: bool) -> tuple[str, ...]:
-    common = ("foreign_keys=ON", "synchronous=FULL", "temp_store=MEMORY", "cache_size=-16384")
+    common = ("foreign_keys=ON", "synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{CACHE_KIB}")
     if write:
         return ("journal_size_limit=67108864", *common)
     return (*common, "query_only=ON")

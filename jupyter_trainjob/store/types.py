@@ -60,7 +60,7 @@ class Change:
 class News:
     """The latest changes that somebody has read, for others who follow the feed as closely. For any thread."""
 
-    def __init__(self, most: int = 2000) -> None:
+    def __init__(self, most: int = 1000) -> None:
         self._most = most
         self._changes: dict[int, Change] = {}
         self._keeping = threading.Lock()

@@ -73,6 +73,7 @@ def test_keys_are_read_again_when_their_file_changes(minio: S3Server, tmp_path: 
     with pytest.raises(StoreError, match="does not know the access key"):
         store.put("k", b"v")
     path.unlink()
+    time.sleep(1.1 * s3client.LOOK_SECONDS)
     with pytest.raises(StoreError, match=r"credentials' can't be read: .*No such file"):
         store.put("k", b"v")
     path.write_text("[default]\naws_access_key_id = me\nsecret = s3cr3t\n")

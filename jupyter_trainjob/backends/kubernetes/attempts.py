@@ -28,8 +28,6 @@ class Attempt:
     tombstone: Object | None = None
     """The Job, where somebody deleted it."""
     events: list[Object] = field(default_factory=list)
-    asked: float = 0.0
-    """When its events were asked for (monotonic)."""
 
 
 class Attempts:
@@ -47,6 +45,7 @@ class Attempts:
             selector=selector,
             trim=kept.job,
             changed=self._job_changed,
+            told=self._job_told,
         )
         self.pods = Watch(
             connection,
@@ -63,6 +62,8 @@ class Attempts:
         self.theirs_changed: Callable[[], None] = lambda: None
         """A pod of another record's attempt or slot came or went."""
         self._names: dict[AttemptRef, str] = {}
+        self._idle: dict[str, None] = {}
+        """The names of idle slots' Jobs: whoever starts an attempt asks, and there may be thousands of other Jobs."""
         self._theirs: set[str] = set()
         """Jobs of other records, by name: their servers share our installation."""
         self._removed: set[AttemptRef] = set()
@@ -70,6 +71,8 @@ class Attempts:
         self.pod_changed: Callable[[AttemptRef], None] = lambda ref: None
         self.helper_changed: Callable[[Object], None] = lambda job: None
         """Of a Job of ours that is no attempt's."""
+        self.told: Callable[[AttemptRef], None] = lambda ref: None
+        """Its Job, which we made, has been told of by the watch."""
         self.job_gone: Callable[[AttemptRef], None] = lambda ref: None
         self.borne: Callable[[Object], Object] = lambda job: job
         """A Job with what else is known of it."""
@@ -142,6 +145,10 @@ class Attempts:
             if name not in self._theirs and (objects.ref_of(job) is not None or slots.is_slot(job))
         ]
 
+    def idle(self) -> list[Object]:
+        """The Jobs of slots that are nobody's yet, but for those of other records."""
+        return [self.jobs.objects[name] for name in self._idle]
+
     def pods_by_job(self) -> dict[str, Object | None]:
         """The pods of attempts and slots, by the names of their Jobs."""
         return {**self.slot_pods, **{self.name(ref): known.pod for ref, known in self.known.items()}}
@@ -184,9 +191,17 @@ class Attempts:
             self._removed.add(ref)
         self.jobs.drop(self.name(ref))
 
+    def _job_told(self, job: Object) -> None:
+        if (ref := objects.ref_of(job)) is not None:
+            self.told(ref)
+
     def _job_changed(self, old: Object | None, new: Object | None) -> None:
         before, ref = objects.ref_of(old or {}), objects.ref_of(new or old or {})
         name = str(meta(new or old)["name"])
+        if new is not None and slots.is_idle(new) and not self._is_theirs(new):
+            self._idle[name] = None
+        else:
+            self._idle.pop(name, None)
         if self._is_theirs(new or old or {}):
             self._of_others(name, there=new is not None)
             return

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from ..base import (
 from ..local.fetch import FetchRules
 from . import delivery, evidence, objects, report
 from .attempts import Attempt, Attempts
+from .complaints import Complaints
 from .connect import Access, Connection, Refused
 from .environments import Environments
 from .errands import Errands
@@ -32,6 +32,7 @@ from .fetching import wanted as fetches
 from .following import Following, Last
 from .handover import Handover
 from .kueue import Kueue
+from .lanes import Lanes
 from .offering import Offering
 from .orphans import Orphans
 from .pool import Pool
@@ -44,8 +45,6 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 15.0
 """So long a start waits for the cluster's first word."""
-EVENTS_SECONDS = 10.0
-"""What holds up a pod is asked for at most this often, and only while something does."""
 RENEW_SECONDS = 60.0
 """Between two looks at whose credentials are to be renewed."""
 LOOK_SECONDS = 3.0
@@ -87,7 +86,10 @@ class KubernetesBackend(Offering):
         self._connection = await Connection.open(Access(settings.kubeconfig, settings.context))
         self._secrets = Handover(self._connection, store, settings, self._terms)
         self._following = following = Following(store, changed, self.name)
+        self._lanes = Lanes(changed)
         self._attempts = Attempts(self._connection, settings, changed)
+        self._attempts.told = self._lanes.leave
+        self._complaints = Complaints(self._connection, self._path("events"), self._complained, self.name)
         self._orphans = Orphans(self._secrets, self._attempts, self.name)
         self._attempts.wanted, self._attempts.pod_changed = following.wanted, following.poke
         self._attempts.job_gone = following.break_off
@@ -155,6 +157,8 @@ class KubernetesBackend(Offering):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._errands.stop()
+        await self._complaints.stop()
+        self._lanes.clear()
         self._fetching.close()
         await self._pool.stop()
         self._room.stop()
@@ -168,11 +172,24 @@ class KubernetesBackend(Offering):
 
     # The port
 
+    def may_create(self, ref: AttemptRef) -> bool:
+        """As far as the cluster keeps up with what was made before."""
+        return self._need().job(ref) is not None or self._lanes.enter(ref)
+
     async def create(self, request: AttemptRequest) -> None:
         """The Secret, then the Job, or one that waits for it. What a server that died in between left is taken up."""
-        ref, settings = request.ref, self._settings
-        if self._need().job(ref) is not None:
+        if self._need().job(request.ref) is not None:
             return
+        self._lanes.keep(request.ref)
+        untold = False
+        try:
+            await self._make(request)
+            untold = self._jobs.awaits(request.ref.name)
+        finally:
+            (self._lanes.leave_soon if untold else self._lanes.leave)(request.ref)
+
+    async def _make(self, request: AttemptRequest) -> None:
+        ref, settings = request.ref, self._settings
         self._fetching.check(request)
         try:
             environment = await self._environment_of(request.job)
@@ -193,6 +210,8 @@ class KubernetesBackend(Offering):
         """From what the watches and the sidecar told. Raises :class:`BackendError` before their first word."""
         attempts, following = self._need(), self._follower
         job = attempts.job(ref)
+        if job is None and self._lanes.waits(ref):
+            return Observation(ref, "gone")
         if job is None:
             if not attempts.complete:
                 told = attempts.trouble() or f"The cluster has not told yet what it has of {ref.name}."
@@ -279,6 +298,7 @@ class KubernetesBackend(Offering):
         there = await self._api.delete(self._path("jobs", name), propagationPolicy="Background")
         await self._secrets.remove(ref, with_job=there)
         self._orphans.refs.discard(ref)
+        self._lanes.leave(ref)
         await self._pool.forget(name)
         self._attempts.drop(ref)
         await self._follower.drop(ref, clean=True)
@@ -317,9 +337,11 @@ class KubernetesBackend(Offering):
         self._has_room = changed
 
     def keep_warm(self, profiles: Collection[Profile] | None) -> None:
-        """See :mod:`.pool`."""
+        """See :mod:`.pool`. Whose turn it is to be made is another server's to say, too."""
         if self._connection is not None:
             self._pool.keep(profiles)
+            if profiles is None:
+                self._lanes.clear()
 
     def describe(self) -> dict[str, Any]:
         """Which cluster, and whether what is known of it is current."""
@@ -386,9 +408,9 @@ class KubernetesBackend(Offering):
         """What an attempt that does not get on needs: a look at its events, an end."""
         if sight.give_up is not None:
             self._errands.begin(ref, "give up", self._give_up(ref, sight.give_up))
-        elif sight.stuck and time.monotonic() - known.asked > EVENTS_SECONDS:
-            known.asked = time.monotonic()
-            self._errands.begin(ref, "events", self._ask_events(ref, known))
+        elif sight.stuck:
+            pod = known.pod
+            self._complaints.ask(ref, pod["metadata"]["name"] if pod is not None else self._attempts.name(ref))
 
     def _bring_soon(self, ref: AttemptRef, job: Object) -> None:
         if is_fetching(job):
@@ -406,12 +428,10 @@ class KubernetesBackend(Offering):
         if reply is not None:
             self._jobs.put(reply)
 
-    async def _ask_events(self, ref: AttemptRef, known: Attempt) -> None:
-        """Of the pod, else of the Job that has none."""
-        name = known.pod["metadata"]["name"] if known.pod is not None else self._attempts.name(ref)
-        query = {"fieldSelector": f"involvedObject.name={name}", "limit": "50"}
-        reply = await self._api.request("GET", self._path("events"), query=query)
-        known.events = reply.body.get("items") or []
+    def _complained(self, ref: AttemptRef, events: list[Object]) -> None:
+        if (known := self._attempts.known.get(ref)) is not None:
+            known.events = events
+            self._changed(ref)
 
     async def _renew_all(self) -> None:
         """One timer for the credentials of all attempts that this server looks after."""

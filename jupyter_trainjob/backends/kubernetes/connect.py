@@ -20,7 +20,8 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
@@ -312,7 +313,16 @@ async def _configuration(access: Access) -> Any:
         ) from error
     if not made.host:
         raise BackendError(f"{_named(access).capitalize()} names no server.", permanent=True)
+    # Else aiohttp looks for a proxy and reads ~/.netrc, in a thread, before each request.
+    made.client_session_kwargs = {"trust_env": False}
+    made.proxy = made.proxy or _proxy(made.host)
     return made
+
+
+def _proxy(url: str) -> str | None:
+    """That of the environment, for the server at ``url``."""
+    seen = urlsplit(url)
+    return None if proxy_bypass(seen.hostname or "") else getproxies().get(seen.scheme)
 
 
 def _named(access: Access) -> str:

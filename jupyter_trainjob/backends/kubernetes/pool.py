@@ -232,11 +232,7 @@ class Pool:
     def idle(self) -> list[slots.Slot]:
         """The idle slots."""
         now = self.api.now()
-        return [
-            slots.seen(job, self.pods.get(str(meta(job)["name"])), now)
-            for job in self.attempts.mine()
-            if slots.is_idle(job)
-        ]
+        return [slots.seen(job, self.pods.get(str(meta(job)["name"])), now) for job in self.attempts.idle()]
 
     async def make_room(self, request: AttemptRequest) -> None:
         """Let as many idle slots go as keep the attempt's pod from a node."""

@@ -65,10 +65,10 @@ class Watch:
 
     ``path``: of the list, such as ``/apis/batch/v1/namespaces/jobs/jobs``. ``what``: for people, such as ``Jobs``.
     ``trim``: makes what is kept. ``changed(old, new)`` is called on the loop for every change; ``new`` is None for
-    an object that is gone. ``fields``: a field selector. ``across``: over all namespaces, so that objects are kept by
-    ``namespace/name``. ``moved``: tells the path anew where the server does not know it any more; empty for nobody
-    knows. ``lags``: the latest times in seconds from an answer to one of our own writes until the
-    watch told of it.
+    an object that is gone. ``told(object)`` is called when the watch tells of a write of ours. ``fields``: a field
+    selector. ``across``: over all namespaces, so that objects are kept by ``namespace/name``. ``moved``: tells the path
+    anew where the server does not know it any more; empty for nobody knows. ``lags``: the latest times in seconds from
+    an answer to one of our own writes until the watch told of it.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Watch:
         across: bool = False,
         trim: Callable[[Object], Object],
         changed: Callable[[Object | None, Object | None], None] = lambda old, new: None,
+        told: Callable[[Object], None] = lambda found: None,
         moved: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.what = what
@@ -95,7 +96,7 @@ class Watch:
         """Set by the first list. :attr:`objects` are current while :meth:`trouble` is empty."""
         self._connection, self._path = connection, path
         self._selector, self._fields, self._across = selector, fields, across
-        self._trim, self._changed, self._moved = trim, changed, moved
+        self._trim, self._changed, self._told, self._moved = trim, changed, told, moved
         self._version = ""
         self._put: dict[str, float] = {}
         self._dropped: set[str] = set()
@@ -155,6 +156,10 @@ class Watch:
         if self._is_newer(found):
             self._put[name] = time.monotonic()
             self._set(name, self._trim(found))
+
+    def awaits(self, name: str) -> bool:
+        """Whether a write of ours is still to be told of."""
+        return name in self._put
 
     def drop(self, name: str) -> None:
         """Forget an object that we had deleted, whatever is still told of it."""
@@ -275,6 +280,7 @@ class Watch:
         at = self._put.pop(name, None)
         if at is not None:
             self.lags.append(time.monotonic() - at)
+            self._told(found)
         if found["metadata"].get("uid", "") not in self._dropped and self._is_newer(found):
             self._set(name, self._trim(found))
 

@@ -19,7 +19,7 @@ import pytest_asyncio
 from jupyter_trainjob.backends.base import AttemptRef, AttemptRequest, BackendError, Observation
 from jupyter_trainjob.backends.kubernetes import backend as backend_module
 from jupyter_trainjob.backends.kubernetes import handover as module
-from jupyter_trainjob.backends.kubernetes import objects
+from jupyter_trainjob.backends.kubernetes import lanes, objects
 from jupyter_trainjob.backends.kubernetes.backend import KubernetesBackend
 from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH
 from jupyter_trainjob.backends.kubernetes.settings import KubernetesSettings
@@ -50,9 +50,10 @@ class Place:
             namespace="default", kubeconfig=config, images=IMAGES, installation=uuid.uuid4().hex, record="1234"
         )
         self.backend = KubernetesBackend(name="cluster", settings=self.settings)
+        self.called: list[AttemptRef] = []
 
     async def start(self) -> KubernetesBackend:
-        await self.backend.start(self.store, lambda ref: None)
+        await self.backend.start(self.store, self.called.append)
         return self.backend
 
     @asynccontextmanager
@@ -102,6 +103,28 @@ async def place(apiserver: ApiServer, proxy: Proxy, tmp_path: Path) -> AsyncIter
 
 def a_job() -> AttemptRequest:
     return a_request(uuid.uuid4().hex, "print(1)")
+
+
+async def test_of_many_jobs_as_many_are_made_at_once_as_the_cluster_tells_of(place: Place) -> None:
+    backend = place.backend
+    requests = {request.ref: request for request in (a_job() for _ in range(3 * lanes.LANES))}
+    first = [ref for ref in requests if backend.may_create(ref)]
+    assert first == list(requests)[: lanes.LANES]
+    before = place.proxy.count("/jobs/")
+    seen = [await backend.observe(ref) for ref in requests if ref not in first]
+    assert {one.state for one in seen} == {"gone"} and place.proxy.count("/jobs/") == before  # nobody was asked
+    for ref in first:
+        await backend.create(requests[ref])
+        await backend.create(requests[ref])
+
+    async def all_are_made() -> bool:
+        for ref in place.called:
+            if backend.may_create(ref):
+                await backend.create(requests[ref])
+        return set(await backend.attempts()) == set(requests)
+
+    await place.until(all_are_made)
+    assert all(backend.may_create(ref) for ref in requests)  # each is there
 
 
 async def test_a_secret_that_is_just_being_removed_is_made_another_time(place: Place) -> None:
