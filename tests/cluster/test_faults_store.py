@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_trainjob.backends.kubernetes import backend as backend_module
+from jupyter_trainjob.backends.kubernetes import renewal
 from jupyter_trainjob.backends.kubernetes.backend import KubernetesBackend
 from jupyter_trainjob.backends.kubernetes.objects import MANAGED_BY, MANAGER
 from jupyter_trainjob.storage.s3 import S3Store
@@ -151,7 +151,7 @@ async def test_signatures_that_run_out_while_no_server_is_there_cost_no_byte(
     place: Any,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backend_module, "RENEW_SECONDS", 0.5)
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.5)
     soon_over(place, 8)
     code, log = lines(250)
     ref = await place.begin(code, timeLimitSeconds=120, resources=SMALL)
@@ -180,7 +180,7 @@ async def test_an_input_whose_signature_ran_out_before_the_pod_began_is_signed_a
 ) -> None:
     """Its pod waits for the namespace's quota."""
     place = await make_place()  # noqa: F811
-    monkeypatch.setattr(backend_module, "RENEW_SECONDS", 0.5)
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.5)
     data = b"a,b\n1,2\n"
     digest = hashlib.sha256(data).hexdigest()
     place.store.put(f"blobs/ada/{digest}", data)

@@ -37,6 +37,7 @@ from .offering import Offering
 from .orphans import Orphans
 from .pool import Pool
 from .reading import is_done
+from .renewal import Renewal
 from .room import Room
 from .settings import KubernetesSettings
 from .watch import Object, Watch
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 15.0
 """So long a start waits for the cluster's first word."""
-RENEW_SECONDS = 60.0
-"""Between two looks at whose credentials are to be renewed."""
 LOOK_SECONDS = 3.0
 """So long an answer is waited for that only confirms what the watches tell."""
 KILL_SECONDS = 1
@@ -90,6 +89,7 @@ class KubernetesBackend(Offering):
         self._attempts = Attempts(self._connection, settings, changed)
         self._attempts.told = self._lanes.leave
         self._complaints = Complaints(self._connection, self._path("events"), self._complained, self.name)
+        self._renewal = Renewal(self._attempts, following, self._secrets, self._errands, self.name)
         self._orphans = Orphans(self._secrets, self._attempts, self.name)
         self._attempts.wanted, self._attempts.pod_changed = following.wanted, following.poke
         self._attempts.job_gone = following.break_off
@@ -118,7 +118,7 @@ class KubernetesBackend(Offering):
         except BaseException:
             await self.stop()
             raise
-        self._tasks.append(asyncio.create_task(self._renew_all(), name=f"backend-{self.name}-renew"))
+        self._tasks.append(asyncio.create_task(self._renewal.run(), name=f"backend-{self.name}-renew"))
         self._pool.start()
 
     async def _look_around(self) -> None:
@@ -230,7 +230,7 @@ class KubernetesBackend(Offering):
         self._pool.help(ref, job, sight, following.state(ref), self._errands)
         following.want(ref)
         if objects.is_kueues(job):
-            self._renew_if_due(ref, known)
+            self._renewal.if_due(ref, known)
         harvest = following.harvest(ref, lambda: attempts.last(ref)) if sight.state == "ended" else None
         trouble, unfetched = following.trouble(ref), self._fetching.failed(ref)
         seen = report.observation(ref, job, sight, following.state(ref), harvest, ISOLATION, trouble, unfetched)
@@ -432,23 +432,6 @@ class KubernetesBackend(Offering):
         if (known := self._attempts.known.get(ref)) is not None:
             known.events = events
             self._changed(ref)
-
-    async def _renew_all(self) -> None:
-        """One timer for the credentials of all attempts that this server looks after."""
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            for ref, known in list(self._attempts.known.items()):
-                try:
-                    self._renew_if_due(ref, known)
-                except Exception:  # what one odd pod looks like must not end the renewal of all others'
-                    log.exception("backend %s: the credentials of %s can't be looked after", self.name, ref.name)
-
-    def _renew_if_due(self, ref: AttemptRef, known: Attempt) -> None:
-        job = self._attempts.job(ref)
-        if job is None or not self._follower.wanted(ref) or self._attempts.sight(job, known).state == "ended":
-            return
-        if self._secrets.is_due(ref, job):
-            self._errands.begin(ref, "renewing the credentials", self._secrets.renew(ref, job))
 
 
 def _is_final(error: BackendError) -> bool:
