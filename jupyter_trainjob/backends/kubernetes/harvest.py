@@ -15,6 +15,7 @@ from ...resources.names import attempt_prefix
 from ...storage.base import KeyMissing, ObjectStore
 from ...storage.logjoin import join_segments
 from ...storage.loglayout import LogRecord, as_found, record, segment_key, segments
+from ...storage.seen import seen
 from ..base import AttemptRef
 from ..local import events
 from .listing import FOLDER
@@ -72,6 +73,7 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "", *, begun:
     nothing was shipped, nothing is missing.
     """
     prefix = attempt_prefix(ref.uid, ref.attempt)
+    store = seen(store, prefix)
     state = merged(read_state(store, ref), termination)
     if not (begun or state or segments(store, prefix, limit=1)):
         store.delete_prefix(prefix + FOLDER)
