@@ -29,8 +29,10 @@ from .together import Changes, Lookup, StoredBytes, Wanted
 
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
-LOOK_SECONDS = 5.0
-"""How long an active attempt is left alone when its backend says nothing."""
+LOOK_SECONDS = {"starting": 5.0, "running": 10.0}
+"""How long an active attempt is left alone when its backend says nothing. Hundreds may run, and a look costs some
+milliseconds.
+"""
 CREATE_SECONDS = 60.0
 """The longest pause between two tries to create an attempt that a backend can't create now."""
 NEEDED_SECONDS = 15.0
@@ -226,7 +228,7 @@ class TrainJobController:
         now = time.monotonic()
         uid = job.metadata.uid
         if not report.differs(job, seen):
-            return LOOK_SECONDS if seen.state != "queued" else None  # its backend tells when that is over
+            return LOOK_SECONDS.get(seen.state)  # of one that is queued its backend tells when that is over
         due = self._written.get(uid, 0.0) + PROGRESS_SECONDS
         if not report.moves(job, seen) and now < due:
             return due - now
@@ -235,7 +237,7 @@ class TrainJobController:
         reach("attempt.followed")
         if done is not None and job.status.phase is Phase.QUEUED and done.status.phase is not Phase.QUEUED:
             self._metrics.admitted(done, self._clock())
-        return LOOK_SECONDS
+        return LOOK_SECONDS.get(seen.state, LOOK_SECONDS["starting"])
 
     async def _end(self, job: TrainJob, backend: Backend, seen: Observation) -> float | None:
         stored = await self._stored_bytes.ask(seen.ref)
