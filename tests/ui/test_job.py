@@ -183,6 +183,9 @@ def test_it_can_be_read_by_all(
         page.wait_for_timeout(1500)
         if name in ("Log", "Metrics"):
             page.screenshot(path=pictures / f"job-{name.lower()}-{word}.png")
+        if name == "Log":
+            view.get_by_label("Search the log").fill("epoch  7 of")
+            expect(view.locator(".jp-TrainJobLog-line.jp-mod-hit")).to_contain_text("epoch  7 of 99")
         found = page.evaluate("() => axe.run('.jp-TrainJobView')")
         assert found["passes"], "axe has looked at nothing"
         assert not found["violations"], name + json.dumps(found["violations"], indent=1)[:4000]

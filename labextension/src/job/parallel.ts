@@ -12,6 +12,8 @@ const TOP = 26;
 const LENGTH = 130;
 /** A press that moves less is a click. */
 const CLICK = 0.03;
+/** So near to an end of the axis, the end is meant: what lies there is to be caught. */
+const NEAR = 0.04;
 
 /** One axis: where a value lies on it, from 0 at its foot to 1. */
 export interface IAxis {
@@ -180,7 +182,8 @@ export class ParallelView {
 
   private _placeOf(event: PointerEvent): number {
     const y = event.clientY - this._svg.getBoundingClientRect().top;
-    return Math.max(0, Math.min(1, 1 - (y - TOP) / LENGTH));
+    const place = 1 - (y - TOP) / LENGTH;
+    return place > 1 - NEAR ? 1 : place < NEAR ? 0 : place;
   }
 
   private _svg = document.createElementNS(SVG, 'svg');
