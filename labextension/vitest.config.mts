@@ -13,7 +13,7 @@ export default defineConfig({
   plugins: [svgRaw],
   test: {
     environment: 'jsdom',
-    include: ['src/**/*.spec.ts'],
+    include: ['src/**/*.spec.ts', 'executor/src/**/*.spec.ts'],
     setupFiles: ['./vitest.setup.ts'],
     server: { deps: { inline: [/@jupyterlab\//, /@jupyter\//, /@lumino\//, /@microsoft\//] } }
   }

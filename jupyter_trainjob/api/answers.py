@@ -101,6 +101,12 @@ ANSWERS: dict[str, Schema] = {
         leftOut=COUNT,
         complete=BOOLEAN,
     ),
+    "LogHits": record(
+        attempt=or_null(COUNT),
+        offsets={**array(COUNT), "description": "In order; of the first so many as were asked for."},
+        count={**COUNT, "description": "Of all that were found."},
+        nextOffset={**or_null(COUNT), "description": "Where to ask on, as the time was up; null: all was looked at."},
+    ),
     "UsageReport": record(
         attempt=or_null(COUNT),
         requested=ANY_OBJECT,

@@ -8,6 +8,7 @@ threads, and share :data:`POLLS_PER_SECOND`.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from ..resources import names
 from ..resources.errors import NotFound
 from ..resources.trainjob import Attempt, Phase, TrainJob
 from ..storage.logs import LogChunk, LogReader
+from ..storage.logsearch import Wanted, search
 from .waiting import Patience
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ LOOK_AGAIN_SECONDS = 1.0
 
 POLLS_PER_SECOND = 250
 """Of all followers together: many of them look less often each, so that they leave the machine to the jobs."""
+
+SEARCHES = 2
+"""As many at the same time: each takes a CPU while it looks."""
+
+SEARCH_SECONDS = 0.3
+"""So long one answer looks. Who asks on stands behind the others that search."""
 
 READERS = 1000
 """So many places in logs are remembered between requests."""
@@ -68,6 +76,7 @@ class Logs:
         self._services = services
         self._store = services.store
         self._objects = services.objects
+        self._searches = asyncio.Semaphore(SEARCHES)
         self._waiting = 0
         self._places: OrderedDict[tuple[str, int], tuple[LogReader, float]] = OrderedDict()
 
@@ -90,6 +99,20 @@ class Logs:
             return LogPiece(b"", offset, offset, 0, job.status.phase.final, None, 0, None)
         limit = min(limit, self._services.config.log_chunk_bytes)
         return await self._follow(job, attempt, folder, offset, limit, patience)
+
+    async def search(self, job: TrainJob, number: int | None, wanted: Wanted) -> str:
+        """JSON of ``{attempt, offsets, count, nextOffset}``: see :class:`.Found`. :class:`NotFound` as :meth:`read`."""
+        attempt = pick_attempt(job, number)
+        if attempt is None:
+            return json.dumps({"attempt": None, "offsets": [], "count": 0, "nextOffset": None})
+        prefix = names.attempt_prefix(job.metadata.uid, attempt.number)
+        async with self._searches:
+            return await self._services.io(self._found, prefix, attempt.number, wanted)
+
+    def _found(self, prefix: str, number: int, wanted: Wanted) -> str:
+        found = search(self._objects, prefix, wanted, SEARCH_SECONDS)
+        told = {"attempt": number, "offsets": found.offsets, "count": found.count, "nextOffset": found.next_offset}
+        return json.dumps(told)  # here: so long a text is not made on the event loop
 
     async def _follow(
         self, job: TrainJob, attempt: Attempt, folder: str, offset: int, limit: int, patience: Patience

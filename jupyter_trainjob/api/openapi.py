@@ -96,6 +96,7 @@ OPERATIONS: dict[tuple[str, str], Answer] = {
     (f"{JOB}/usage", "get"): Answer(ref("UsageReport"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/advice", "get"): Answer(ref("Advice"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/log", "get"): Answer({}, media=BYTES, headers=LOG_HEADERS | RESOLVED, errors=(404,)),
+    (f"{JOB}/log/search", "get"): Answer(ref("LogHits"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/outputs", "get"): Answer(ref("OutputList"), headers=RESOLVED, errors=(404,)),
     (f"{JOB}/outputs/notebook", "get"): JOB_FILE,
     (f"{JOB}/outputs/notebook", "head"): JOB_FILE,

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from ..resources.errors import BadRequest, FieldError
 from ..resources.trainjob import Phase
+from ..storage.logsearch import Wanted
 from .points import MAX_TOLD
 
 IGNORED = frozenset({"token", "no_track_activity", "_xsrf"})
@@ -157,6 +158,21 @@ class LogQuery(Query):
     limit: int = Field(262_144, ge=1, le=MAX_INTEGER, description="Bytes at most; the server may send fewer.")
     wait: Wait = 0.0
     attempt: AttemptNumber | None = Field(None, description="The latest, if left out.")
+
+
+class LogSearchQuery(Query):
+    """A text in a log."""
+
+    text: str = Field(min_length=1, max_length=1000, description="As it stands there, in UTF-8.")
+    ignore_case: bool = Field(False, description="Of the letters A to Z.")
+    offset: Offset = Field(0, description="Where to begin.")
+    end: Offset | None = Field(None, description="The first byte that is not looked at; all, if left out.")
+    limit: int = Field(1000, ge=0, le=10_000, description="So many places are told; more are counted.")
+    attempt: AttemptNumber | None = Field(None, description="The latest, if left out.")
+
+    def wanted(self) -> Wanted:
+        """As the search takes it."""
+        return Wanted(self.text.encode(), self.ignore_case, self.offset, self.end, self.limit)
 
 
 class AttemptQuery(Query):

@@ -34,7 +34,19 @@ function textsIn(code: string): string[] {
   return found;
 }
 
-const here = texts('src');
+/** What people read of a schema of settings. */
+function schemaTexts(schema: object): string[] {
+  return Object.entries(schema).flatMap(([name, value]) => {
+    if (typeof value === 'string') {
+      return /^(title|description|.*-label)$/.test(name) && value ? [value] : [];
+    }
+    return name === 'properties' ? Object.values(value as Record<string, object>).flatMap(schemaTexts) : [];
+  });
+}
+
+const schemas = readdirSync('schema').map(name => JSON.parse(readFileSync(join('schema', name), 'utf8')) as object);
+
+const here = [...texts('src'), ...schemas.flatMap(schemaTexts)];
 const there = Object.fromEntries(Object.entries(catalogue).filter(([text]) => text)) as unknown as Record<
   string,
   string[]

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -184,10 +185,74 @@ async def test_a_client_that_hangs_up_is_no_longer_waited_for(
     assert server.services.logs._waiting == 0
 
 
+async def test_a_text_is_looked_for_by_the_server(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore
+) -> None:
+    job = await submit(alice)
+    search = f"{path_of(job)}/search"
+    nothing = {"attempt": None, "offsets": [], "count": 0, "nextOffset": None}
+    assert (await alice("GET", f"{search}?text=x", expect=200)).json() == nothing
+    await run(job)
+    log = writer_of(objects, job)
+    log.write("Grün\ngrün\nGRÜN 100%\n".encode())
+    await asyncio.to_thread(log.close)
+    await run(job, Phase.SUCCEEDED)
+
+    async def found(**query: Any) -> list[int]:
+        told = (await alice("GET", search, params=query, expect=200)).json()
+        assert told["attempt"] == 1 and told["nextOffset"] is None
+        assert told["count"] >= len(told["offsets"])
+        return list(told["offsets"])
+
+    assert await found(text="grün") == [6]
+    assert await found(text="grün", ignoreCase=True) == [0, 6], "other letters than A to Z are as they are"
+    assert await found(text="gr", ignoreCase=True, limit=2) == [0, 6]
+    assert await found(text="gr", ignoreCase=True, offset=1, end=14) == [6, 12]
+    assert await found(text="100%") == [18]
+
+
+async def test_a_search_that_takes_long_is_answered_in_parts(
+    alice: Caller, submit: Submit, run: Run, objects: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_trainjob.api.logs.SEARCH_SECONDS", 0.0)
+    job = await submit(alice)
+    await run(job)
+    log = writer_of(objects, job)
+    log.write(b"." * 2**20 + b"needle" + b"." * 2**21)
+    await asyncio.to_thread(log.close)
+    offset: int | None = 0
+    offsets, answers = [], 0
+    while offset is not None:
+        told = (await alice("GET", f"{path_of(job)}/search?text=needle&offset={offset}", expect=200)).json()
+        offsets, offset, answers = offsets + told["offsets"], told["nextOffset"], answers + 1
+    assert offsets == [2**20]
+    assert answers > 2, "a MiB each, and what is left"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "text"),
+        ("text=", "text"),
+        ("text=" + "x" * 1001, "text"),
+        ("text=x&limit=10001", "10001 is more than 10000"),
+        ("text=x&offset=-1", "-1 is less than 0"),
+        ("text=x&regex=1", "there is none of this name here"),
+    ],
+)
+async def test_a_search_that_can_not_be_is_refused_in_words(
+    alice: Caller, submit: Submit, query: str, words: str
+) -> None:
+    job = await submit(alice)
+    refusal = await alice.refused("GET", f"{path_of(job)}/search?{query}", 400)
+    assert words in refusal["message"]
+
+
 async def test_another_persons_log_is_not_found(alice: Caller, bob: Caller, submit: Submit, run: Run) -> None:
     job = await submit(alice)
     await run(job)
     await bob.refused("GET", path_of(job), 404)
+    await bob.refused("GET", f"{path_of(job)}/search?text=x", 404)
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ OPERATIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("get", "/namespaces/{namespace}/trainjobs/{name}/usage"): ("get", "TrainJob"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}/metrics"): ("log", "TrainJob"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}/metrics/series"): ("log", "TrainJob"),
+    ("get", "/namespaces/{namespace}/trainjobs/{name}/log/search"): ("log", "TrainJob"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}/advice"): ("get", "TrainJob"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}/log"): ("log", "TrainJob"),
     ("get", "/namespaces/{namespace}/trainjobs/{name}/outputs"): ("outputs", "TrainJob"),
@@ -163,6 +164,8 @@ def body_of(method: str, route: str, kind: str) -> dict[str, Any]:
         return {"json": {"items": [cell()]}}
     if method == "post" and kind == "namespace":
         return {"json": cell() | ({"metadata": {"namespace": "ml101"}} if route == "/inspect" else {})}
+    if route.endswith("/log/search"):
+        return {"params": {"text": "x"}}
     if method == "patch":
         return {"json": {"metadata": {"labels": {"seen": "yes"}}}}
     if kind in ("Queue", "Profile") and method == "post" and "{name}" not in route:

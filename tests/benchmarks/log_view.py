@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from typing import Any
 
 from jupyter_trainjob import Client
 
-from .browser import chromium, execute, lab, open_lab
+from .browser import chromium, lab, open_lab
+from .stats import median
 
 SIZE = 200_000_000
 CODE = """line = "." * 90
@@ -16,42 +18,68 @@ for n in range(COUNT):
     print(f"{n:08} {line}")
 print("the needle is here")"""
 
-UNTIL = """text => new Promise(resolve => {
+MEASURE = """([action, text]) => new Promise(resolve => {
+  const press = words => [...document.querySelectorAll('button')].find(one => one.textContent === words).click();
+  const type = words => {
+    const input = document.querySelector('.jp-TrainJobLog input[type=search]');
+    input.value = words;
+    input.dispatchEvent(new Event('input'));
+  };
+  const open = job => void window.jupyterapp.commands.execute('trainjob:open', job);
   const began = performance.now();
+  ({ press, type, open })[action[0]](action[1]);
   const look = () => document.querySelector('.jp-TrainJobLog-lines')?.textContent.includes(text)
     ? resolve(performance.now() - began) : setTimeout(look, 5);
   look();
 })"""
+"""Does something, and waits until a text is on the screen."""
+
+DONE = "() => /^1 of 1$/.test(document.querySelector('.jp-TrainJobLog-hits').textContent)"
 
 
 def run(*, quick: bool = False) -> dict[str, Any]:
-    """Each as a person would see it: until the text is on the screen."""
-    size = SIZE // 10 if quick else SIZE
+    """Each as a person would see it: until the text is on the screen. Medians; the log is opened once."""
+    size, rounds = (SIZE // 10, 1) if quick else (SIZE, 5)
     count = size // 100
     with lab() as server, chromium() as browser, Client(server.url, token=server.token) as client:
         job = _submit(server, client, CODE.replace("COUNT", str(count)))
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         open_lab(page, server)
-        execute(page, "trainjob:open", uid=job.uid, namespace=job.namespace, name=job.name)
-        opened = page.evaluate(UNTIL, "the needle is here")
-        page.get_by_role("button", name="Start", exact=True).click()
-        page.evaluate(UNTIL, "00000000")
-        page.evaluate("() => [...document.querySelectorAll('button')].find(b => b.textContent === 'End').click()")
-        to_end = page.evaluate(UNTIL, "the needle is here")
-        page.get_by_role("button", name="Start", exact=True).click()
-        page.evaluate(UNTIL, "00000000")
-        page.get_by_label("Search the log").fill("needle is")
-        searched = page.evaluate(UNTIL, "the needle is here")
+        page.wait_for_timeout(2000)
+
+        def seconds(*action: Any, text: str = "the needle is here") -> float:
+            return float(page.evaluate(MEASURE, [action, text])) / 1000
+
+        opened = seconds("open", {"uid": job.uid, "namespace": job.namespace, "name": job.name})
+        to_end, searched, counted = [], [], []
+        for _ in range(rounds):
+            seconds("press", "Start", text="00000000")
+            to_end.append(seconds("press", "End"))
+            seconds("press", "Start", text="00000000")
+            began = time.perf_counter()
+            searched.append(seconds("type", "needle is"))
+            page.wait_for_function(DONE)
+            counted.append(time.perf_counter() - began)
+            seconds("type", "", text="needle")
         heap = page.evaluate("() => performance.memory.usedJSHeapSize")
     figures = {
         "benchmark": "log_view",
         "bytes": size,
-        "open_ms": round(opened),
-        "to_end_ms": round(to_end),
-        "search_ms": round(searched),
+        "open_ms": round(1000 * opened),
+        "to_end_ms": round(1000 * median(to_end)),
+        "search_ms": round(1000 * median(searched)),
+        "search_worst_ms": round(1000 * max(searched)),
+        "counted_ms": round(1000 * median(counted)),
         "heap_mib": round(heap / 2**20),
     }
-    return {**figures, "pass": opened <= 1000 and to_end <= 500 and searched <= 1000 and figures["heap_mib"] <= 200}
+    reached = (
+        figures["open_ms"] <= 1000
+        and figures["to_end_ms"] <= 500
+        and figures["search_ms"] <= 1000
+        and figures["counted_ms"] <= 1000
+        and figures["heap_mib"] <= 200
+    )
+    return {**figures, "pass": reached}
 
 
 def _submit(server: Any, client: Client, code: str) -> Any:

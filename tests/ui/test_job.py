@@ -144,6 +144,17 @@ def test_a_sweep_is_compared_in_a_table_and_in_plots(
     expect(plot).to_contain_text(re.compile(rf"{name}-\w+: last 0\.1, least 0\.1, most 2"))
     table.get_by_role("checkbox").first.uncheck()
     expect(plot.locator(".u-series")).to_have_count(3)
+    axis = page.locator("[data-axis='p:rate']")
+    axis.scroll_into_view_if_needed()
+    box = axis.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40, steps=4)
+    page.mouse.up()
+    expect(table.get_by_role("checkbox", checked=True)).to_have_count(1)
+    expect(plot.locator(".u-series")).to_have_count(2)
+    expect(plot).to_contain_text("last 0.1, least 0.1, most 2")
     shown.get_by_role("button", name="Label…").click()
     page.get_by_role("dialog").get_by_role("textbox").fill(f"seen={name}")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
@@ -173,6 +184,9 @@ def test_it_can_be_read_by_all(
         page.wait_for_timeout(1500)
         if name in ("Log", "Metrics"):
             page.screenshot(path=pictures / f"job-{name.lower()}-{word}.png")
+        if name == "Log":
+            view.get_by_label("Search the log").fill("epoch  7 of")
+            expect(view.locator(".jp-TrainJobLog-line.jp-mod-hit")).to_contain_text("epoch  7 of 99")
         found = page.evaluate("() => axe.run('.jp-TrainJobView')")
         assert found["passes"], "axe has looked at nothing"
         assert not found["violations"], name + json.dumps(found["violations"], indent=1)[:4000]

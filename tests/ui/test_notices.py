@@ -65,6 +65,32 @@ def test_it_is_told_by_the_next_page_where_none_was_open(opened: Callable[..., P
     expect(page.locator(TOAST)).to_have_class(re.compile("success"))
 
 
+def test_the_browser_tells_who_has_allowed_it_and_looks_elsewhere(opened: Callable[..., Page], page: Page) -> None:
+    """Its own class shows the notice; beside that it is written down. That the tab is hidden is only said."""
+    page.context.grant_permissions(["notifications"])
+    page.add_init_script(
+        """(() => {
+          window.told = [];
+          window.away = false;
+          Object.defineProperty(document, 'hidden', { get: () => window.away });
+          window.Notification = class extends window.Notification {
+            constructor(title, options) { super(title, options); window.told.push([title, options.tag]); }
+          };
+        })()"""
+    )
+    opened("%%trainjob --name first --notify\n1", "%%trainjob --name second --notify\n1 / 0", name="elsewhere.ipynb")
+    run_cell(page, 0)
+    expect(page.locator(TOAST)).to_contain_text("first-", timeout=FIRST_START_MS)
+    assert page.evaluate("() => window.told") == [], "who looks at the page sees Lab's own"
+    run_cell(page, 1)
+    expect(state(page, 1)).to_be_visible()
+    page.evaluate("() => { window.away = true; }")
+    until(page, lambda: page.evaluate("() => window.told.length"), "the browser tells")
+    [[words, tag]] = page.evaluate("() => window.told")
+    assert re.match(r"second-\w+: Failed: error in the code", words)
+    assert tag
+
+
 def test_who_does_not_ask_is_not_told(opened: Callable[..., Page]) -> None:
     page = opened("%%trainjob --name quiet\nimport time\ntime.sleep(2)")
     run_cell(page)

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from jupyter_trainjob import Client
 
-from .conftest import CARD, FIRST_START_MS, execute, job_row, open_page, run_cell
+from .conftest import CARD, FIRST_START_MS, execute, job_row, open_page, run_cell, until
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
@@ -203,6 +203,40 @@ def test_running_such_a_cell_sends_it_and_all_others_run_as_ever(lab: Any, clien
     card = page.locator(CARD)
     expect(card.locator(".jp-TrainJobCard-state")).to_have_text("Succeeded", timeout=FIRST_START_MS)
     expect(card.get_by_role("log")).to_have_text("there 42")
+
+
+def test_a_cell_is_sent_from_its_own_notebook_while_another_is_looked_at(lab: Any, client: Client, page: Page) -> None:
+    """A run of all goes on behind a copy in another language, whose cells have the same ids."""
+    names = {language: unique(language.lower()) for language in ("R", "scala")}
+    go = lab.root / f"{names['R']}.go"
+    cells = {
+        "R": (f"while (!file.exists('{go.name}')) Sys.sleep(0.1)", "cat('from R', 6 * 7)"),
+        "scala": ("val waits = 1", 'println(s"from Scala ${6 * 7}")'),
+    }
+    for language, (first, code) in cells.items():
+        sent = f"%%trainjob --name {names[language]} --cpu 0.5\n{code}"
+        spec = {"name": kernel_of(lab, language), "display_name": language, "language": language}
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(first, id="first"), nbformat.v4.new_code_cell(sent, id="sent")],
+            metadata={"kernelspec": spec, "language_info": {"name": language}},
+        )
+        nbformat.write(notebook, lab.root / f"{names[language]}.ipynb")
+    open_page(page, lab, f"{names['R']}.ipynb")
+    execute(page, "notebook:run-all-cells")
+    execute(page, "docmanager:open", path=f"{names['scala']}.ipynb")
+    shown = page.locator(".jp-NotebookPanel:visible")
+    expect(shown.locator(".jp-CodeCell").nth(1)).to_contain_text("from Scala")
+    shown.locator(".jp-CodeCell .cm-content").nth(1).click()
+    go.touch()
+    until(page, lambda: any(job.name.startswith(names["R"]) for job in client.jobs()), "R's cell is sent")
+    expect(shown.locator(CARD)).to_have_count(0)
+    expect(shown.locator(".jp-CodeCell").nth(1)).to_contain_text("from Scala")
+    page.keyboard.press("Shift+Enter")
+    state = shown.locator(CARD).locator(".jp-TrainJobCard-state")
+    expect(state).to_have_text("Succeeded", timeout=SLOWEST_START_MS)
+    expect(shown.locator(CARD).get_by_role("log")).to_have_text("from Scala 42")
+    execute(page, "docmanager:open", path=f"{names['R']}.ipynb")
+    expect(shown.locator(CARD).get_by_role("log")).to_have_text("from R 42", timeout=FIRST_START_MS)
 
 
 def test_without_the_executor_lab_runs_cells_as_ever(jupyter_servers: Callable[..., Any], page: Page) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base import authorized, takes
-from ..query import LogQuery
+from ..query import LogQuery, LogSearchQuery
 from .jobs import JobHandlerBase
 
 
@@ -22,3 +22,14 @@ class LogHandler(JobHandlerBase):
         for header, value in piece.headers().items():
             self.set_header(header, value)
         self.write_bytes(piece.data)
+
+
+class LogSearchHandler(JobHandlerBase):
+    """Where a text stands in it."""
+
+    @authorized("read")
+    @takes(LogSearchQuery)
+    async def get(self, query: LogSearchQuery, namespace: str, name: str) -> None:
+        """Offsets, of as much as could be looked at in a moment, and where to ask on."""
+        job = await self.job("log", namespace, name)
+        self.write_json(await self.services.logs.search(job, query.attempt, query.wanted()))

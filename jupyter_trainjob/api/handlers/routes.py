@@ -58,6 +58,7 @@ ROUTES: list[Route] = [
     (f"{JOB}/usage", usage.UsageHandler, {"model": TrainJob}),
     (f"{JOB}/advice", usage.AdviceHandler, {"model": TrainJob}),
     (f"{JOB}/log", logs.LogHandler, {"model": TrainJob}),
+    (f"{JOB}/log/search", logs.LogSearchHandler, {"model": TrainJob}),
     (f"{JOB}/outputs", outputs.OutputsHandler, {"model": TrainJob}),
     (f"{JOB}/outputs/archive", outputs.ArchiveHandler, {"model": TrainJob}),
     (f"{JOB}/outputs/notebook", outputs.OutputHandler, {"model": TrainJob}),

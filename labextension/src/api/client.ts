@@ -10,6 +10,7 @@ import {
   IJobRef,
   IKernel,
   ILogChunk,
+  ILogHits,
   IMade,
   IMe,
   IOutputs,
@@ -61,6 +62,18 @@ export function told(error: unknown): string {
     return [error.message, error.remedy].filter(Boolean).join(' ');
   }
   return error instanceof Error ? error.message : String(error);
+}
+
+/** A text that is looked for in a log. */
+export interface ILogQuery {
+  text: string;
+  /** A to Z are as a to z. */
+  ignoreCase: boolean;
+  offset: number;
+  /** The first byte that is not looked at; without it, as far as the log has come. */
+  end?: number;
+  /** So many places are told, the rest are counted. */
+  limit: number;
 }
 
 /** Which jobs, as the query of a list. */
@@ -247,6 +260,13 @@ export class TrainJobClient {
     return (await this._request(this._job(ref, 'metrics', 'series') + `?maxPoints=${maxPoints}`)).json();
   }
 
+  /** Waits at most so long until there are more than so many bytes of logged points; how many there are. */
+  async logged(ref: IJobRef, bytes: number, waitSeconds: number): Promise<number> {
+    const asked = `?offset=${bytes}&limit=1&wait=${waitSeconds}`;
+    const response = await this._request(this._job(ref, 'metrics') + asked);
+    return Number(response.headers.get('X-Log-Size') ?? 0);
+  }
+
   /** A file's bytes, as far as `limit` goes. */
   async file(ref: IJobRef, path: string, limit: number): Promise<ArrayBuffer> {
     const headers = { Range: `bytes=0-${limit - 1}` };
@@ -273,6 +293,13 @@ export class TrainJobClient {
       complete: response.headers.get('X-Log-Complete') === 'true',
       ...(gap && { gap: [Number(gap[1]), Number(gap[2])] })
     };
+  }
+
+  /** Where a text stands in a log, of as much as the server looks at in a moment. */
+  async searchLog(ref: IJobRef, { text, ignoreCase, offset, end, limit }: ILogQuery): Promise<ILogHits> {
+    const query = { text, ignoreCase: String(ignoreCase), offset: String(offset), limit: String(limit) };
+    const asked = URLExt.objectToQueryString(end === undefined ? query : { ...query, end: String(end) });
+    return (await this._request(this._job(ref, 'log', 'search') + asked)).json();
   }
 
   async outputs(ref: IJobRef): Promise<IOutputs> {

@@ -38,6 +38,7 @@ const ROOTS: Record<string, ISchema> = {
   IInspection: schemas.Inspection,
   IDraft: schemas.TrainJob,
   ISeries: schemas.MetricSeries,
+  ILogHits: schemas.LogHits,
   IMade: schemas.Made,
   IPage: schemas.TrainJobList,
   IOutputs: schemas.OutputList,

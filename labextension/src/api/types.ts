@@ -282,6 +282,16 @@ export interface ILogChunk {
   gap?: [number, number];
 }
 
+/** Where a text stands in a log. */
+export interface ILogHits {
+  /** The first so many as were asked for. */
+  offsets: number[];
+  /** Of all. */
+  count: number;
+  /** Where to ask on; null where all was looked at. */
+  nextOffset: number | null;
+}
+
 export interface IChange {
   version: number;
   type: 'ADDED' | 'MODIFIED' | 'DELETED';

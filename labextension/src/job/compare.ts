@@ -2,6 +2,7 @@ import '../../style/job.css';
 
 import { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
+import { IDisposable } from '@lumino/disposable';
 import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
@@ -13,9 +14,12 @@ import { CommandIDs } from '../commands';
 import { shortNumber } from '../panel/spark';
 import { JobStore } from '../store/jobs';
 import { MetricsView } from './metrics';
+import { ParallelView } from './parallel';
 import { ITable, ITableRow, sorted, tableOf } from './table';
 
+/** Metrics are in no feed; states are, and are shown as they come. */
 const EVERY_MS = 5_000;
+const SOON_MS = 200;
 const POINTS = 10;
 const AT_ONCE = 4;
 /** More lines nobody tells apart. */
@@ -33,10 +37,16 @@ export class CompareView extends Widget {
     this.addClass('jp-TrainJobCompare');
     this._chosen = new Set(_refs.slice(0, PLOTTED).map(ref => ref.uid));
     this._metrics = new MetricsView(_store.client, this._plotted(), _trans);
+    this._axes = new ParallelView(_trans, uids => {
+      this._chosen = new Set(uids.slice(0, PLOTTED));
+      this._metrics.jobs = this._plotted();
+      this._show();
+    });
     this._table.setAttribute('aria-label', _trans.__('Jobs beside each other'));
     this.node.append(
       this._words,
       element('div', { class: 'jp-TrainJobCompare-table', tabindex: '0' }, this._table),
+      this._axes.node,
       this._metrics.node
     );
     setText(this._words, _trans.__('Asking the server…'));
@@ -75,6 +85,8 @@ export class CompareView extends Widget {
   private _wake(): void {
     if (!this._awake) {
       this._awake = true;
+      this._listening = this._store.listen();
+      this._store.seen.connect(this._see, this);
       this._metrics.start();
       void this._step(++this._turn);
     }
@@ -84,7 +96,23 @@ export class CompareView extends Widget {
     this._awake = false;
     this._turn += 1;
     clearTimeout(this._timer);
+    clearTimeout(this._soon);
+    this._soon = undefined;
+    this._store.seen.disconnect(this._see, this);
+    this._listening?.dispose();
+    this._listening = null;
     this._metrics.stop();
+  }
+
+  private _see(_: JobStore, job: ITrainJob): void {
+    const known = this._known.get(job.metadata.uid);
+    if (known && Number(job.metadata.resourceVersion) > Number(known.job.metadata.resourceVersion)) {
+      known.job = job;
+      this._soon ??= setTimeout(() => {
+        this._soon = undefined;
+        this._show();
+      }, SOON_MS);
+    }
   }
 
   private async _step(turn: number): Promise<void> {
@@ -108,7 +136,8 @@ export class CompareView extends Widget {
   private async _read(ref: IJobRef): Promise<void> {
     const { client } = this._store;
     try {
-      const job = await client.get(ref);
+      const told = this._store.live && this._known.get(ref.uid);
+      const job = told ? told.job : await client.get(ref);
       const series = await client.series(ref, POINTS);
       this._known.set(ref.uid, { job, series });
       if (isFinal(job) && series.complete) {
@@ -128,10 +157,19 @@ export class CompareView extends Widget {
     const known = this._refs.flatMap(ref => this._known.get(ref.uid) ?? []);
     const table = tableOf(known);
     const rows = sorted(table.rows, this._by, this._down);
+    this._axes.show(table, this._chosen);
+    // what is shown is made anew; where the keyboard stood, it stands again
+    const focused = this._table.contains(document.activeElement)
+      ? (document.activeElement as HTMLElement).dataset.key
+      : undefined;
     this._table.replaceChildren(
       element('thead', {}, this._head(table)),
       element('tbody', {}, ...rows.map(row => this._row(table, row)))
     );
+    if (focused) {
+      const places = [...this._table.querySelectorAll<HTMLElement>('[data-key]')];
+      places.find(place => place.dataset.key === focused)?.focus();
+    }
   }
 
   private _head({ columns }: ITable): HTMLElement {
@@ -146,23 +184,26 @@ export class CompareView extends Widget {
       {},
       element('th', { scope: 'col' }, trans.__('Plot')),
       ...all.map(({ id, label }) => {
-        const button = element('button', { type: 'button' }, label);
+        const button = element('button', { type: 'button', 'data-key': `by ${id}` }, label);
         button.onclick = () => {
           this._down = this._by === id && !this._down;
           this._by = id;
           this._show();
-          this._table.querySelector<HTMLElement>(`[data-by="${CSS.escape(id)}"] button`)?.focus();
         };
         const order: Record<string, string> =
           this._by === id ? { 'aria-sort': this._down ? 'descending' : 'ascending' } : {};
-        return element('th', { scope: 'col', 'data-by': id, ...order }, button);
+        return element('th', { scope: 'col', ...order }, button);
       })
     );
   }
 
   private _row({ columns }: ITable, { job, values }: ITableRow): HTMLElement {
     const { name, uid } = job.metadata;
-    const box = element('input', { type: 'checkbox', 'aria-label': this._trans.__('Plot %1', name) });
+    const box = element('input', {
+      type: 'checkbox',
+      'data-key': `plot ${uid}`,
+      'aria-label': this._trans.__('Plot %1', name)
+    });
     box.checked = this._chosen.has(uid);
     box.onchange = () => {
       if (box.checked) {
@@ -171,8 +212,9 @@ export class CompareView extends Widget {
         this._chosen.delete(uid);
       }
       this._metrics.jobs = this._plotted();
+      this._show();
     };
-    const open = element('button', { type: 'button', class: 'jp-TrainJobs-plain' }, name);
+    const open = element('button', { type: 'button', class: 'jp-TrainJobs-plain', 'data-key': `job ${uid}` }, name);
     open.onclick = () => void this._commands.execute(CommandIDs.open, { ...refOf(job) });
     const cells = columns.map(({ id }) => {
       const value = values[id];
@@ -195,6 +237,7 @@ export class CompareView extends Widget {
 
   private _words = element('p', { class: 'jp-TrainJobs-message', role: 'status' });
   private _table = element('table');
+  private _axes: ParallelView;
   private _metrics: MetricsView;
   private _known = new Map<string, { job: ITrainJob; series: ISeries }>();
   private _over = new Set<string>();
@@ -203,5 +246,7 @@ export class CompareView extends Widget {
   private _down = false;
   private _awake = false;
   private _turn = 0;
+  private _listening: IDisposable | null = null;
+  private _soon: ReturnType<typeof setTimeout> | undefined;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }

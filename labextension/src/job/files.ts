@@ -28,7 +28,9 @@ export class FilesView {
     try {
       const [outputs, own] = await Promise.all([this._client.outputs(this._ref), this._client.ownNamespace()]);
       const none = !outputs.notebook && !outputs.results.length && !outputs.filesTotal;
-      setText(this._words, none ? trans.__('It has left nothing yet.') : '');
+      const notebookAlone = outputs.notebook && !outputs.results.length && !outputs.filesTotal;
+      const few = notebookAlone ? trans.__('There is the executed notebook, and no files or variables beside it.') : '';
+      setText(this._words, none ? trans.__('It has left nothing yet.') : few);
       const rest = { ...outputs, files: [], filesTotal: outputs.filesTotal - outputs.files.length };
       const archive = element(
         'a',

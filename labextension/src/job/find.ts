@@ -2,17 +2,15 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ApiError, told } from '../api/client';
 import { element, setText } from '../card/dom';
-import { LogSearch } from './search';
-import { Fetch } from './window';
+import { LogSearch, LONGEST_TEXT, Search } from './search';
 
 /** Search begins when the typing stops. */
-const TYPED_MS = 250;
+const TYPED_MS = 200;
 
 /** What the search needs of the view of the log. */
 export interface IFindPlace {
   /** The offset of the line at the top. */
   top(): number;
-  size(): number;
   /** Brings a hit on screen. */
   show(hit: number): Promise<void>;
   /** Nothing is looked for any more. */
@@ -22,7 +20,7 @@ export interface IFindPlace {
 /** The field that searches a log, and what it says of the hits. */
 export class LogFind {
   constructor(
-    private _fetch: Fetch,
+    private _ask: Search,
     private _trans: TranslationBundle,
     private _place: IFindPlace
   ) {
@@ -41,7 +39,7 @@ export class LogFind {
     };
   }
 
-  readonly input = element('input', { type: 'search' });
+  readonly input = element('input', { type: 'search', maxlength: String(LONGEST_TEXT) });
   readonly words = element('span', { class: 'jp-TrainJobLog-hits', role: 'status' });
 
   /** The offset of the hit that is shown; -1 for none. */
@@ -89,7 +87,7 @@ export class LogFind {
       return;
     }
     const from = this._place.top();
-    const search = new LogSearch(this._fetch, text, () => {
+    const search = new LogSearch(this._ask, text, () => {
       if (search === this._search) {
         this._showHits(search);
         if (this._hit < 0 && search.hits.length) {
@@ -99,7 +97,7 @@ export class LogFind {
     });
     this._search = search;
     try {
-      await search.run(from, this._place.size());
+      await search.run(from);
     } catch (error) {
       if (!(error instanceof ApiError)) {
         throw error;

@@ -21,7 +21,7 @@ describe('following a log', () => {
       size += size < 5_000_000 ? 600_000 : 0; // all the time, for a while
       return Promise.resolve({ data, offset, nextOffset: offset + data.length, size, complete: size >= 5_000_000 });
     };
-    const view = new LogView('digits', fetch, trans);
+    const view = new LogView('digits', fetch, () => Promise.reject(new Error('not asked')), trans);
     view.start();
     await vi.advanceTimersByTimeAsync(1000);
     expect(Math.max(...asked)).toBeGreaterThanOrEqual(size - PIECE);
@@ -46,7 +46,11 @@ describe('a log on screen', () => {
   }
 
   it('goes on with a search that was put away before its end', async () => {
-    const view = new LogView('digits', served('no\n'.repeat(10) + 'yes\n', 1000), trans);
+    const search = async () => {
+      await new Promise(resolve => setTimeout(resolve, 1000));
+      return { offsets: [30], count: 1, nextOffset: null };
+    };
+    const view = new LogView('digits', served('no\n'.repeat(10) + 'yes\n', 1000), search, trans);
     view.start();
     await vi.advanceTimersByTimeAsync(5000);
     const find = view.node.querySelector<HTMLInputElement>('input[type=search]')!;
@@ -64,7 +68,7 @@ describe('a log on screen', () => {
   });
 
   it('draws a line again in a row that showed a gap', () => {
-    const view = new LogView('digits', served(''), trans);
+    const view = new LogView('digits', served(''), () => Promise.reject(new Error('not asked')), trans);
     // rows are used again as one scrolls: what does so is the list's, how it is filled is ours
     const { _fill: fill } = view as unknown as { _fill: (node: HTMLElement, line: ILine) => void };
     const row = document.createElement('div');

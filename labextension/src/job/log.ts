@@ -8,6 +8,7 @@ import { bytes } from '../card/words';
 import { VirtualList } from '../panel/virtual';
 import { LogFind } from './find';
 import { saveAs, wholeLog } from './save';
+import { Search } from './search';
 import { Fetch, ILine, LogWindow, PIECE } from './window';
 
 const LINE_PX = 18;
@@ -21,6 +22,7 @@ export class LogView {
   constructor(
     private _name: string,
     private _fetch: Fetch,
+    search: Search,
     private _trans: TranslationBundle
   ) {
     this._window = new LogWindow(_fetch);
@@ -29,9 +31,8 @@ export class LogView {
       make: () => element('div', { class: 'jp-TrainJobLog-line' }),
       fill: (node, line) => this._fill(node, line)
     });
-    this._find = new LogFind(_fetch, _trans, {
+    this._find = new LogFind(search, _trans, {
       top: () => this._topOffset(),
-      size: () => this._window.size,
       show: hit => {
         this.following = false;
         return this._goTo(hit);

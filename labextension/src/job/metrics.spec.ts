@@ -25,11 +25,12 @@ let asked: string[];
 let failing: Record<string, ApiError>;
 let wait: number;
 let view: MetricsView;
+let client: TrainJobClient;
 
 beforeEach(() => {
   vi.useFakeTimers();
   [asked, failing, wait, drawn.length] = [[], {}, 10, 0];
-  const client = {
+  client = {
     series: async ({ name }: IJobRef) => {
       asked.push(name);
       await new Promise(resolve => setTimeout(resolve, wait));
@@ -69,5 +70,27 @@ describe('the plots of several jobs', () => {
     await vi.advanceTimersByTimeAsync(30_000);
     expect(asked.length).toBeLessThanOrEqual(2 * 11);
     expect(asked.length).toBeGreaterThan(10);
+  });
+});
+
+describe('the plots of one job', () => {
+  it('are read again when the server tells of more, and not before', async () => {
+    const waits: { bytes: number; more: (bytes: number) => void }[] = [];
+    const logged = (_: IJobRef, bytes: number) => new Promise<number>(more => waits.push({ bytes, more }));
+    const one = new MetricsView({ ...client, logged } as never, [ref('a')], trans);
+    one.start();
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect([asked, waits.map(({ bytes }) => bytes)]).toEqual([['a'], [0]]);
+    waits[0].more(100);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([asked, waits.map(({ bytes }) => bytes)]).toEqual([
+      ['a', 'a'],
+      [0, 100]
+    ]);
+    one.stop();
+    waits[1].more(200);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(asked).toEqual(['a', 'a']);
+    one.dispose();
   });
 });

@@ -7,7 +7,10 @@ import { element, setText } from '../card/dom';
 import { shortNumber } from '../panel/spark';
 import { INamedSeries, IPlot, plotsOf } from './plots';
 
+/** Points are in no feed: of one job the server tells when more have come, of several they are read so often. */
 const EVERY_MS = 2_000;
+const LEAST_MS = 500;
+const WAIT_SECONDS = 20;
 const POINTS = 600;
 const HEIGHT = 220;
 
@@ -37,6 +40,7 @@ export class MetricsView {
       node.remove();
     });
     this._shown.clear();
+    this._logged = 0;
     if (this._running) {
       this._begin();
     }
@@ -89,7 +93,27 @@ export class MetricsView {
       }
     }
     if (turn === this._turn && !complete) {
-      this._timer = setTimeout(() => void this._step(turn), EVERY_MS);
+      const pause = (await this._hasMore()) ? LEAST_MS : EVERY_MS;
+      if (turn === this._turn) {
+        this._timer = setTimeout(() => void this._step(turn), pause);
+      }
+    }
+  }
+
+  /** Waits until there is more of the one job that is shown; false where it can't be waited for. */
+  private async _hasMore(): Promise<boolean> {
+    if (this._jobs.length !== 1 || document.hidden) {
+      return false;
+    }
+    try {
+      const before = this._logged;
+      this._logged = await this._client.logged(this._jobs[0], before, WAIT_SECONDS);
+      return this._logged > before;
+    } catch (error) {
+      if (!(error instanceof ApiError)) {
+        throw error;
+      }
+      return false; // the next reading says what is amiss
     }
   }
 
@@ -202,6 +226,8 @@ export class MetricsView {
   private _gone = new Set<string>();
   private _running = false;
   /** Counts starts and stops: an answer to an earlier one begins no loop of its own. */
+  /** Bytes of points that the server told of. */
+  private _logged = 0;
   private _turn = 0;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }

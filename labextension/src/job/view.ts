@@ -39,7 +39,7 @@ export class JobView extends Widget {
     const { store, rendermime, trans } = _context;
     this.addClass('jp-TrainJobView');
     const fetch = (offset: number, limit: number, wait?: number) => store.client.log(ref, offset, limit, wait);
-    this._log = new LogView(ref.name, fetch, trans);
+    this._log = new LogView(ref.name, fetch, query => store.client.searchLog(ref, query), trans);
     this._cells = new CellsView(ref, store.client, rendermime, trans);
     this._metrics = new MetricsView(store.client, [ref], trans);
     this._files = new FilesView(ref, store.client, rendermime, trans);

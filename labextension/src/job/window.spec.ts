@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 
 import { ApiError } from '../api/client';
 import { ILogChunk } from '../api/types';
-import { LogSearch } from './search';
 import { LogWindow, PIECE } from './window';
 
 /** A log as the server serves it; bytes of a gap are not there. */
@@ -131,44 +130,5 @@ describe('a window on a log', () => {
     const window = new LogWindow(() => Promise.reject(new ApiError(404, 'no log')));
     await window.toEnd();
     expect(texts(window)).toEqual([]);
-  });
-});
-
-describe('searching a log', () => {
-  it('finds all, also across pieces, from where one is and round', async () => {
-    const text = 'x'.repeat(1024 * 1024 - 3) + 'Needle' + 'y'.repeat(1024 * 1024) + 'needle';
-    const { fetch } = served(text);
-    let told = 0;
-    const search = new LogSearch(fetch, 'needle', () => (told += 1));
-    await search.run(text.length - 1, text.length);
-    expect(search.hits).toEqual([1024 * 1024 - 3, text.length - 6]);
-    expect([search.count, search.done, told > 0]).toEqual([2, true, true]);
-    expect(search.next(-1)).toBe(search.hits[0]);
-    expect(search.next(search.hits[1])).toBe(search.hits[0]);
-    expect(search.next(search.hits[0], true)).toBe(search.hits[1]);
-  });
-
-  it('takes no character for another that shares bytes with its capitals', async () => {
-    const hits = async (text: string, needle: string) => {
-      const search = new LogSearch(served(text).fetch, needle, () => undefined);
-      await search.run(0, new TextEncoder().encode(text).length);
-      return search.count;
-    };
-    // 上 is E4 B8 8A and 业 E4 B8 9A, in windows-1252 Š and š
-    expect(await hits('作业 作业', '上')).toBe(0);
-    expect(await hits('作业 上', '上')).toBe(1);
-    expect(await hits('ERROR: É', 'error: É')).toBe(1);
-    // é is C3 A9, and E3 A9 80 begins with its "small letter"
-    expect(await hits('\u3a40', 'é')).toBe(0);
-  });
-
-  it('takes capitals at their word where there are some, and other letters by their bytes', async () => {
-    const { fetch } = served('Grün grün GRÜN');
-    const exact = new LogSearch(fetch, 'Grün', () => undefined);
-    await exact.run(0, 20);
-    expect(exact.count).toBe(1);
-    const none = new LogSearch(fetch, 'blau', () => undefined);
-    await none.run(0, 20);
-    expect([none.count, none.done, none.next(0)]).toEqual([0, true, -1]);
   });
 });

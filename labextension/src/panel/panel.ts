@@ -11,11 +11,12 @@ import { JobActions } from '../actions';
 import { ITrainJob, refOf } from '../api/types';
 import { element, setText } from '../card/dom';
 import { CommandIDs } from '../commands';
-import { EVERYTHING, Group, groupOf, IFilter, isEmpty, isGroup, passes, Row, rowsOf } from '../store/groups';
+import { EVERYTHING, Group, IFilter, isEmpty, isGroup, passes, Row, rowsOf } from '../store/groups';
 import { JobStore } from '../store/jobs';
 import { JobList } from '../store/list';
-import { BulkBar, jobMenu } from './bulk';
+import { BulkBar } from './bulk';
 import { FilterForm, ISavedFilter } from './filters';
+import { RowKeys } from './keys';
 import { RowAction, rowHeight, RowView } from './row';
 import { Selection } from './selection';
 import { Sparks } from './sparks';
@@ -184,8 +185,18 @@ export class JobsPanel extends Widget {
     node.dataset.lmSuppressShortcuts = 'true';
     node.addEventListener('click', event => this._click(event));
     node.addEventListener('dblclick', event => this._open(this._list.indexOf(event.target)));
-    node.addEventListener('keydown', event => this._key(event));
-    node.addEventListener('contextmenu', event => this._contextMenu(event));
+    const keys = new RowKeys({
+      list: this._list,
+      selection: this.selection,
+      commands,
+      toggle: (group, open) => this._toggleGroup(group, open),
+      open: index => this._open(index),
+      cancel: () => void this._context.actions.cancel(this.selected()),
+      changed: () => this._changedSelection(),
+      moved: () => this._showActive()
+    });
+    node.addEventListener('keydown', event => keys.key(event));
+    node.addEventListener('contextmenu', event => keys.contextMenu(event));
     this._rowId = rowId;
     const title = element('h2', { class: 'jp-TrainJobs-title' }, trans.__('Jobs'));
     this.node.append(
@@ -332,75 +343,6 @@ export class JobsPanel extends Widget {
     const row = this._list.items[index];
     if (row && !isGroup(row)) {
       this._openJob(row);
-    }
-  }
-
-  private _key(event: KeyboardEvent): void {
-    const { active } = this.selection;
-    const row = this._list.items[active];
-    const page = Math.max(1, Math.floor(this._list.node.clientHeight / 50) - 1);
-    const steps: Record<string, number> = {
-      ArrowDown: 1,
-      ArrowUp: -1,
-      PageDown: page,
-      PageUp: -page,
-      Home: -1e9,
-      End: 1e9
-    };
-    if (event.key in steps) {
-      this.selection.move(steps[event.key], event.shiftKey);
-      this._list.scrollTo(this.selection.active);
-      this._changedSelection();
-    } else if (event.key === 'a' && (event.ctrlKey || event.metaKey)) {
-      this.selection.all();
-      this._changedSelection();
-    } else if (event.key === 'Escape') {
-      this.selection.none();
-      this._changedSelection();
-    } else if (event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey)) {
-      this._menuAt(active);
-    } else if (!row) {
-      return;
-    } else if (isGroup(row) && ['Enter', ' ', 'ArrowLeft', 'ArrowRight'].includes(event.key)) {
-      this._toggleGroup(row.group, event.key === 'ArrowRight' || (event.key !== 'ArrowLeft' && !row.open));
-    } else if (event.key === 'ArrowLeft' && !isGroup(row)) {
-      this.selection.active = this._list.items.findIndex(one => isGroup(one) && one.group === groupOf(row));
-      this._list.scrollTo(this.selection.active);
-      this._showActive();
-    } else if (event.key === 'Enter') {
-      this._open(active);
-    } else if (event.key === ' ') {
-      this.selection.pick(active, false, true);
-      this._changedSelection();
-    } else if (event.key === 'Delete' || event.key === 'Backspace') {
-      void this._context.actions.cancel(this.selected());
-    } else {
-      return;
-    }
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  private _contextMenu(event: MouseEvent): void {
-    const index = this._list.indexOf(event.target);
-    const row = this._list.items[index];
-    if (row && !isGroup(row) && !event.shiftKey) {
-      event.preventDefault();
-      event.stopPropagation();
-      if (!this.selection.has(row.metadata.uid)) {
-        this.selection.pick(index, false, false);
-        this._changedSelection();
-      }
-      jobMenu(this._context.commands, () => this._list.node.focus()).open(event.clientX, event.clientY);
-    }
-  }
-
-  private _menuAt(index: number): void {
-    const node = this._list.nodeOf(index);
-    const row = this._list.items[index];
-    if (node && row && !isGroup(row)) {
-      const { left, bottom } = node.getBoundingClientRect();
-      jobMenu(this._context.commands, () => this._list.node.focus()).open(left + 24, bottom - 8);
     }
   }
 

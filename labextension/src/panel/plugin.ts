@@ -4,12 +4,14 @@ import { ILauncher } from '@jupyterlab/launcher';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { ApiError } from '../api/client';
 import { addJobCommands, CommandIDs } from '../commands';
 import { jobsIcon } from '../icons';
 import { allowBrowserNotices, memoryIn, notifyEnd } from '../notices';
 import { IJobs } from '../plugins';
+import { translateSettings } from '../settings';
 import { EndWatch } from '../store/watch';
 import { PanelHost } from './host';
 import { filtersIn } from './saved';
@@ -23,7 +25,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   description: 'Lists jobs at the left side, counts them in the status bar, and tells when one has ended.',
   autoStart: true,
   requires: [IJobs],
-  optional: [ICommandPalette, ILauncher, ILayoutRestorer, ISettingRegistry, IStateDB, IStatusBar],
+  optional: [ICommandPalette, ILauncher, ILayoutRestorer, ISettingRegistry, IStateDB, IStatusBar, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     jobs: IJobs,
@@ -32,7 +34,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     restorer: ILayoutRestorer | null,
     registry: ISettingRegistry | null,
     state: IStateDB | null,
-    statusBar: IStatusBar | null
+    statusBar: IStatusBar | null,
+    translator: ITranslator | null
   ) => {
     const { commands, shell } = app;
     const { store, list, actions, trans, folder, client } = jobs;
@@ -45,6 +48,10 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
         ({ kind, verbs, namespace }) => kind === 'TrainJob' && verbs.includes('get') && !mine(namespace)
       );
     };
+    if (registry) {
+      // nobody looks at the settings before the page is there
+      void app.restored.then(() => translateSettings(registry, trans)).catch(() => undefined); // told above
+    }
     const filters = filtersIn(settings, trans);
     const panel = new PanelHost({ ...jobs, commands, filters, seesOthers: quiet(seesOthers) }, () =>
       commands.notifyCommandChanged()
@@ -85,7 +92,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
         );
       }
     });
-    launcher?.add({ command: CommandIDs.panel, category: trans.__('Other'), rank: 10, args: { isLauncher: true } });
+    const category = (translator ?? nullTranslator).load('jupyterlab').__('Other'); // Lab's own word, whatever it is
+    launcher?.add({ command: CommandIDs.panel, category, rank: 10, args: { isLauncher: true } });
     const offered = [CommandIDs.panel, CommandIDs.find, CommandIDs.allowNotices, CommandIDs.cancel, CommandIDs.retry];
     offered.forEach(command => palette?.addItem({ command, category: trans.__('Jobs') }));
 

@@ -3,7 +3,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { hasNotebook, isFinal, ITrainJob } from '../api/types';
 import { element, setText } from '../card/dom';
-import { bar } from '../card/words';
+import { bar, needs } from '../card/words';
 import { IGroupRow, isGroup, Row } from '../store/groups';
 import { drawSpark, ISpark, shortNumber, sparkline } from './spark';
 import { detail, groupWords, when } from './words';
@@ -163,7 +163,9 @@ export class RowView {
   private _fillSpark(parts: IParts, job: ITrainJob): void {
     const spark = this._state.spark(job.metadata.uid);
     parts.spark.classList.toggle('jp-mod-empty', !spark);
-    setText(parts.metric, spark ? `${spark.name} ${shortNumber(spark.last, 3)}` : '');
+    const told = spark ? `${spark.name} ${shortNumber(spark.last, 3)}` : '';
+    setText(parts.metric, told || (parts.progress.hidden ? needs(job, this._trans) : ''));
+    parts.metric.title = parts.metric.textContent ?? '';
     if (spark) {
       drawSpark(parts.spark, spark);
     }

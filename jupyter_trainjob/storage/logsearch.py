@@ -1,0 +1,73 @@
+"""Look for bytes in a log, while it is written and after. Blocks: servers call it in threads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from .base import ObjectStore
+from .logreader import READ_BYTES, LogReader
+
+READ_AWAY_BYTES = 8 * READ_BYTES
+"""So much at once where each look is a request to another machine."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for in ``[offset, end)`` of a log; ``end`` None means as far as it has come.
+
+    ``fold``: A to Z are as a to z, in both; all other bytes are compared as they are. ``most``: so many places are
+    told, the rest are counted.
+    """
+
+    text: bytes
+    fold: bool = False
+    offset: int = 0
+    end: int | None = None
+    most: int = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """Offsets in the order of the log, at most as many as were wanted; ``count`` is that of all.
+
+    ``next_offset``: where to look on, as the time was up; None where all was looked at.
+    """
+
+    offsets: list[int]
+    count: int
+    next_offset: int | None
+
+
+def search(store: ObjectStore, prefix: str, wanted: Wanted, seconds: float) -> Found:
+    """Every place where the text stands, for about so many seconds. Places do not overlap, nor reach over a hole.
+
+    A few megabytes are held at a time. Of a text that overlaps itself (``aa``) the count beyond ``most`` may be off by
+    one for each of them. Raises :class:`StoreError`; ``ValueError`` for no text.
+    """
+    if not wanted.text:
+        raise ValueError("no text to look for")
+    reader = LogReader(store, prefix)
+    piece = READ_BYTES if store.can_append else READ_AWAY_BYTES
+    needle = wanted.text.lower() if wanted.fold else wanted.text
+    until = time.monotonic() + seconds
+    offsets: list[int] = []
+    count, at, rest = 0, wanted.offset, b""
+    while wanted.end is None or at < wanted.end:
+        chunk = reader.read(at, piece if wanted.end is None else min(piece, wanted.end - at))
+        if not chunk.data or (wanted.end is not None and chunk.offset >= wanted.end):
+            break
+        data = chunk.data.lower() if wanted.fold else chunk.data
+        text = rest + data if chunk.offset == at else data
+        begin = chunk.next_offset - len(text)
+        behind = 0  # what was found in this text ends here
+        while len(offsets) < wanted.most and (place := text.find(needle, behind)) >= 0:
+            offsets.append(begin + place)
+            count, behind = count + 1, place + len(needle)
+        if len(offsets) >= wanted.most and (more := text.count(needle, behind)):
+            count, behind = count + more, text.rfind(needle) + len(needle)
+        rest = text[max(behind, len(text) - len(needle) + 1) :]
+        at = chunk.next_offset
+        if time.monotonic() >= until and at - len(rest) > wanted.offset:
+            return Found(offsets, count, at - len(rest))
+    return Found(offsets, count, None)
