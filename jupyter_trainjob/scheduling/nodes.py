@@ -77,6 +77,8 @@ class Node:
 
     def times(self, need: Amount, most: int) -> list[float]:
         """When one pod fits, when two, up to ``most``, at the latest; -inf: now. Those that never will are left out."""
+        if most == 1 and self.extra is None and not self.gpu_only and self.slots == BOUNDLESS:
+            return self._first_time(need)
         wanted = self.takes(need)
         slots, cpu, memory, gpu = self.free
         found = [-math.inf] * min(most, times(wanted, (slots, cpu, memory, gpu)))
@@ -88,6 +90,21 @@ class Node:
             if cpu >= wanted[1] and (more := min(most, times(wanted, (slots, cpu, memory, gpu)))) > len(found):
                 found += [end] * (more - len(found))
         return found
+
+    def _first_time(self, need: Amount) -> list[float]:
+        """The same for one pod, where nothing but the sizes counts."""
+        _, cpu, memory, gpu = need
+        cpu, memory, gpu = cpu - self.cpu, memory - self.memory, gpu - self.gpu
+        if cpu <= 0 and memory <= 0 and gpu <= 0:
+            return [-math.inf]
+        for end, uid in self.ends:
+            part = self.running[uid][1]
+            cpu -= part[1]
+            memory -= part[2]
+            gpu -= part[3]
+            if cpu <= 0 and memory <= 0 and gpu <= 0:
+                return [end]
+        return []
 
     def start(self, uid: str, end: float, need: Amount, count: int = 1) -> None:
         """Take the room of ``count`` pods until ``end``."""

@@ -47,7 +47,6 @@ class State:
             reference = snapshot.ledger.reference
         self.clock = Clock(reference, self.policy.half_life_seconds)
         self.weights = Weights.of(snapshot.nodes)
-        self.reclaims = any(view.reclaim for view in self.views.values())
         self.root = Branch("", "", None, 1, Ceiling(), Ceiling(), None)
         self.queues: dict[str, Branch] = {}
         self.leaves: dict[tuple[str, str], Branch] = {}
@@ -65,12 +64,22 @@ class State:
         self.ending: dict[str, Active] = {}
         self.timers: list[tuple[float, int, int, Branch]] = []
         self._timed = 0
+        self._grown = (math.nan, 0)
         self._sample()
         self._build_machines(snapshot)
+        self._machines_of = {name: self.machine_of(view) for name, view in self.views.items()}
+        self.alone = len(self.machines) == 1
+        """Whether there is one backend, with one kind of room."""
         self.largest = next((one.everything for one in self.machines.values()), Machine("", ()).everything)
         """The most that any job needs, where there is one backend."""
         for name in snapshot.queues:
             self._queue(name, ())
+        self.owing = [
+            branch
+            for name, branch in sorted(self.queues.items())
+            if branch.guaranteed is not None and self.views[name].reclaim
+        ]
+        """Queues whose guarantee is taken back for the jobs in them and below."""
         self.lenders = [
             branch
             for _, branch in sorted(self.queues.items())
@@ -129,7 +138,7 @@ class State:
         if snapshot.ledger is not None:
             for (queue, owner), used in snapshot.ledger.used.items():
                 if queue in self.views:
-                    for branch in self.leaf(queue, owner).path():
+                    for branch in self.leaf(queue, owner).line:
                         branch.base += used
             for (queue, owner, window), spent in snapshot.ledger.spent.items():
                 if queue in self.views:
@@ -149,7 +158,7 @@ class State:
             return
         leaf = self.leaf(past.queue, past.owner)
         charge = self.clock.charge(self.weights.billing(past.need), past.since, past.end)
-        for branch in leaf.path():
+        for branch in leaf.line:
             branch.base += charge
             if branch.budget is not None:
                 branch.spend(cost(past), past.since, self.now)
@@ -158,9 +167,9 @@ class State:
         self.touch(leaf)
 
     def _load(self, queued: tuple[QueuedView, ...]) -> None:
-        jobs, views, leaves = self.jobs, self.views, self.leaves
+        jobs, leaves = self.jobs, self.leaves
         touched: list[list[tuple[float, str]]] = []
-        machines = {name: self.machine_of(view) for name, view in views.items()}
+        machines = self._machines_of
         for job in queued:
             queue = job.queue
             if job.gate or queue not in machines:
@@ -243,7 +252,7 @@ class State:
         places = view.places or ((view.node, view.need),)
         rate = self.weights.billing(view.need)
         end = view.latest_end
-        path = leaf.path() if leaf is not None else []
+        path = leaf.line if leaf is not None else []
         if view.waits:
             rate = 0
         else:
@@ -255,7 +264,7 @@ class State:
         self.active[view.uid] = active
         if leaf is not None and not view.waits and (view.ending or view.preemptible):
             (self.ending if view.ending else self.preemptible)[view.uid] = active
-        charge = rate * self.clock.growth(view.since)
+        charge = rate * self._growth(view.since)
         # Nothing gets a better rank by a start, but below a limit or a budget that stopped others: the first of those
         # may be it.
         better = False
@@ -287,9 +296,15 @@ class State:
             active.machine.end(uid, active.places)
         if leaf is None:
             return
-        path = leaf.path()
-        charge = active.rate * self.clock.growth(at)
-        for branch in path:
+        charge = active.rate * self._growth(at)
+        # The path has less usage. More than that only where something was stopped, or other jobs have its places.
+        better = bool(self.fronted)
+        self.root.version += 1
+        for branch in leaf.line:
+            better = better or branch.tight or branch.short
+            branch.version += 1
+            if branch.parent is not None:
+                branch.parent.log(branch, eased=not better)
             branch.hold(uid, active.end, view.need, -1)
             branch.base += charge
             branch.rate -= active.rate
@@ -300,7 +315,8 @@ class State:
                     continue
                 took = round(view.need.cpu_millis * max(0.0, at - view.since))
                 branch.spend(took - planned, view.since, self.now)
-        self.touch(leaf)
+        if self.fronted:
+            self.touch_fronts(leaf)
 
     def advance(self, now: float) -> None:
         """Time goes on; never back."""
@@ -324,6 +340,12 @@ class State:
         self.tick = math.floor(self.now / self.policy.window_seconds)
         self.horizon = self.clock.growth((self.tick + 2) * self.policy.window_seconds)
 
+    def _growth(self, time: float) -> int:
+        """The clock's: what starts and ends at one moment asks for the same."""
+        if time != self._grown[0]:
+            self._grown = (time, self.clock.growth(time))
+        return self._grown[1]
+
     def usage(self, branch: Branch) -> int:
         """A numerator of :mod:`.usage`; what runs counts to the end of the next window."""
         return branch.base + branch.rate * self.horizon
@@ -341,7 +363,7 @@ class State:
 
     def touch_fronts(self, branch: Branch) -> None:
         """What was moved to the front of the queues above has the place of the first there, which may be another."""
-        for queue in branch.path():
+        for queue in branch.line:
             for leaf in queue.fronts:
                 if leaf is not branch:
                     one: Branch | None = leaf
@@ -361,7 +383,7 @@ class State:
 
     def dearest(self) -> int:
         """The most that any job costs, of a budget."""
-        if len(self.machines) == 1:
+        if self.alone:
             return self.largest.dearest
         return max((machine.everything.dearest for machine in self.machines.values()), default=0)
 
@@ -379,7 +401,8 @@ class State:
 
     def shape_of(self, job: QueuedView) -> Shape:
         """Its shape on its queue's backend."""
-        return self.machine_of(self.views[job.queue]).shape(job, self.priority_of(job))
+        priority = self.priority_of(job) if job.front or job.claim else job.priority
+        return self._machines_of[job.queue].shape(job, priority)
 
     def machine_of(self, view: QueueView) -> Machine:
         """Where the queue's jobs find room."""

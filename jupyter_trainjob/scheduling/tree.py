@@ -41,6 +41,7 @@ class Branch:
     __slots__ = (
         "base",
         "below",
+        "better_at",
         "budget",
         "changed",
         "children",
@@ -57,6 +58,7 @@ class Branch:
         "last",
         "led",
         "left",
+        "line",
         "log_end",
         "log_start",
         "maximum",
@@ -66,6 +68,7 @@ class Branch:
         "most_jobs",
         "most_memory",
         "name",
+        "only",
         "owner",
         "parent",
         "pledged",
@@ -98,6 +101,8 @@ class Branch:
         budget: Budget | None,
     ) -> None:
         self.name, self.owner, self.parent = name, owner, parent
+        self.line: tuple[Branch, ...] = () if parent is None else (self, *parent.line)
+        """From here up, without the root."""
         self.weight = max(1, weight)
         self.maximum: Ceiling | None = None if maximum == Ceiling() else maximum
         self.guaranteed: Ceiling | None = None if guaranteed == Ceiling() else guaranteed
@@ -120,8 +125,12 @@ class Branch:
         self.below = 0
         self.keys: dict[Key, dict[Branch, None]] = {}
         self.heaps: dict[Key, Heap] = {}
+        self.only: dict[Key, tuple[Entry | None, int, int, Branch]] = {}
+        """For keys that one child alone has: its entry, and as of which version and tick of which child."""
         self.changed: list[Branch] = []
         self.log_start = self.log_end = 0
+        self.better_at = -1
+        """Where in its parent's log it stands last for more than less usage."""
         self.queues: dict[Shape, list[tuple[float, str]]] = {}
         self.running: dict[str, tuple[float, Amount]] = {}
         self.ends: list[tuple[float, str]] | None = None
@@ -150,15 +159,6 @@ class Branch:
     def __lt__(self, other: Branch) -> bool:
         return (self.name, self.owner) < (other.name, other.owner)
 
-    def path(self) -> list[Branch]:
-        """From here up, without the root."""
-        found: list[Branch] = []
-        branch: Branch | None = self
-        while branch is not None and branch.parent is not None:
-            found.append(branch)
-            branch = branch.parent
-        return found
-
     def over(self, key: Key) -> str:
         """The limit that one more job would exceed, by its name in the API; empty: none."""
         if self.jobs >= self.most_jobs:
@@ -178,6 +178,15 @@ class Branch:
             and (not owed.cpu_millis or self.cpu < owed.cpu_millis)
             and (not owed.memory_bytes or self.memory < owed.memory_bytes)
             and (not owed.gpu or self.gpu < owed.gpu)
+        )
+
+    def has_left(self) -> bool:
+        """Whether any job could be within the guarantee: every job takes some CPU."""
+        owed = self.guaranteed
+        return (
+            owed is not None
+            and (owed.jobs is None or self.jobs < owed.jobs)
+            and (owed.cpu_millis is None or self.cpu < owed.cpu_millis)
         )
 
     def within(self, key: Key) -> bool:
@@ -253,9 +262,11 @@ class Branch:
         """Whether one job costs more than the whole budget."""
         return self.budget is not None and key.dearest > self.budget.cpu_milliseconds
 
-    def log(self, child: Branch) -> None:
-        """``child`` may have a better rank than before."""
+    def log(self, child: Branch, *, eased: bool = False) -> None:
+        """``child`` may have a better rank than before. ``eased``: by less usage alone, with the same jobs."""
         self.changed.append(child)
+        if not eased:
+            child.better_at = self.log_end
         self.log_end += 1
         if self.log_end - self.log_start > LOG_LENGTH:
             self.log_start = self.log_end
@@ -293,4 +304,5 @@ def delist(leaf: Branch, shape: Shape) -> None:
                 break
             del branch.parent.keys[key]
             branch.parent.heaps.pop(key, None)
+            branch.parent.only.pop(key, None)
             branch = branch.parent

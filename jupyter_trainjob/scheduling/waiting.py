@@ -83,7 +83,7 @@ class _Reasons:
 
     def reason(self, leaf: Branch, shape: Shape) -> Blocker:
         """The first thing in the way of the leaf's jobs of a shape."""
-        engine, group, queue, path = self.engine, shape.group, leaf.name, leaf.path()
+        engine, group, queue, path = self.engine, shape.group, leaf.name, leaf.line
         for branch in path:
             if branch.closed:
                 return words.paused(branch.name, queue)
