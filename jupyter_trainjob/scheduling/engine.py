@@ -110,13 +110,13 @@ class Engine(Order):
         if known is not None and known.stamp == stamp:
             return known.held
         found: Held | None = None
-        top = self.best(self.root, machine.everything)
+        top = self.best(self.summit, machine.everything)
         if known is not None and top is not None:
             found = self._as_before(machine, known, top)
         if top is not None and found is None:
             found = self._reserve(machine, top, self.shape_of(self.jobs[top[4]]).group)
         if top is not None and found is None:
-            tops = [(self.best(self.root, group), group) for group in machine.groups.values()]
+            tops = [(self.best(self.summit, group), group) for group in machine.groups.values()]
             blocked = [(top, group) for top, group in tops if top is not None]
             heapify(blocked)
             while blocked and found is None:
@@ -147,6 +147,8 @@ class Engine(Order):
         """The first in rank that may start."""
         found = None
         for machine in self.machines.values():
+            if machine.everything not in self.summit.keys:
+                continue  # nobody waits for it
             choice = self._pick_on(machine)
             if choice is not None and (found is None or choice.entry < found.entry):
                 found = choice
@@ -159,11 +161,12 @@ class Engine(Order):
                 yield group
             else:
                 for shape in group.shapes.values():
-                    if shape in self.root.keys and self.now + shape.limit <= held.start + SOON:
+                    if shape in self.summit.keys and self.now + shape.limit <= held.start + SOON:
                         yield shape
 
     def _pick_on(self, machine: Machine) -> Choice | None:
-        keys, root = self.root.keys, self.root
+        root = self.summit
+        keys = root.keys
         fitting = [group for group in machine.groups.values() if group in keys and machine.fits(group)]
         if not fitting:
             return None

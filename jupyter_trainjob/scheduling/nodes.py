@@ -69,10 +69,15 @@ class Node:
 
     def free_at(self, time: float) -> Vector:
         """What is free at ``time``, when all that run end at their time limits and nothing starts."""
-        slots, cpu, memory, gpu = self.free
-        for _, uid in self.ends[: bisect_right(self.ends, (time, "\U0010ffff"))]:
+        slots, cpu, memory, gpu = self.slots, self.cpu, self.memory, self.gpu
+        for end, uid in self.ends:
+            if end > time:
+                break
             part = self.running[uid][1]
-            slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
+            slots += part[0]
+            cpu += part[1]
+            memory += part[2]
+            gpu += part[3]
         return slots, cpu, memory, gpu
 
     def times(self, need: Amount, most: int) -> list[float]:
@@ -361,11 +366,10 @@ class Elsewhere(Machine):
 
 
 def _left(node: Node, time: float, parts: Sequence[Vector]) -> Vector:
-    now, then = node.free, node.free_at(time)
-    taken = [sum(part[index] for part in parts) for index in range(4)]
-    return (
-        min(now[0], then[0] - taken[0]),
-        min(now[1], then[1] - taken[1]),
-        min(now[2], then[2] - taken[2]),
-        min(now[3], then[3] - taken[3]),
-    )
+    slots, cpu, memory, gpu = node.free_at(time)
+    for part in parts:
+        slots -= part[0]
+        cpu -= part[1]
+        memory -= part[2]
+        gpu -= part[3]
+    return (min(node.slots, slots), min(node.cpu, cpu), min(node.memory, memory), min(node.gpu, gpu))

@@ -217,9 +217,7 @@ class Order(State):
 
     def _groups(self, branch: Branch) -> Iterable[Group]:
         """Of the jobs that wait below."""
-        if branch.owner:
-            return {shape.group: None for shape in branch.queues}
-        return [key for key in branch.keys if isinstance(key, Group)]
+        return {shape.group: None for shape in branch.queues} if branch.owner else branch.groups
 
     def rank_in_leaf(self, leaf: Branch, key: Key) -> Rank | None:
         """The rank of a user's first job of ``key`` among that user's own."""
@@ -247,19 +245,17 @@ class Order(State):
             self.promote_at(leaf, anchor + (steps + 1) * ageing)
         if steps and first.priority != CLAIMING:
             table[first] = (-(first.priority + steps), anchor, (), turn, uid)
-        ranks = (rank[:2] for rank in table.values() if rank[0] != -CLAIMING)
-        leaf.top = (leaf.version, min(ranks, default=NO_LEVEL))
         if leaf in self.fronted:
+            leaf.top = (leaf.version, _best_level(table))
             self._place_fronts(leaf)
-        best: Rank | None = None
+        best = table[first]
         for shape in leaf.queues:
             rank, group = table[shape], shape.group
             known = table.get(group)
             if known is None or rank < known:
                 table[group] = rank
-            if best is None or rank < best:
+            if rank < best:
                 best = rank
-        assert best is not None
         table[first.group.machine.everything] = best
 
     def _place_fronts(self, leaf: Branch) -> None:
@@ -277,9 +273,9 @@ class Order(State):
             return min((self._top(child) for child in branch.children.values()), default=NO_LEVEL)
         if not branch.queues:
             return NO_LEVEL
-        if branch.top[0] != branch.version:
+        if branch.table_of != branch.version:
             self._tabulate(branch)
-        return branch.top[1]
+        return branch.top[1] if branch in self.fronted else _best_level(branch.table)
 
     def first_of(self, branch: Branch, group: Key) -> Rank | None:
         """The first of ``group`` as the branch's own limit and budget see them: without those."""
@@ -365,3 +361,8 @@ class Order(State):
     @abstractmethod
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
         """Whether a job of ``shape`` may start before the one of ``group`` that holds the branch's reservation."""
+
+
+def _best_level(table: dict[Key, Rank]) -> tuple[float, float]:
+    """Of a leaf's jobs, but for claims."""
+    return min((rank[:2] for rank in table.values() if rank[0] != -CLAIMING), default=NO_LEVEL)

@@ -51,6 +51,8 @@ class State:
         self.queues: dict[str, Branch] = {}
         self.leaves: dict[tuple[str, str], Branch] = {}
         self.jobs: dict[str, QueuedView] = {}
+        self._shapes: dict[str, Shape] = {}
+        """Of the waiting jobs that were asked for."""
         self.garbage: set[tuple[Shape, float, str]] = set()
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
@@ -85,6 +87,10 @@ class State:
             for _, branch in sorted(self.queues.items())
             if branch.maximum is not None and any(child.guaranteed is not None for child in branch.children.values())
         ]
+        only = next(iter(self.root.children.values())) if len(self.root.children) == 1 else self.root
+        plain = not only.closed and only.maximum is None and only.budget is None
+        self.summit = only if plain else self.root
+        """Where to ask for the first of all: where one queue is above all others and stops nobody, below it."""
         self._count_past(snapshot)
         for active in snapshot.active:
             self.begin(active)
@@ -233,6 +239,7 @@ class State:
             self._to_front(job, -1)
         leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
         waiting = leaf.queues[shape]
+        self._shapes.pop(uid, None)
         if waiting[0][1] != uid:
             self.garbage.add((shape, self.turn_of(job), uid))
             return
@@ -401,8 +408,13 @@ class State:
 
     def shape_of(self, job: QueuedView) -> Shape:
         """Its shape on its queue's backend."""
-        priority = self.priority_of(job) if job.front or job.claim else job.priority
-        return self._machines_of[job.queue].shape(job, priority)
+        shape = self._shapes.get(job.uid)
+        if shape is None:
+            priority = self.priority_of(job) if job.front or job.claim else job.priority
+            shape = self._machines_of[job.queue].shape(job, priority)
+            if job.uid in self.jobs:
+                self._shapes[job.uid] = shape
+        return shape
 
     def machine_of(self, view: QueueView) -> Machine:
         """Where the queue's jobs find room."""

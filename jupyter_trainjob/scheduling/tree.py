@@ -50,6 +50,7 @@ class Branch:
         "ends",
         "fronts",
         "gpu",
+        "groups",
         "guaranteed",
         "heaps",
         "holder",
@@ -124,6 +125,8 @@ class Branch:
         self.children: dict[str, Branch] = {}
         self.below = 0
         self.keys: dict[Key, dict[Branch, None]] = {}
+        self.groups: dict[Group, None] = {}
+        """Those of the keys that are groups."""
         self.heaps: dict[Key, Heap] = {}
         self.only: dict[Key, tuple[Entry | None, int, int, Branch]] = {}
         """For keys that one child alone has: its entry, and as of which version and tick of which child."""
@@ -238,10 +241,11 @@ class Branch:
 
     def hold(self, uid: str, end: float, need: Amount, sign: int) -> None:
         """Count what an attempt holds (``sign`` 1), or gives back (-1)."""
-        self.jobs += sign * need.jobs
-        self.cpu += sign * need.cpu_millis
-        self.memory += sign * need.memory_bytes
-        self.gpu += sign * need.gpu
+        jobs, cpu, memory, gpu = need
+        self.jobs += sign * jobs
+        self.cpu += sign * cpu
+        self.memory += sign * memory
+        self.gpu += sign * gpu
         if self.maximum is None:
             return
         if sign > 0:
@@ -278,8 +282,12 @@ def enlist(leaf: Branch, shape: Shape) -> None:
     for key in (shape, shape.group, shape.group.machine.everything):
         branch = leaf
         while branch.parent is not None:
-            there = branch.parent.keys.setdefault(key, {})
-            if branch in there:
+            there = branch.parent.keys.get(key)
+            if there is None:
+                there = branch.parent.keys[key] = {}
+                if type(key) is Group:
+                    branch.parent.groups[key] = None
+            elif branch in there:
                 break
             there[branch] = None
             branch = branch.parent
@@ -303,6 +311,8 @@ def delist(leaf: Branch, shape: Shape) -> None:
             if there:
                 break
             del branch.parent.keys[key]
+            if type(key) is Group:
+                del branch.parent.groups[key]
             branch.parent.heaps.pop(key, None)
             branch.parent.only.pop(key, None)
             branch = branch.parent
