@@ -14,7 +14,6 @@ from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.decide import run
 from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
 from ..scheduling.model import Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
-from ..scheduling.usage import Weights
 from ..store import ChangePage, Reader, Store
 from .live import LiveEngine
 from .means import default_backend
@@ -114,7 +113,7 @@ class SnapshotSource:
                     shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
                     nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only, node.called, shared))
             self._nodes = tuple(nodes)
-            self._cache.weights = Weights.of(self._nodes)
+            self._cache.weigh(self._nodes)
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes
 

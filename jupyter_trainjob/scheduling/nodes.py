@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
 
 from .model import NOTHING, Amount, NodeView, QueuedView
 from .packing import Vector, pack, times
@@ -148,6 +148,7 @@ class Group:
         "gpu",
         "machine",
         "memory",
+        "name",
         "need",
         "pods",
         "room",
@@ -156,8 +157,8 @@ class Group:
         "single",
     )
 
-    def __init__(self, machine: Machine, job: QueuedView) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine, job: QueuedView, name: object) -> None:
+        self.machine, self.name = machine, name
         self.need = job.need
         self.cpu, self.memory, self.gpu = job.need.cpu_millis, job.need.memory_bytes, job.need.gpu
         self.pods = tuple((pod.count, pod.need) for pod in job.pods) or ((1, job.need),)
@@ -195,6 +196,13 @@ class Everything:
         self.machine = machine
         self.dearest = self.cpu = self.memory = self.gpu = 0
 
+    def look_at(self, groups: Iterable[Group]) -> None:
+        """The most that any of these needs."""
+        self.dearest = self.cpu = self.memory = self.gpu = 0
+        for group in groups:
+            self.dearest, self.cpu = max(self.dearest, group.dearest), max(self.cpu, group.cpu)
+            self.memory, self.gpu = max(self.memory, group.memory), max(self.gpu, group.gpu)
+
 
 Caps = Mapping[Node, Vector]
 """Nodes that have less for a job than is free, because a reservation holds it."""
@@ -210,6 +218,8 @@ class Machine:
         self.by_name = {node.name: node for node in self.nodes}
         self.groups: dict[object, Group] = {}
         self.everything = Everything(self)
+        self._forgotten = 0
+        """Groups since what all need was last looked at."""
         self.free_cpu = sum(max(0, node.cpu) for node in self.nodes)
         """Of all nodes together; one that holds more than its size has none, and takes none of the others'."""
         self.version = 0
@@ -223,7 +233,7 @@ class Machine:
         key = (job.need, job.pods) if job.pods else job.need
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(self, job)
+            group = self.groups[key] = Group(self, job, key)
             every = self.everything
             every.cpu, every.memory = max(every.cpu, group.cpu), max(every.memory, group.memory)
             every.gpu = max(every.gpu, group.gpu)
@@ -234,6 +244,18 @@ class Machine:
             group.dearest = max(group.dearest, shape.dearest)
             self.everything.dearest = max(self.everything.dearest, shape.dearest)
         return shape
+
+    def forget(self, key: object) -> None:
+        """No job that waits is of the shape, or of the group, any more: it is no longer looked at, nor its needs."""
+        if isinstance(key, Shape):
+            del key.group.shapes[key.limit, key.priority]
+            key.group.dearest = max((one.dearest for one in key.group.shapes.values()), default=0)
+        elif isinstance(key, Group):
+            del self.groups[key.name]
+            self._forgotten += 1
+        if isinstance(key, Everything) or self._forgotten > len(self.groups):
+            self._forgotten = 0
+            self.everything.look_at(self.groups.values())
 
     def start(self, uid: str, end: float, places: Places) -> None:
         """A job takes its places; those on nodes that are not there are left out."""

@@ -144,7 +144,9 @@ class State:
         if snapshot.ledger is not None:
             for (queue, owner), used in snapshot.ledger.used.items():
                 if queue in self.views:
-                    for branch in self.leaf(queue, owner).line:
+                    leaf = self.leaf(queue, owner)
+                    leaf.known = True
+                    for branch in leaf.line:
                         branch.base += used
             for (queue, owner, window), spent in snapshot.ledger.spent.items():
                 if queue in self.views:
@@ -154,6 +156,7 @@ class State:
             for (queue, owner), last in snapshot.ledger.last.items():
                 if queue in self.views:
                     leaf = self.leaf(queue, owner)
+                    leaf.known = True
                     leaf.last = max(leaf.last, last)
         for past in snapshot.past:
             self.count(past)
@@ -163,6 +166,7 @@ class State:
         if past.queue not in self.views:
             return
         leaf = self.leaf(past.queue, past.owner)
+        leaf.known = True
         charge = self.clock.charge(self.weights.billing(past.need), past.since, past.end)
         for branch in leaf.line:
             branch.base += charge
@@ -250,6 +254,15 @@ class State:
             delist(leaf, shape)
         if not starts:
             self.touch(leaf)
+            self._drop_if_new(leaf)
+
+    def _drop_if_new(self, leaf: Branch) -> None:
+        """A user who asks for nothing any more and never had anything: nobody's share is less for that."""
+        if leaf.queues or leaf.known or leaf.jobs:
+            return
+        assert leaf.parent is not None
+        leaf.parent.below -= leaf.weight
+        del leaf.parent.children[f"user:{leaf.owner}"], self.leaves[leaf.name, leaf.owner]
 
     def begin(self, view: ActiveView) -> None:
         """An attempt holds its quota from now on."""
@@ -293,8 +306,10 @@ class State:
         if self.fronted and leaf is not None:
             self.touch_fronts(leaf)
 
-    def end(self, uid: str, at: float) -> None:
-        """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
+    def end(self, uid: str, at: float, *, recorded: bool = True) -> None:
+        """An attempt has ended at that time: it gives back what it held, and is charged what it took. Not
+        ``recorded``: it took nothing, and nobody will know of it.
+        """
         active = self.active.pop(uid)
         self.ending.pop(uid, None)
         self.preemptible.pop(uid, None)
@@ -303,6 +318,7 @@ class State:
             active.machine.end(uid, active.places)
         if leaf is None:
             return
+        leaf.known = leaf.known or (recorded and not view.waits)
         charge = active.rate * self._growth(at)
         # The path has less usage. More than that only where something was stopped, or other jobs have its places.
         better = bool(self.fronted)
@@ -324,6 +340,7 @@ class State:
                 branch.spend(took - planned, view.since, self.now)
         if self.fronted:
             self.touch_fronts(leaf)
+        self._drop_if_new(leaf)
 
     def advance(self, now: float) -> None:
         """Time goes on; never back."""
@@ -332,7 +349,10 @@ class State:
             self._sample()
         while self.timers and self.timers[0][0] <= self.now:
             _, _, what, branch = heappop(self.timers)
+            if branch.owner and self.leaves.get((branch.name, branch.owner)) is not branch:
+                continue
             if what == BUDGET and branch.budget is not None:
+                branch.forget(self.now)
                 branch.reckon(self.now)
                 self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
             elif what == PROMOTION:

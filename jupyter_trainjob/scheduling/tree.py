@@ -56,6 +56,7 @@ class Branch:
         "holder",
         "jobs",
         "keys",
+        "known",
         "last",
         "led",
         "left",
@@ -118,6 +119,8 @@ class Branch:
         self.pledged = 0
         """What those take of it that something else may start at any time."""
         self.closed = False
+        self.known = False
+        """A leaf's: whether anything of it ever ran, as far as the record tells."""
         self.jobs = self.cpu = self.memory = self.gpu = 0
         self.base = self.rate = 0
         self.last = 0.0
@@ -229,6 +232,12 @@ class Branch:
         self.pledged += cost
         self.reckon(now)
 
+    def forget(self, now: float) -> None:
+        """What was spent in the windows that are over is of no account."""
+        assert self.budget is not None
+        window = self.budget.window(now)
+        self.spent = {one: cost for one, cost in self.spent.items() if one >= window}
+
     def reckon(self, now: float) -> None:
         """Look at what is left of the budget."""
         if self.budget is not None:
@@ -297,6 +306,7 @@ def delist(leaf: Branch, shape: Shape) -> None:
     """It has none any more."""
     leaf.queues.pop(shape, None)
     keys: list[Key] = [shape]
+    machine = shape.group.machine
     if not any(other.group is shape.group for other in leaf.queues):
         keys.append(shape.group)
     if not leaf.queues:
@@ -316,3 +326,5 @@ def delist(leaf: Branch, shape: Shape) -> None:
             branch.parent.heaps.pop(key, None)
             branch.parent.only.pop(key, None)
             branch = branch.parent
+        else:
+            machine.forget(key)  # nobody at all asks for it any more
