@@ -21,14 +21,16 @@ from ..resources.requirements import exact
 from ..resources.trainjob import Requirements, TrainJob
 from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader, Writer
-from .draft import read_draft
+from .draft import read_draft, turn_gate
 
 _NOT_AGAIN = ("cancel", "front", "approved", "sweep")
 """Parts of a spec that verbs and the server set."""
 
 
 def draft_again(old: TrainJob) -> TrainJob:
-    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first."""
+    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first. A point of
+    a sweep waits until it is its turn, as it did.
+    """
     draft = read_draft(
         {
             "spec": {**old.to_dict()["spec"], **dict.fromkeys(_NOT_AGAIN)},
@@ -42,7 +44,10 @@ def draft_again(old: TrainJob) -> TrainJob:
     draft.spec.sweep = old.spec.sweep
     kept = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
     draft.metadata.labels = kept
-    draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type == "dependency"]
+    gates = [gate for gate in draft.spec.scheduling_gates if gate.type == "dependency"]
+    if old.spec.sweep is not None and old.spec.sweep.max_parallel is not None:
+        gates.append(turn_gate(old.spec.sweep.name, old.spec.sweep.max_parallel))
+    draft.spec.scheduling_gates = gates
     recorded = recorded_profile(old)
     if recorded is not None and draft.spec.environment.image == recorded.spec.environment.image:
         draft.spec.environment.image = ""  # it was not asked for: the profile decides once more

@@ -79,8 +79,15 @@ def queued_view(job: TrainJob, since: float) -> QueuedView:
         job.spec.preemptible,
         job.spec.front.requested_at.timestamp() if job.spec.front is not None else 0.0,
         claimed if claimed >= since else 0.0,  # who came to a gate since then has lost it
-        gates[0].type if gates else "environment",
+        _gate_kind(job),
     )
+
+
+def _gate_kind(job: TrainJob) -> str:
+    gates = job.spec.scheduling_gates
+    if not gates:
+        return "environment"
+    return "held" if gates[0].type == "hold" and gates[0].by not in ("", job.metadata.owner) else gates[0].type
 
 
 def leaf_owner(job: TrainJob) -> str:

@@ -108,7 +108,7 @@ def _lent(active: Active, owed: list[Branch]) -> bool:
 class _Trial:
     """What would be free without some of the running jobs. Looks at the engine's own state, and leaves it as it was."""
 
-    def __init__(self, engine: Engine, job: QueuedView, path: list[Branch]) -> None:
+    def __init__(self, engine: Engine, job: QueuedView, path: tuple[Branch, ...]) -> None:
         self.engine, self.job, self.path = engine, job, path
         self.group = engine.shape_of(job).group
         self.gone: dict[str, Active] = {}

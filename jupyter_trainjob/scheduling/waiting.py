@@ -69,7 +69,8 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
 
 def _aside(engine: Engine, job: QueuedView) -> Blocker:
     if job.gate:
-        return Blocker(job.gate_kind, "gate", job.queue, message=job.gate)
+        limit = "hold" if job.gate_kind == "held" else job.gate_kind
+        return Blocker(limit, "gate", job.queue, message=job.gate, kind=job.gate_kind)
     return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
 
 

@@ -19,8 +19,8 @@ from jupyter_trainjob.controllers.snapshot import RecordCache
 from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.resources.queue import Budget, Limits
 from jupyter_trainjob.resources.trainjob import Phase, PodSet, Resources, TrainJob
-from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.scheduling.model import Amount, NodeView
+from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Reader, Store
 
 from .conftest import job_of, limit_queue, running, until_phase
