@@ -228,26 +228,25 @@ class Order(State):
     def _tabulate(self, leaf: Branch) -> None:
         table = leaf.table = {}
         leaf.table_of = leaf.version
-        head: tuple[tuple[float, str], Shape] | None = None
         for shape, waiting in leaf.queues.items():
             anchor = waiting[0][0] if shape.priority == CLAIMING else math.inf
-            rank: Rank = (-shape.priority, anchor, (), *waiting[0])
-            table[shape] = rank
-            if head is None or waiting[0] < head[0]:
-                head = (waiting[0], shape)
-        if head is None:
+            table[shape] = (-shape.priority, anchor, (), *waiting[0])
+        if not table:
             return
-        (turn, uid), first = head
-        ageing = self.policy.ageing_seconds
-        anchor = max(leaf.last, self.jobs[uid].since)
-        steps = max(0, math.floor((self.now - anchor) / ageing))
-        if anchor + (steps + 1) * ageing < leaf.promotion:
-            self.promote_at(leaf, anchor + (steps + 1) * ageing)
-        if steps and first.priority != CLAIMING:
-            table[first] = (-(first.priority + steps), anchor, (), turn, uid)
+        head = self.head(leaf)
+        if head is not None:
+            (turn, uid), aged = head
+            ageing = self.policy.ageing_seconds
+            anchor = max(leaf.last, self.jobs[uid].since)
+            steps = max(0, math.floor((self.now - anchor) / ageing))
+            if anchor + (steps + 1) * ageing < leaf.promotion:
+                self.promote_at(leaf, anchor + (steps + 1) * ageing)
+            if steps and aged.priority != CLAIMING:
+                table[aged] = (-(aged.priority + steps), anchor, (), turn, uid)
         if leaf in self.fronted:
             leaf.top = (leaf.version, _best_level(table))
             self._place_fronts(leaf)
+        first = next(iter(leaf.queues))
         best = table[first]
         for shape in leaf.queues:
             rank, group = table[shape], shape.group

@@ -408,6 +408,25 @@ class State:
         else:
             del self.fronted[leaf], self.queues[job.queue].fronts[leaf]
 
+    def head(self, leaf: Branch) -> tuple[tuple[float, str], Shape] | None:
+        """Of the user's jobs that wait in the queue the first (turn and uid) that may ever start, and its shape: that
+        one ages. One above a limit that was lowered, or for nodes that have left, would keep the others from it.
+        """
+        found: tuple[tuple[float, str], Shape] | None = None
+        for shape, waiting in leaf.queues.items():
+            if (found is None or waiting[0] < found[0]) and not self._dead(leaf, shape):
+                found = (waiting[0], shape)
+        return found
+
+    def _dead(self, leaf: Branch, shape: Shape) -> bool:
+        """Whether the leaf's jobs of a shape can't start as limits, budgets and nodes are, whatever ends."""
+        known = leaf.dead.get(shape)
+        if known is None:
+            known = leaf.dead[shape] = any(
+                branch.never(shape) or branch.never_pays(shape) for branch in leaf.line
+            ) or not shape.group.machine.ever_fits(shape.group)
+        return known
+
     def dearest(self) -> int:
         """The most that any job costs, of a budget."""
         if self.alone:

@@ -47,6 +47,7 @@ class Branch:
         "children",
         "closed",
         "cpu",
+        "dead",
         "ends",
         "fronts",
         "gpu",
@@ -150,6 +151,8 @@ class Branch:
         """Whether its limit stops any of the groups below; as old as ``holder``."""
         self.led = False
         """Whether the holder of its limit's reservation is the first of all below."""
+        self.dead: dict[Shape, bool] = {}
+        """Of a leaf's shapes that were asked for: whether they can never start."""
         self.table: dict[Key, Rank] = {}
         """A leaf's: the first job of each key; as of version ``table_of``."""
         self.table_of = -1
@@ -305,6 +308,7 @@ def enlist(leaf: Branch, shape: Shape) -> None:
 def delist(leaf: Branch, shape: Shape) -> None:
     """It has none any more."""
     leaf.queues.pop(shape, None)
+    leaf.dead.pop(shape, None)
     keys: list[Key] = [shape]
     machine = shape.group.machine
     if not any(other.group is shape.group for other in leaf.queues):

@@ -47,7 +47,8 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
     admission, and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
     """
     listed = []
-    first = min(entries[0] for entries in leaf.queues.values())
+    head = engine.head(leaf)
+    first = head[0] if head is not None else None
     for shape, entries in leaf.queues.items():
         reason = why.reason(leaf, shape)
         rank = engine.rank_in_leaf(leaf, shape)

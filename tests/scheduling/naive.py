@@ -154,11 +154,35 @@ class Naive:
     def level(self, job: QueuedView) -> tuple[float, float]:
         """Its own, raised by its age."""
         priority = max(job.priority, self.queue(job.queue).top_priority) if job.front else job.priority
-        mine = [(turn_of(one), one.uid) for one in self.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
+        mine = self.alive(job.queue, job.owner)
         anchor, steps = max(job.since, self.last.get((job.queue, job.owner), 0.0)), 0
-        if min(mine) == (turn_of(job), job.uid):
+        if mine and min(mine) == (turn_of(job), job.uid):
             steps = max(0, math.floor((self.now - anchor) / self.policy.ageing_seconds))
         return (-(priority + steps), anchor if steps else math.inf)
+
+    def alive(self, queue: str, owner: str) -> list[tuple[float, str]]:
+        """Turn and uid of the user's jobs there that could start if nothing else were there."""
+        found = []
+        for job in self.jobs:
+            if (job.queue, job.owner) != (queue, owner):
+                continue
+            cost = job.need.cpu_millis * job.time_limit_seconds
+            names = self.path(queue, owner)
+            if any(self.maximum(name).exceeded_by(job.need) for name in names):
+                continue
+            if any((budget := self.budget(name)) and cost > budget.cpu_milliseconds for name in names):
+                continue
+            if self.ever(job):
+                found.append((turn_of(job), job.uid))
+        return found
+
+    def ever(self, job: QueuedView) -> bool:
+        """Whether the nodes have room for it when they are empty."""
+        backend = self.queue(job.queue).backend
+        if self.queue(job.queue).local_queue:
+            return True
+        empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
+        return empty.place(empty.shape(job, 0).group) is not None
 
     def passes(self, job: QueuedView, names: list[Name]) -> bool:
         """Whether nothing of these branches, the lowest first, stops it."""
@@ -199,12 +223,7 @@ class Naive:
                 continue
             if any((budget := self.budget(one)) and cost > budget.cpu_milliseconds for one in above):
                 continue
-            backend = self.queue(job.queue).backend
-            if self.queue(job.queue).local_queue:
-                found.append(job)
-                continue
-            empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
-            if empty.place(empty.shape(job, 0).group) is not None:
+            if self.ever(job):
                 found.append(job)
         return min(found, key=lambda job: self.rank(job, name), default=None)
 
@@ -287,8 +306,7 @@ def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
         if step is None:
             return found
         job, places = step
-        mine = [(turn_of(one), one.uid) for one in state.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
-        overtook = min(mine)[1] != job.uid
+        overtook = min(state.alive(job.queue, job.owner))[1] != job.uid
         found.append((job.uid, places[0][0], overtook))
         queue = snapshot.queues[job.queue]
         waits = queue.local_queue != ""

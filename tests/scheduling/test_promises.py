@@ -304,3 +304,24 @@ def test_the_front_is_before_who_is_aged_and_before_higher_priorities() -> None:
     view = Snapshot(1, queues, nodes, (far, old, replace(late, need=Amount(1, 4000))), (), 90_002.0)
     assert [one.uid for one in decide(view).admissions] == ["far"], "another queue's aged job of a higher priority"
     assert [(one.uid, one.position) for one in decide(view).waiting] == [("late", 1), ("old", 2)]
+
+
+def test_a_job_that_can_never_start_keeps_nobody_from_ageing() -> None:
+    """The limit was lowered, or the nodes have left, after it was sent: the user's next job ages in its place."""
+    nodes = (NodeView("k", "n", Amount(0, 1000)),)
+    old = QueuedView("old", "ada", "q", Amount(1, 1000), 10.0, -1)
+    fresh = QueuedView("fresh", "ben", "q", Amount(1, 1000), 864_000.0)
+    for queue, dead in (
+        (QueueView("q", "k"), replace(old, uid="dead", since=0.0, need=Amount(1, 8000))),
+        (
+            QueueView("q", "k", budget=Budget(4_000_000, 3600)),
+            replace(old, uid="dead", since=0.0, time_limit_seconds=9000),
+        ),
+        (
+            QueueView("q", "k", per_user=Ceiling(memory_bytes=5)),
+            replace(old, uid="dead", since=0.0, need=Amount(1, 1, 9)),
+        ),
+    ):
+        view = Snapshot(1, {"q": queue}, nodes, (dead, old, fresh), (), 864_000.0)
+        (admission,) = decide(view).admissions
+        assert (admission.uid, admission.overtook) == ("old", False)
