@@ -28,9 +28,7 @@ _NOT_AGAIN = ("cancel", "front", "approved", "sweep")
 
 
 def draft_again(old: TrainJob) -> TrainJob:
-    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first. A point of
-    a sweep waits until it is its turn, as it did.
-    """
+    """A draft with the spec of ``old``, for the same owner; nothing holds or cancels it, or puts it first."""
     draft = read_draft(
         {
             "spec": {**old.to_dict()["spec"], **dict.fromkeys(_NOT_AGAIN)},
@@ -44,14 +42,18 @@ def draft_again(old: TrainJob) -> TrainJob:
     draft.spec.sweep = old.spec.sweep
     kept = {key: value for key, value in old.metadata.labels.items() if key != names.KEEP_LABEL}
     draft.metadata.labels = kept
-    gates = [gate for gate in draft.spec.scheduling_gates if gate.type == "dependency"]
-    if old.spec.sweep is not None and old.spec.sweep.max_parallel is not None:
-        gates.append(turn_gate(old.spec.sweep.name, old.spec.sweep.max_parallel))
-    draft.spec.scheduling_gates = gates
+    draft.spec.scheduling_gates = [gate for gate in draft.spec.scheduling_gates if gate.type == "dependency"]
     recorded = recorded_profile(old)
     if recorded is not None and draft.spec.environment.image == recorded.spec.environment.image:
         draft.spec.environment.image = ""  # it was not asked for: the profile decides once more
     return draft
+
+
+def wait_in_turn(draft: TrainJob) -> None:
+    """A point of a sweep waits until fewer others of it queue or run, as it did the first time."""
+    sweep = draft.spec.sweep
+    if sweep is not None and sweep.max_parallel is not None:
+        draft.spec.scheduling_gates.append(turn_gate(sweep.name, sweep.max_parallel))
 
 
 def recorded_profile(old: TrainJob) -> Profile | None:

@@ -167,7 +167,7 @@ class Engine(Order):
     def _pick_on(self, machine: Machine) -> Choice | None:
         root = self.summit
         keys = root.keys
-        fitting = [group for group in machine.groups.values() if group in keys and machine.fits(group)]
+        fitting = [group for group in machine.fitting() if group in keys]
         if not fitting:
             return None
         top = self.best(root, machine.everything)

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from .model import NOTHING, Amount, NodeView, QueuedView
 from .packing import Vector, pack, times
 from .rooms import Room
+from .sizes import Size
 
 BOUNDLESS = 1 << 62
 LOG_LENGTH = 100_000
+MANY = 32
+"""From so many groups on, those that fit are found by their sizes; fewer are asked one by one."""
 Places = tuple[tuple[str, Amount], ...]
 """Node and need of each pod."""
 
@@ -217,6 +220,9 @@ class Machine:
         self.nodes = [Node(view, index) for index, view in enumerate(views)]
         self.by_name = {node.name: node for node in self.nodes}
         self.groups: dict[object, Group] = {}
+        self.sizes: dict[tuple[int, int], Size] = {}
+        """Of the groups of one pod, by CPU and GPUs."""
+        self.gangs: dict[object, Group] = {}
         self.everything = Everything(self)
         self._forgotten = 0
         """Groups since what all need was last looked at."""
@@ -234,6 +240,10 @@ class Machine:
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = Group(self, job, key)
+            if group.single:
+                self.sizes.setdefault((group.cpu, group.gpu), Size(group.cpu, group.gpu)).add(group)
+            else:
+                self.gangs[key] = group
             every = self.everything
             every.cpu, every.memory = max(every.cpu, group.cpu), max(every.memory, group.memory)
             every.gpu = max(every.gpu, group.gpu)
@@ -253,6 +263,13 @@ class Machine:
         elif isinstance(key, Group):
             del self.groups[key.name]
             self._forgotten += 1
+            if key.single:
+                size = self.sizes[key.cpu, key.gpu]
+                size.drop(key)
+                if not size.groups:
+                    del self.sizes[key.cpu, key.gpu]
+            else:
+                del self.gangs[key.name]
         if isinstance(key, Everything) or self._forgotten > len(self.groups):
             self._forgotten = 0
             self.everything.look_at(self.groups.values())
@@ -284,6 +301,17 @@ class Machine:
             for group in self.groups.values():
                 if group.room is not None:
                     group.room.forget()
+            for size in self.sizes.values():
+                size.known = -1
+
+    def fitting(self) -> list[Group]:
+        """Those of the groups that there is room for now."""
+        if len(self.groups) <= MANY:
+            return [group for group in self.groups.values() if self.fits(group)]
+        found = [group for group in self.gangs.values() if self.fits(group)]
+        for size in self.sizes.values():
+            found += size.fitting(self.nodes, self.changed)
+        return found
 
     def fits(self, group: Group) -> bool:
         """Whether there is room for a job of the group now."""
@@ -300,6 +328,8 @@ class Machine:
         """Whether there is room for a job of the group that leaves what ``caps`` hold back."""
         if group.cpu > self.free_cpu:
             return False
+        if group.single and len(self.groups) > MANY:
+            return group.memory <= self.sizes[group.cpu, group.gpu].beside(self.nodes, self.changed, caps)
         return group.room.fits(caps) if group.room is not None else self.place(group, caps) is not None
 
     def ever_fits(self, group: Group) -> bool:
@@ -373,6 +403,10 @@ class Elsewhere(Machine):
     def fits(self, group: Group) -> bool:
         """Always."""
         return True
+
+    def fitting(self) -> list[Group]:
+        """All."""
+        return list(self.groups.values())
 
     def fits_beside(self, group: Group, caps: Caps) -> bool:
         """Always."""

@@ -84,4 +84,4 @@ async def test_a_dry_run_behind_a_long_queue_replays_nothing_for_itself(
     told = [await ranking.explain(make_job("typed")) for _ in range(5)]
     assert replays <= 2, "what all are told is worked out once for all"
     assert {one.position for one in told} == {30} and all(one.estimated_start for one in told)
-    assert told[0].waiting_for.startswith("Queue default has 1 of 1 running job in use")
+    assert told[0].waiting_for.startswith("Queue default allows 1 running job and has 1; 29 jobs are ahead")
