@@ -156,13 +156,16 @@ class Engine(Order):
 
     def _beside(self, fitting: list[Group], held: Held | None) -> Iterator[Key]:
         """Of what fits now, what may start beside a reservation that comes before all of it."""
-        for group in fitting:
-            if held is None or group.machine.fits_beside(group, held.caps):
-                yield group
-            else:
-                for shape in group.shapes.values():
-                    if shape in self.summit.keys and self.now + shape.limit <= held.start + SOON:
-                        yield shape
+        if held is None:
+            yield from fitting
+            return
+        beside, others = held.group.machine.split(fitting, held.caps)
+        yield from beside
+        longest = held.start + SOON - self.now
+        for group in others:
+            for shape in group.shapes.values():
+                if shape.limit <= longest and shape in self.summit.keys:
+                    yield shape
 
     def _pick_on(self, machine: Machine) -> Choice | None:
         root = self.summit

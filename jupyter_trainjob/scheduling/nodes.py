@@ -324,6 +324,20 @@ class Machine:
             group.seen = self.version
         return not group.blocked
 
+    def split(self, fitting: list[Group], caps: Caps) -> tuple[list[Group], list[Group]]:
+        """Of the groups that fit: those that do beside what ``caps`` hold back, and the others."""
+        many = len(self.groups) > MANY
+        sizes = self.sizes.items() if many else ()
+        reach = {key: size.beside(self.nodes, self.changed, caps) for key, size in sizes}
+        beside, others = [], []
+        for group in fitting:
+            if many and group.single:
+                fits = group.memory <= reach[group.cpu, group.gpu]
+            else:
+                fits = self.fits_beside(group, caps)
+            (beside if fits else others).append(group)
+        return beside, others
+
     def fits_beside(self, group: Group, caps: Caps) -> bool:
         """Whether there is room for a job of the group that leaves what ``caps`` hold back."""
         if group.cpu > self.free_cpu:
