@@ -329,7 +329,8 @@ class Machine:
         many = len(self.groups) > MANY
         sizes = self.sizes.items() if many else ()
         reach = {key: size.beside(self.nodes, self.changed, caps) for key, size in sizes}
-        beside, others = [], []
+        beside: list[Group] = []
+        others: list[Group] = []
         for group in fitting:
             if many and group.single:
                 fits = group.memory <= reach[group.cpu, group.gpu]

@@ -120,7 +120,7 @@ class Order(State):
     def _stand(self, branch: Branch) -> tuple[int, int, int, int, float]:
         """How the branch stands among its siblings now (``Branch.stands``)."""
         borrows = 0 if branch.guaranteed is not None and branch.owed() else 1
-        usage = branch.base + branch.rate * self.horizon
+        usage = self.usage(branch)
         stands = branch.stands = (branch.version, self.tick, borrows, usage, usage / branch.weight)
         return stands
 

@@ -137,6 +137,10 @@ class State(Shapes):
             leaf = Branch(queue, owner, parent, weight, limits, Ceiling(), budget)
             self.leaves[queue, owner] = leaf
             self._add(leaf, parent, f"user:{owner}")
+            twin = self.leaves.get((queue, owner.removesuffix(UNLIMITED) if free else owner + UNLIMITED))
+            if twin is not None:
+                leaf.twin, twin.twin = twin, leaf
+                parent.below -= leaf.weight
         return leaf
 
     def _count_past(self, snapshot: Snapshot) -> None:
@@ -174,6 +178,8 @@ class State(Shapes):
         if not past.overtook:
             leaf.last = max(leaf.last, past.since)
         self.touch(leaf)
+        if leaf.twin is not None:
+            self.touch(leaf.twin)
 
     def _load(self, queued: tuple[QueuedView, ...]) -> None:
         jobs, leaves = self.jobs, self.leaves
@@ -260,7 +266,10 @@ class State(Shapes):
         if leaf.queues or leaf.known or leaf.jobs:
             return
         assert leaf.parent is not None
-        leaf.parent.below -= leaf.weight
+        if leaf.twin is not None:
+            leaf.twin.twin = None
+        else:
+            leaf.parent.below -= leaf.weight
         del leaf.parent.children[f"user:{leaf.owner}"], self.leaves[leaf.name, leaf.owner]
 
     def begin(self, view: ActiveView) -> None:
@@ -302,6 +311,8 @@ class State(Shapes):
                     branch.pledge(planned, self.now)
                 else:
                     branch.spend(planned, view.since, self.now)
+        if leaf is not None and leaf.twin is not None:
+            leaf.twin.version += 1
         if self.fronted and leaf is not None:
             self.touch_fronts(leaf)
 
@@ -337,6 +348,9 @@ class State(Shapes):
                     continue
                 took = round(view.need.cpu_millis * max(0.0, at - view.since))
                 branch.spend(took - planned, view.since, self.now)
+        if leaf.twin is not None and leaf.parent is not None:
+            leaf.twin.version += 1
+            leaf.parent.log(leaf.twin, eased=not better)
         if self.fronted:
             self.touch_fronts(leaf)
         self._drop_if_new(leaf)
@@ -346,6 +360,9 @@ class State(Shapes):
         before, self.now = self.tick, max(self.now, now)
         if math.floor(self.now / self.policy.window_seconds) != before:
             self._sample()
+            for owner in self.leaves.values():
+                if owner.twin is not None:
+                    owner.version += 1  # what runs for the one counts for the other
         while self.timers and self.timers[0][0] <= self.now:
             _, _, what, branch = heappop(self.timers)
             if branch.owner and self.leaves.get((branch.name, branch.owner)) is not branch:
@@ -374,7 +391,9 @@ class State(Shapes):
 
     def usage(self, branch: Branch) -> int:
         """A numerator of :mod:`.usage`; what runs counts to the end of the next window."""
-        return branch.base + branch.rate * self.horizon
+        own = branch.base + branch.rate * self.horizon
+        twin = branch.twin
+        return own if twin is None else own + twin.base + twin.rate * self.horizon
 
     def touch(self, branch: Branch) -> None:
         """Something below, or in, ``branch`` changed, perhaps for the better."""

@@ -89,6 +89,7 @@ class Branch:
         "tight",
         "timer",
         "top",
+        "twin",
         "version",
         "weight",
     )
@@ -120,6 +121,10 @@ class Branch:
         self.pledged = 0
         """What those take of it that something else may start at any time."""
         self.closed = False
+        self.twin: Branch | None = None
+        """A leaf's: the same user's, with the jobs that the limits of each user are not for, or are for. They are one
+        user with one usage, and one weight.
+        """
         self.known = False
         """A leaf's: whether anything of it ever ran, as far as the record tells."""
         self.jobs = self.cpu = self.memory = self.gpu = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from jupyter_trainjob.scheduling.model import ActiveView, Amount, Ceiling, QueuedView, QueueView, Snapshot
+from jupyter_trainjob.scheduling.model import UNLIMITED, ActiveView, Amount, Ceiling, QueuedView, QueueView, Snapshot
 from jupyter_trainjob.scheduling.nodes import Machine
 from jupyter_trainjob.scheduling.usage import Clock, Weights, reference_for
 
@@ -97,13 +97,25 @@ class Naive:
         return found
 
     def maximum(self, name: Name) -> Ceiling:
+        if name[1].endswith(UNLIMITED):
+            return Ceiling()
         return self.queue(name[0]).per_user if name[1] else self.queue(name[0]).limits
 
     def budget(self, name: Name):  # type: ignore[no-untyped-def]
+        if name[1].endswith(UNLIMITED):
+            return None
         return self.queue(name[0]).per_user_budget if name[1] else self.queue(name[0]).budget
 
     def weight(self, name: Name) -> int:
-        return self.queue(name[0]).shares.get(name[1], 1) if name[1] else self.queue(name[0]).weight
+        return (
+            self.queue(name[0]).shares.get(name[1].removesuffix(UNLIMITED), 1)
+            if name[1]
+            else self.queue(name[0]).weight
+        )
+
+    def same(self, name: Name) -> set[Name]:
+        """All names of a user in a queue, or of a queue."""
+        return {name} if not name[1] else {(name[0], one) for one in (person(name[1]), person(name[1]) + UNLIMITED)}
 
     def siblings(self, name: Name) -> list[Name]:
         above = name[0] if name[1] else self.queue(name[0]).parent
@@ -134,10 +146,11 @@ class Naive:
             names = names[: names.index(top)]
         for index, name in enumerate(reversed(names)):
             front = -1 if name[1] and job.front else 0
-            share = self.usage.get(name, 0) / self.weight(name)
+            share = sum(self.usage.get(one, 0) for one in self.same(name)) / self.weight(name)
             if index and share:
                 above = list(reversed(names))[index - 1]
-                total = sum(self.weight(one) for one in self.siblings(name))
+                people = {(one[0], one[1].removesuffix(UNLIMITED)) for one in self.siblings(name)}
+                total = sum(self.weight(one) for one in people)
                 share = share * total / self.usage[above]
             path.append((front, self.borrows(name), share))
         if job.claim:
@@ -280,6 +293,10 @@ class Naive:
             if places is not None:
                 return job, places
         return None
+
+
+def person(owner: str) -> str:
+    return owner.removesuffix(UNLIMITED)
 
 
 def end_of(active: ActiveView) -> float:
