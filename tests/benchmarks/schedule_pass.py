@@ -165,10 +165,10 @@ def slot_by_slot(queued: int, users: int, steps: int, blocked: bool = False, mem
         engine.advance(engine.now + 1)
         engine.end(running.pop(), engine.now)
         decision = decide_on(engine)
+        running.extend(admission.uid for admission in decision.admissions)
         for preemption in decision.preemptions:
             engine.end(preemption.uid, engine.now)
             running.remove(preemption.uid)
-        running.extend(admission.uid for admission in decision.admissions)
         return len(decision.admissions)
 
     for _ in range(steps // 5):
