@@ -32,6 +32,7 @@ from .api.verbs import Verbs
 from .backends.base import Backend
 from .backends.kubernetes.configured import KubernetesBackendSettings
 from .config import LocalBackendSettings, ObjectStoreSettings, SchedulingSettings
+from .controllers import garbage
 from .controllers.bootstrap import ensure_defaults
 from .controllers.manager import ControllerManager, utc_now
 from .controllers.retention import Retention
@@ -301,6 +302,7 @@ class TrainJobExtension(ExtensionApp):
             return
         self._preparing = asyncio.create_task(self._prepare_objects())
         try:
+            garbage.calm()
             await self.manager.start()
         except Exception as error:  # whatever it is: an API that takes jobs which nobody runs is worse than none
             self._fail(error)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from ..resources.queue import Queue
+from ..resources.queue import Queue, QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..store import Filter, Reader
 from .identity import Identity
@@ -43,7 +43,7 @@ class About:
                 reader.list(Queue, limit=ALL_QUEUES).items,
             )
         )
-        use = [await self._services.ranking.queue_use(queue.metadata.name, identity.username) for queue in queues]
+        (use,) = await self._services.ranking.queue_uses(identity.username)
         return {
             "username": identity.username,
             "displayName": identity.display_name or identity.username,
@@ -58,7 +58,7 @@ class About:
                 "queues": [
                     {
                         "queue": queue.metadata.name,
-                        "queuedJobs": queue.spec.queued_per_user,
+                        "queuedJobs": queue.spec.queued_bound,
                         "perUser": queue.spec.per_user.model_dump(by_alias=True, mode="json"),
                         "maxTimeLimitSeconds": queue.spec.max_time_limit_seconds,
                     }
@@ -66,8 +66,8 @@ class About:
                 ],
             },
             "use": [
-                {"queue": queue.metadata.name, **one.model_dump(by_alias=True, mode="json")}
-                for queue, one in zip(queues, use, strict=True)
+                {"queue": name, **use.get(name, QueueUse()).model_dump(by_alias=True, mode="json")}
+                for name in (queue.metadata.name for queue in queues)
             ],
             "storedBytes": stored,
             "namespaceStoredBytes": kept,

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..resources import names
 from ..resources.errors import FieldError, Invalid, invalid
-from ..resources.trainjob import FIRST_CHOSEN_SEED, Gate, Sweep, TrainJob, check_parameters
+from ..resources.trainjob import FIRST_CHOSEN_SEED, Sweep, TrainJob, check_parameters
 from ..resources.words import counted
 from ..store import Store, Writer
 from . import checks
-from .draft import read_draft
+from .draft import read_draft, turn_gate
 from .identity import Identity
 from .roles import Roles
 from .submission import Submission, note_asking
@@ -86,7 +86,7 @@ class Batches:
             sweep = Sweep(name=name, index=index, size=len(given), point=differing, max_parallel=parallel)
             gates = list(template.spec.scheduling_gates)
             if parallel is not None and index >= parallel:
-                gates.append(Gate(type="sweep", message=_turn(name, parallel)))
+                gates.append(turn_gate(name, parallel))
             seed = template.spec.seed if fixed_seed else FIRST_CHOSEN_SEED + secrets.randbelow(2**31)
             spec = template.spec.model_copy(
                 update={"parameters": {**base, **one}, "sweep": sweep, "scheduling_gates": gates, "seed": seed}
@@ -128,11 +128,6 @@ class Batches:
         if errors:
             raise invalid(errors, "The batch")
         return drafts, order
-
-
-def _turn(name: str, parallel: int) -> str:
-    jobs = counted(parallel, "job")
-    return f"{jobs} of the sweep {name} may run at once, and {'that one does' if parallel == 1 else 'those do'}"
 
 
 def _parameters(template: TrainJob, points: Sequence[Any]) -> list[dict[str, Any]]:

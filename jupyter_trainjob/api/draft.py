@@ -9,7 +9,8 @@ from typing import Any
 from ..resources import names
 from ..resources.base import ObjectMeta, parse
 from ..resources.errors import BadRequest, FieldError, Invalid, invalid
-from ..resources.trainjob import CellSource, FolderSource, TrainJob, TrainJobStatus
+from ..resources.trainjob import CellSource, FolderSource, Gate, TrainJob, TrainJobStatus
+from ..resources.words import counted
 
 RESERVED_PREFIX = "jupyter-trainjob/"
 """Labels and annotations that mean something to the server."""
@@ -83,7 +84,7 @@ def _foreign(data: Mapping[str, Any], owner: str, namespace: str) -> list[FieldE
     if isinstance(spec, dict) and spec.get("approved") is not None:
         errors.append(FieldError("spec.approved", "no job is born approved", None, "Leave it out; approve is a verb."))
     if isinstance(spec, dict) and spec.get("sweep") is not None:
-        remedy = "Leave it out; POST …/trainjobs/batch with points makes one."
+        remedy = "Leave it out; POST …/namespaces/NAMESPACE/batches with points makes one."
         errors.append(FieldError("spec.sweep", "no job is a point of a sweep by itself", None, remedy))
     if isinstance(spec, dict) and spec.get("front") is not None:
         errors.append(
@@ -130,3 +131,10 @@ def _short_name(job: TrainJob) -> str:
     stem = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in PurePosixPath(path).stem)
     readable = "-".join(part for part in stem.lower().split("-") if part)[: names.SHORT_NAME_MAX].strip("-")
     return readable or "job"
+
+
+def turn_gate(name: str, parallel: int) -> Gate:
+    """Where a point waits while so many others of its sweep queue or run."""
+    jobs = counted(parallel, "job")
+    told = f"{jobs} of the sweep {name} may run at once, and {'that one does' if parallel == 1 else 'those do'}"
+    return Gate(type="sweep", message=told)

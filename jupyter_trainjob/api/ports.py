@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from ..resources.errors import FieldError
@@ -22,8 +22,8 @@ class Ranking(Protocol):
     async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
         """The same for those of ``jobs`` that wait, by uid."""
 
-    async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
-        """What is in use in a queue, of one owner or of all."""
+    async def queue_uses(self, *owners: str | None) -> list[Mapping[str, QueueUse]]:
+        """For each of ``owners`` (None: all of them together), what is in use in each queue and those below it."""
 
 
 class Kernel(Protocol):

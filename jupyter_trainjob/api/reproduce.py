@@ -21,7 +21,7 @@ from ..resources.requirements import exact
 from ..resources.trainjob import Requirements, TrainJob
 from ..storage.base import KeyMissing, ObjectStore, StoreError
 from ..store import Reader, Writer
-from .draft import read_draft
+from .draft import read_draft, turn_gate
 
 _NOT_AGAIN = ("cancel", "front", "approved", "sweep")
 """Parts of a spec that verbs and the server set."""
@@ -47,6 +47,13 @@ def draft_again(old: TrainJob) -> TrainJob:
     if recorded is not None and draft.spec.environment.image == recorded.spec.environment.image:
         draft.spec.environment.image = ""  # it was not asked for: the profile decides once more
     return draft
+
+
+def wait_in_turn(draft: TrainJob) -> None:
+    """A point of a sweep waits until fewer others of it queue or run, as it did the first time."""
+    sweep = draft.spec.sweep
+    if sweep is not None and sweep.max_parallel is not None:
+        draft.spec.scheduling_gates.append(turn_gate(sweep.name, sweep.max_parallel))
 
 
 def recorded_profile(old: TrainJob) -> Profile | None:

@@ -22,8 +22,8 @@ def check(reader: Reader, jobs: Sequence[TrainJob]) -> None:
     for name, count in Counter(job.spec.queue for job in jobs).items():
         for queue in tree.path(name, reader):
             sent[queue.metadata.name] += count
-            if queue.spec.queued_per_user is not None:
-                bounds[queue.metadata.name] = queue.spec.queued_per_user
+            if queue.spec.queued_bound is not None:
+                bounds[queue.metadata.name] = queue.spec.queued_bound
     anywhere = reader.count(TrainJob, Filter(owner=owner, phases=[Phase.QUEUED])) if bounds else 0
     if all(anywhere + sent[name] <= bound for name, bound in bounds.items()):
         return  # as nearly always, and without a look at the whole tree

@@ -161,6 +161,7 @@ class Submission:
         self, identity: Identity, draft: TrainJob, dry_run: bool, profile: Profile | None = None
     ) -> TrainJob:
         await self.prepare(identity, draft, profile)
+        reproduce.wait_in_turn(draft)
         await self._store.aread(lambda reader: self.check_room(reader, identity, [draft]))  # here it may take long
         if dry_run:
             return await self._explained(draft)

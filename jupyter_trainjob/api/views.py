@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..resources.base import Resource, rfc3339
-from ..resources.queue import Queue
+from ..resources.queue import Queue, QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..store import Stored
 from .identity import Identity
@@ -79,10 +79,13 @@ class Views:
                 job.status.estimated_start = found.estimated_start
 
     async def _use(self, identity: Identity, resources: Sequence[Resource]) -> None:
-        for queue in resources:
-            if isinstance(queue, Queue):
-                queue.status.use = await self._ranking.queue_use(queue.metadata.name, None)
-                queue.status.mine = await self._ranking.queue_use(queue.metadata.name, identity.username)
+        queues = [one for one in resources if isinstance(one, Queue)]
+        if not queues:
+            return
+        everybody, mine = await self._ranking.queue_uses(None, identity.username)
+        for queue in queues:
+            queue.status.use = everybody.get(queue.metadata.name, QueueUse())
+            queue.status.mine = mine.get(queue.metadata.name, QueueUse())
 
 
 def _is_whole(identity: Identity, item: Stored[Any]) -> bool:

@@ -68,7 +68,7 @@ def _hold(engine: Engine, told: Told) -> bool:
         return True
     if view.since < known.view.since or (view.waits and not known.view.waits):
         return False  # it was counted as begun at a time at which it had not
-    engine.end(told.uid, known.view.since)  # for no time at all: nothing is charged
+    engine.end(told.uid, known.view.since, recorded=False)  # for no time at all: nothing is charged
     engine.begin(view)
     return True
 
@@ -76,7 +76,7 @@ def _hold(engine: Engine, told: Told) -> bool:
 def _end(engine: Engine, told: Told) -> None:
     since = engine.active[told.uid].view.since
     if told.ended is None or told.ended.since != since:
-        engine.end(told.uid, since)
+        engine.end(told.uid, since, recorded=False)
         if told.ended is not None:
             engine.count(told.ended)
     else:

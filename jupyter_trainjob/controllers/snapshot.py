@@ -79,8 +79,15 @@ def queued_view(job: TrainJob, since: float) -> QueuedView:
         job.spec.preemptible,
         job.spec.front.requested_at.timestamp() if job.spec.front is not None else 0.0,
         claimed if claimed >= since else 0.0,  # who came to a gate since then has lost it
-        gates[0].type if gates else "environment",
+        _gate_kind(job),
     )
+
+
+def _gate_kind(job: TrainJob) -> str:
+    gates = job.spec.scheduling_gates
+    if not gates:
+        return "environment"
+    return "held" if gates[0].type == "hold" and gates[0].by not in ("", job.metadata.owner) else gates[0].type
 
 
 def leaf_owner(job: TrainJob) -> str:
@@ -174,8 +181,8 @@ MAX_TOLD = 20_000
 """So many changes are kept for whoever asks; then they are to look at everything anew."""
 PAST_HALF_LIVES = 20
 """What ended so long ago counts for nothing."""
-BUDGET_SECONDS = 366 * 86400.0
-"""The longest window of a budget."""
+WEIGHTS_MOVE = 1.1
+"""Usage of the past is summed up anew when the nodes make anything that many times dearer or cheaper."""
 
 
 @dataclass
@@ -187,6 +194,8 @@ class RecordCache:
     policy: Policy = field(default_factory=Policy)
     weights: Weights = field(default_factory=Weights)
     """Of the nodes as they are now: by these usage is charged."""
+    weighed: Weights = field(default_factory=Weights)
+    """Of the nodes as they were when usage was last summed up."""
     now: float = 0.0
     """Of the latest :meth:`refresh`, in seconds of the epoch."""
     queues: dict[str, QueueView] = field(default_factory=dict)
@@ -217,6 +226,18 @@ class RecordCache:
             self._rebuild(reader)
         if self._recount:
             self._count(reader)
+
+    def weigh(self, nodes: tuple[NodeView, ...]) -> None:
+        """Charge by these nodes from now on, and what is past as well, where that makes a difference. Where no node is
+        known the last ones hold: a cluster that does not answer is not one without memory and GPUs.
+        """
+        weights = Weights.of(nodes)
+        if not any(node.size.cpu_millis for node in nodes) or weights == self.weights:
+            return
+        pairs = ((weights.memory, self.weighed.memory), (weights.gpu, self.weighed.gpu))
+        if any(max(one, other) > WEIGHTS_MOVE * min(one, other) for one, other in pairs):
+            self.weighed, self._recount = weights, True
+        self.weights = weights
 
     def take_told(self) -> list[Told] | None:
         """What changed since this was last asked, in turn; None: look at everything anew."""
@@ -262,7 +283,8 @@ class RecordCache:
         self._budgets.clear()
         self._recount, self.lost = False, True
         self.told.clear()
-        for row in reader.ended(self.now - max(BUDGET_SECONDS, PAST_HALF_LIVES * half_life)):
+        windows = [one.window_seconds for view in self.queues.values() for one in _counted_by(view)[1:] if one]
+        for row in reader.ended(self.now - max([PAST_HALF_LIVES * half_life, *windows])):
             self._charge(past_view(row))
 
     def _charge(self, past: PastView) -> None:
@@ -299,7 +321,9 @@ class RecordCache:
             if new is not None:
                 self.queues[name] = new
             if new != old:
-                self.lost, self._recount = True, True
+                self.lost = True
+                self._budgets.clear()
+                self._recount = self._recount or _counted_by(new) != _counted_by(old)
         elif isinstance(resource, TrainJob):
             self._apply_job(resource, deleted)
 
@@ -382,3 +406,8 @@ class RecordCache:
             attempt.start.timestamp() if attempt.start is not None else 0.0,
         )
         self._tell(Told(job.metadata.uid, None, view))
+
+
+def _counted_by(view: QueueView | None) -> tuple[str, Budget | None, Budget | None]:
+    """What of a queue's rules matters for sums of the past."""
+    return ("", None, None) if view is None else (view.parent, view.budget, view.per_user_budget)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..backends.base import AttemptRef, Backend, BackendError, Place
@@ -13,8 +15,7 @@ from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.decide import run
 from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
-from ..scheduling.model import Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
-from ..scheduling.usage import Weights
+from ..scheduling.model import NOTHING, Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
 from ..store import ChangePage, Reader, Store
 from .live import LiveEngine
 from .means import default_backend
@@ -114,7 +115,7 @@ class SnapshotSource:
                     shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
                     nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only, node.called, shared))
             self._nodes = tuple(nodes)
-            self._cache.weights = Weights.of(self._nodes)
+            self._cache.weigh(self._nodes)
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes
 
@@ -129,6 +130,7 @@ class Ranking:
     def __init__(self, source: SnapshotSource) -> None:
         self._source = source
         self._lock = asyncio.Lock()
+        self._trials = asyncio.Lock()
         self._told: Mapping[str, Explanation] = {}
         self._version = -1
         self._fresh_until = 0.0
@@ -140,8 +142,15 @@ class Ranking:
             return Explanation()
         if job.metadata.uid:
             return (await self.explain_many([job]))[job.metadata.uid]
-        snapshot, _ = await self._source.take()
-        return await asyncio.to_thread(explain_one, snapshot, _view(job), time.time())
+        async with self._trials:  # a form sends one for whatever is typed
+            snapshot, version = await self._source.take()
+            found = await asyncio.to_thread(explain_one, snapshot, _view(job), time.time())
+            if found.estimated_start is not None or not found.position:
+                return found
+            told = await self._all(snapshot, version)  # behind a long queue: when the one before it starts
+            ahead = (told.get(other.uid) for other in snapshot.queued if other.queue == job.spec.queue)
+            start = next((one.estimated_start for one in ahead if one and one.position == found.position - 1), None)
+            return replace(found, estimated_start=start)
 
     async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
         """Explanations of those of ``jobs`` that wait, by uid."""
@@ -167,23 +176,10 @@ class Ranking:
         queues = {job.metadata.uid: job.spec.queue for job in jobs}
         return {uid: explain_elsewhere(queues[uid], place.position, place.message) for uid, place in told.items()}
 
-    async def queue_use(self, queue: str, owner: str | None) -> QueueUse:
-        """What is in use in ``queue`` and those below it, by all owners (None) or by one."""
+    async def queue_uses(self, *owners: str | None) -> list[Mapping[str, QueueUse]]:
+        """For each of ``owners`` (None: all of them together), what is in use in each queue and those below it."""
         snapshot, _ = await self._source.take()
-        total, waiting = Amount(), 0
-        here = below(queue, snapshot.queues)
-        for active in snapshot.active:
-            if active.queue in here and (owner is None or is_of(active.owner, owner)):
-                total += Amount() if active.waits else active.need
-                waiting += active.waits
-        waiting += sum(1 for job in snapshot.queued if job.queue in here and (owner is None or is_of(job.owner, owner)))
-        return QueueUse(
-            running_jobs=total.jobs,
-            queued_jobs=waiting,
-            cpu=format_cpu(total.cpu_millis),
-            memory=format_bytes(total.memory_bytes),
-            gpu=total.gpu,
-        )
+        return await asyncio.to_thread(lambda: [uses(snapshot, owner) for owner in owners])
 
     async def _all(self, snapshot: Snapshot, version: int) -> Mapping[str, Explanation]:
         async with self._lock:
@@ -203,15 +199,37 @@ def _view(job: TrainJob) -> QueuedView:
     return queued_view(job, since.timestamp() if since else time.time())
 
 
-def below(name: str, queues: Mapping[str, QueueView]) -> set[str]:
-    """``name`` and the queues below it."""
-    children: dict[str, list[str]] = {}
-    for view in queues.values():
-        children.setdefault(view.parent, []).append(view.name)
-    found, ahead = set(), [name]
-    while ahead:
-        one = ahead.pop()
-        if one not in found:
-            found.add(one)
-            ahead += children.get(one, [])
+def uses(snapshot: Snapshot, owner: str | None) -> dict[str, QueueUse]:
+    """What is in use in each queue and those below it, by all owners (None) or by one: one look at every job."""
+    paths = {name: _path(name, snapshot.queues) for name in snapshot.queues}
+    total = dict.fromkeys(paths, NOTHING)
+    waiting = dict.fromkeys(paths, 0)
+    for active in snapshot.active:
+        if owner is None or is_of(active.owner, owner):
+            for name in paths.get(active.queue, ()):
+                if active.waits:
+                    waiting[name] += 1
+                else:
+                    total[name] += active.need
+    mine = (job.queue for job in snapshot.queued if owner is None or is_of(job.owner, owner))
+    for queue, count in Counter(mine).items():
+        for name in paths.get(queue, ()):
+            waiting[name] += count
+    return {
+        name: QueueUse(
+            running_jobs=used.jobs,
+            queued_jobs=waiting[name],
+            cpu=format_cpu(used.cpu_millis),
+            memory=format_bytes(used.memory_bytes),
+            gpu=used.gpu,
+        )
+        for name, used in total.items()
+    }
+
+
+def _path(name: str, queues: Mapping[str, QueueView]) -> list[str]:
+    found: list[str] = []
+    while name in queues and name not in found:
+        found.append(name)
+        name = queues[name].parent
     return found

@@ -11,7 +11,7 @@ from .snapshot import LIVE
 
 PAGE = 1000
 _WAITS = '"type":"sweep"'
-"""In the stored JSON of a point at its gate. In other texts the quotation marks are escaped."""
+"""In the stored JSON of a point at its gate; a label or a parameter may look the same."""
 
 
 def waits(job: TrainJob) -> bool:
@@ -25,7 +25,7 @@ def settle(writer: Writer, job: TrainJob, now: datetime) -> list[str]:
     if sweep is None or sweep.max_parallel is None:
         return []
     live = _live(writer, job, sweep.name)
-    waiting = [stored for stored in live if _WAITS in stored.text]
+    waiting = [stored for stored in live if _WAITS in stored.text and waits(stored.resource)]
     free = sweep.max_parallel - (len(live) - len(waiting))
     opened = []
     for stored in waiting[: max(0, free)]:

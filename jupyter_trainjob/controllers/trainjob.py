@@ -100,6 +100,10 @@ class TrainJobController:
         if job.spec.cancel is not None or job.metadata.deletion_timestamp is not None:
             await self._change(job, self._cancel_before_start)
             return None
+        if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
+            # First: nobody need approve, nor wait for, what can't run any more.
+            await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
+            reach("gates.settled")
         waits = next((gate.until for gate in job.spec.scheduling_gates if gate.type == "approval"), None)
         if waits is not None:
             left = (waits - self._clock()).total_seconds()
@@ -118,9 +122,6 @@ class TrainJobController:
             return None
         if sweeps.waits(job):
             await self._settle_sweep(job)
-        if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
-            await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
-            reach("gates.settled")
         if pending(job):
             return await self._environments.wait(job)
         return None

@@ -173,6 +173,11 @@ class QueueSpec(Model):
     def _queued_per_user(cls, value: int | None) -> int:
         return ANY_NUMBER if value is None else value
 
+    @property
+    def queued_bound(self) -> int | None:
+        """``queued_per_user``; None: any number."""
+        return None if self.queued_per_user == ANY_NUMBER else self.queued_per_user
+
 
 class QueueUse(Model):
     """What is in use. Always computed from the record, never stored."""

@@ -54,8 +54,8 @@ def _reservations(engine: Engine) -> tuple[Reservation, ...]:
 def admit(engine: Engine, job: QueuedView, places: Places) -> Admission:
     """Start a waiting job in the engine's state."""
     leaf = engine.leaves[job.queue, job.owner]
-    first = min(entries[0] for entries in leaf.queues.values())
-    overtook = first < (engine.turn_of(job), job.uid)
+    head = engine.head(leaf)
+    overtook = head is not None and head[0] < (engine.turn_of(job), job.uid)
     engine.remove(job.uid, starts=True)
     view = engine.views[job.queue]
     several = places if job.pods and not view.elsewhere else ()

@@ -110,13 +110,13 @@ class Engine(Order):
         if known is not None and known.stamp == stamp:
             return known.held
         found: Held | None = None
-        top = self.best(self.root, machine.everything)
+        top = self.best(self.summit, machine.everything)
         if known is not None and top is not None:
             found = self._as_before(machine, known, top)
         if top is not None and found is None:
             found = self._reserve(machine, top, self.shape_of(self.jobs[top[4]]).group)
         if top is not None and found is None:
-            tops = [(self.best(self.root, group), group) for group in machine.groups.values()]
+            tops = [(self.best(self.summit, group), group) for group in machine.groups.values()]
             blocked = [(top, group) for top, group in tops if top is not None]
             heapify(blocked)
             while blocked and found is None:
@@ -147,6 +147,8 @@ class Engine(Order):
         """The first in rank that may start."""
         found = None
         for machine in self.machines.values():
+            if machine.everything not in self.summit.keys:
+                continue  # nobody waits for it
             choice = self._pick_on(machine)
             if choice is not None and (found is None or choice.entry < found.entry):
                 found = choice
@@ -154,17 +156,21 @@ class Engine(Order):
 
     def _beside(self, fitting: list[Group], held: Held | None) -> Iterator[Key]:
         """Of what fits now, what may start beside a reservation that comes before all of it."""
-        for group in fitting:
-            if held is None or group.machine.fits_beside(group, held.caps):
-                yield group
-            else:
-                for shape in group.shapes.values():
-                    if shape in self.root.keys and self.now + shape.limit <= held.start + SOON:
-                        yield shape
+        if held is None:
+            yield from fitting
+            return
+        beside, others = held.group.machine.split(fitting, held.caps)
+        yield from beside
+        longest = held.start + SOON - self.now
+        for group in others:
+            for shape in group.shapes.values():
+                if shape.limit <= longest and shape in self.summit.keys:
+                    yield shape
 
     def _pick_on(self, machine: Machine) -> Choice | None:
-        keys, root = self.root.keys, self.root
-        fitting = [group for group in machine.groups.values() if group in keys and machine.fits(group)]
+        root = self.summit
+        keys = root.keys
+        fitting = [group for group in machine.fitting() if group in keys]
         if not fitting:
             return None
         top = self.best(root, machine.everything)

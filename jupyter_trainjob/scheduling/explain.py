@@ -44,9 +44,20 @@ def explain_all(snapshot: Snapshot, now: float) -> Mapping[str, Explanation]:
 
 
 def explain_one(snapshot: Snapshot, job: QueuedView, now: float) -> Explanation:
-    """The explanation for a job that may not be in the snapshot yet (a dry run)."""
+    """The explanation for a job that may not be in the snapshot yet (a dry run).
+
+    Without an estimate behind a long queue: the replay that it takes would be for this one alone.
+    """
     others = tuple(other for other in snapshot.queued if other.uid != job.uid)
-    return explain_all(replace(snapshot, queued=(*others, job)), now)[job.uid]
+    snapshot = replace(snapshot, queued=(*others, job), now=now)
+    decision = decide(snapshot)
+    waiting = next((one for one in decision.waiting if one.uid == job.uid), None)
+    if waiting is None:
+        return _about_to_go(snapshot.queues.get(job.queue))
+    start = None
+    if len(others) < MAX_STARTS and waiting.position is not None and waiting.blocker.scope not in HOPELESS:
+        start = latest_starts(snapshot, now).get(job.uid)
+    return _explain(waiting, start, now)
 
 
 def position_of(snapshot: Snapshot, job: QueuedView) -> int | None:

@@ -35,6 +35,7 @@ REMEDIES: Mapping[Scope, str] = {
 
 GATE_REMEDIES: Mapping[str, str] = {
     "hold": "Release it: %trainjob release NAME (in Python job.release()).",
+    "held": "Ask who put it on hold, or an instructor of the queue, to release it.",
     "dependency": "Nothing to do: it queues when that job has ended so.",
     "sweep": "Nothing to do: it queues when one of the others ends.",
     "retry": "Nothing to do; or cancel it.",
@@ -216,7 +217,9 @@ class QueuedView:
     claim: float = 0.0
     """Since when others end for it, in seconds of the epoch; 0: nobody does. It comes before all until it starts."""
     gate_kind: str = "gate"
-    """``hold``, ``dependency``, ``approval``, ``environment`` …, where there is a gate."""
+    """``hold``, ``dependency``, ``approval``, ``environment`` …, where there is a gate; ``held``: on hold by somebody
+    else than the owner.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +302,8 @@ class Blocker:
     used: int = 0
     maximum: int = 0
     message: str = ""
+    kind: str = ""
+    """Of a gate, where the remedy is another than for its ``limit``."""
 
     def to_dict(self) -> dict[str, str]:
         """JSON form, for people: quantities as they write them (``1500m``, ``2Gi``), ``""`` where none applies."""
@@ -312,7 +317,7 @@ class Blocker:
             "used": used,
             "maximum": maximum,
             "message": self.message,
-            "remedy": GATE_REMEDIES.get(self.limit, "") if self.scope == "gate" else REMEDIES[self.scope],
+            "remedy": GATE_REMEDIES.get(self.kind or self.limit, "") if self.scope == "gate" else REMEDIES[self.scope],
         }
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
 
 from .model import NOTHING, Amount, NodeView, QueuedView
 from .packing import Vector, pack, times
 from .rooms import Room
+from .sizes import Size
 
 BOUNDLESS = 1 << 62
 LOG_LENGTH = 100_000
+MANY = 32
+"""From so many groups on, those that fit are found by their sizes; fewer are asked one by one."""
 Places = tuple[tuple[str, Amount], ...]
 """Node and need of each pod."""
 
@@ -69,14 +72,21 @@ class Node:
 
     def free_at(self, time: float) -> Vector:
         """What is free at ``time``, when all that run end at their time limits and nothing starts."""
-        slots, cpu, memory, gpu = self.free
-        for _, uid in self.ends[: bisect_right(self.ends, (time, "\U0010ffff"))]:
+        slots, cpu, memory, gpu = self.slots, self.cpu, self.memory, self.gpu
+        for end, uid in self.ends:
+            if end > time:
+                break
             part = self.running[uid][1]
-            slots, cpu, memory, gpu = slots + part[0], cpu + part[1], memory + part[2], gpu + part[3]
+            slots += part[0]
+            cpu += part[1]
+            memory += part[2]
+            gpu += part[3]
         return slots, cpu, memory, gpu
 
     def times(self, need: Amount, most: int) -> list[float]:
         """When one pod fits, when two, up to ``most``, at the latest; -inf: now. Those that never will are left out."""
+        if most == 1 and self.extra is None and not self.gpu_only and self.slots == BOUNDLESS:
+            return self._first_time(need)
         wanted = self.takes(need)
         slots, cpu, memory, gpu = self.free
         found = [-math.inf] * min(most, times(wanted, (slots, cpu, memory, gpu)))
@@ -88,6 +98,21 @@ class Node:
             if cpu >= wanted[1] and (more := min(most, times(wanted, (slots, cpu, memory, gpu)))) > len(found):
                 found += [end] * (more - len(found))
         return found
+
+    def _first_time(self, need: Amount) -> list[float]:
+        """The same for one pod, where nothing but the sizes counts."""
+        _, cpu, memory, gpu = need
+        cpu, memory, gpu = cpu - self.cpu, memory - self.memory, gpu - self.gpu
+        if cpu <= 0 and memory <= 0 and gpu <= 0:
+            return [-math.inf]
+        for end, uid in self.ends:
+            part = self.running[uid][1]
+            cpu -= part[1]
+            memory -= part[2]
+            gpu -= part[3]
+            if cpu <= 0 and memory <= 0 and gpu <= 0:
+                return [end]
+        return []
 
     def start(self, uid: str, end: float, need: Amount, count: int = 1) -> None:
         """Take the room of ``count`` pods until ``end``."""
@@ -126,6 +151,7 @@ class Group:
         "gpu",
         "machine",
         "memory",
+        "name",
         "need",
         "pods",
         "room",
@@ -134,8 +160,8 @@ class Group:
         "single",
     )
 
-    def __init__(self, machine: Machine, job: QueuedView) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine, job: QueuedView, name: object) -> None:
+        self.machine, self.name = machine, name
         self.need = job.need
         self.cpu, self.memory, self.gpu = job.need.cpu_millis, job.need.memory_bytes, job.need.gpu
         self.pods = tuple((pod.count, pod.need) for pod in job.pods) or ((1, job.need),)
@@ -173,6 +199,13 @@ class Everything:
         self.machine = machine
         self.dearest = self.cpu = self.memory = self.gpu = 0
 
+    def look_at(self, groups: Iterable[Group]) -> None:
+        """The most that any of these needs."""
+        self.dearest = self.cpu = self.memory = self.gpu = 0
+        for group in groups:
+            self.dearest, self.cpu = max(self.dearest, group.dearest), max(self.cpu, group.cpu)
+            self.memory, self.gpu = max(self.memory, group.memory), max(self.gpu, group.gpu)
+
 
 Caps = Mapping[Node, Vector]
 """Nodes that have less for a job than is free, because a reservation holds it."""
@@ -187,7 +220,12 @@ class Machine:
         self.nodes = [Node(view, index) for index, view in enumerate(views)]
         self.by_name = {node.name: node for node in self.nodes}
         self.groups: dict[object, Group] = {}
+        self.sizes: dict[tuple[int, int], Size] = {}
+        """Of the groups of one pod, by CPU and GPUs."""
+        self.gangs: dict[object, Group] = {}
         self.everything = Everything(self)
+        self._forgotten = 0
+        """Groups since what all need was last looked at."""
         self.free_cpu = sum(max(0, node.cpu) for node in self.nodes)
         """Of all nodes together; one that holds more than its size has none, and takes none of the others'."""
         self.version = 0
@@ -201,7 +239,11 @@ class Machine:
         key = (job.need, job.pods) if job.pods else job.need
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(self, job)
+            group = self.groups[key] = Group(self, job, key)
+            if group.single:
+                self.sizes.setdefault((group.cpu, group.gpu), Size(group.cpu, group.gpu)).add(group)
+            else:
+                self.gangs[key] = group
             every = self.everything
             every.cpu, every.memory = max(every.cpu, group.cpu), max(every.memory, group.memory)
             every.gpu = max(every.gpu, group.gpu)
@@ -212,6 +254,25 @@ class Machine:
             group.dearest = max(group.dearest, shape.dearest)
             self.everything.dearest = max(self.everything.dearest, shape.dearest)
         return shape
+
+    def forget(self, key: object) -> None:
+        """No job that waits is of the shape, or of the group, any more: it is no longer looked at, nor its needs."""
+        if isinstance(key, Shape):
+            del key.group.shapes[key.limit, key.priority]
+            key.group.dearest = max((one.dearest for one in key.group.shapes.values()), default=0)
+        elif isinstance(key, Group):
+            del self.groups[key.name]
+            self._forgotten += 1
+            if key.single:
+                size = self.sizes[key.cpu, key.gpu]
+                size.drop(key)
+                if not size.groups:
+                    del self.sizes[key.cpu, key.gpu]
+            else:
+                del self.gangs[key.name]
+        if isinstance(key, Everything) or self._forgotten > len(self.groups):
+            self._forgotten = 0
+            self.everything.look_at(self.groups.values())
 
     def start(self, uid: str, end: float, places: Places) -> None:
         """A job takes its places; those on nodes that are not there are left out."""
@@ -240,6 +301,17 @@ class Machine:
             for group in self.groups.values():
                 if group.room is not None:
                     group.room.forget()
+            for size in self.sizes.values():
+                size.known = -1
+
+    def fitting(self) -> list[Group]:
+        """Those of the groups that there is room for now."""
+        if len(self.groups) <= MANY:
+            return [group for group in self.groups.values() if self.fits(group)]
+        found = [group for group in self.gangs.values() if self.fits(group)]
+        for size in self.sizes.values():
+            found += size.fitting(self.nodes, self.changed)
+        return found
 
     def fits(self, group: Group) -> bool:
         """Whether there is room for a job of the group now."""
@@ -252,10 +324,27 @@ class Machine:
             group.seen = self.version
         return not group.blocked
 
+    def split(self, fitting: list[Group], caps: Caps) -> tuple[list[Group], list[Group]]:
+        """Of the groups that fit: those that do beside what ``caps`` hold back, and the others."""
+        many = len(self.groups) > MANY
+        sizes = self.sizes.items() if many else ()
+        reach = {key: size.beside(self.nodes, self.changed, caps) for key, size in sizes}
+        beside: list[Group] = []
+        others: list[Group] = []
+        for group in fitting:
+            if many and group.single:
+                fits = group.memory <= reach[group.cpu, group.gpu]
+            else:
+                fits = self.fits_beside(group, caps)
+            (beside if fits else others).append(group)
+        return beside, others
+
     def fits_beside(self, group: Group, caps: Caps) -> bool:
         """Whether there is room for a job of the group that leaves what ``caps`` hold back."""
         if group.cpu > self.free_cpu:
             return False
+        if group.single and len(self.groups) > MANY:
+            return group.memory <= self.sizes[group.cpu, group.gpu].beside(self.nodes, self.changed, caps)
         return group.room.fits(caps) if group.room is not None else self.place(group, caps) is not None
 
     def ever_fits(self, group: Group) -> bool:
@@ -330,6 +419,10 @@ class Elsewhere(Machine):
         """Always."""
         return True
 
+    def fitting(self) -> list[Group]:
+        """All."""
+        return list(self.groups.values())
+
     def fits_beside(self, group: Group, caps: Caps) -> bool:
         """Always."""
         return True
@@ -344,11 +437,10 @@ class Elsewhere(Machine):
 
 
 def _left(node: Node, time: float, parts: Sequence[Vector]) -> Vector:
-    now, then = node.free, node.free_at(time)
-    taken = [sum(part[index] for part in parts) for index in range(4)]
-    return (
-        min(now[0], then[0] - taken[0]),
-        min(now[1], then[1] - taken[1]),
-        min(now[2], then[2] - taken[2]),
-        min(now[3], then[3] - taken[3]),
-    )
+    slots, cpu, memory, gpu = node.free_at(time)
+    for part in parts:
+        slots -= part[0]
+        cpu -= part[1]
+        memory -= part[2]
+        gpu -= part[3]
+    return (min(node.slots, slots), min(node.cpu, cpu), min(node.memory, memory), min(node.gpu, gpu))

@@ -39,6 +39,8 @@ class Order(State):
         there = branch.keys.get(key)
         if not there:
             return None
+        if len(there) == 1:
+            return self._only(branch, key, next(iter(there)))
         heap = branch.heaps.get(key)
         if heap is None or heap.seen < branch.log_start:
             heap = branch.heaps[key] = self._heap(branch, key, there)
@@ -52,8 +54,11 @@ class Order(State):
                 heappop(entries)
                 continue
             if top[5] == child.version and (top[6] == tick or not child.rate):
-                return top
-            fresh = self.entry(child, key)
+                if top[4]:
+                    return top
+                fresh = self.entry(child, key)
+            else:
+                fresh = self._bound(child, top) if len(present) > 1 else self.entry(child, key)
             if fresh is None:
                 heappop(entries)
                 del present[child]
@@ -61,6 +66,17 @@ class Order(State):
                 present[child] = fresh
                 heapreplace(entries, fresh)
         return None
+
+    def _only(self, branch: Branch, key: Key, child: Branch) -> Entry | None:
+        """Where one child alone has such jobs there is nothing to compare."""
+        known = branch.only.get(key)
+        if known is not None:
+            entry, version, tick, who = known
+            if who is child and version == child.version and (tick == self.tick or not child.rate):
+                return entry
+        entry = self.entry(child, key)
+        branch.only[key] = (entry, child.version, self.tick, child)
+        return entry
 
     def _heap(self, branch: Branch, key: Key, there: dict[Branch, None]) -> Heap:
         heap = Heap(seen=branch.log_end)
@@ -73,8 +89,8 @@ class Order(State):
         return heap
 
     def _catch_up(self, branch: Branch, key: Key, heap: Heap, there: dict[Branch, None]) -> None:
-        fresh = branch.changed[heap.seen - branch.log_start :]
-        heap.seen = branch.log_end
+        seen, heap.seen = heap.seen, branch.log_end
+        fresh = branch.changed[seen - branch.log_start :]
         entries, present = heap.entries, heap.present
         if len(entries) > 64 and len(entries) > 2 * len(present) + 64:
             entries = heap.entries = list(present.values())  # without all that is outdated
@@ -84,14 +100,39 @@ class Order(State):
                 present.pop(child, None)
                 continue
             old = present.get(child)
-            if old is not None and old[5] == child.version and (old[6] == self.tick or not child.rate):
+            entry: Entry | None
+            if old is None:
+                if child.better_at < seen:
+                    continue  # less usage lets nothing start that something stopped
+                entry = self.entry(child, key)
+            elif old[5] == child.version and (old[6] == self.tick or not child.rate):
                 continue
-            entry = self.entry(child, key)
+            elif child.better_at < seen and len(present) > 1:
+                entry = self._bound(child, old)
+            else:
+                entry = self.entry(child, key)
             if entry is None:
                 present.pop(child, None)
             else:
                 present[child] = entry
                 heappush(entries, entry)
+
+    def _stand(self, branch: Branch) -> tuple[int, int, int, int, float]:
+        """How the branch stands among its siblings now (``Branch.stands``)."""
+        borrows = 0 if branch.guaranteed is not None and branch.owed() else 1
+        usage = self.usage(branch)
+        stands = branch.stands = (branch.version, self.tick, borrows, usage, usage / branch.weight)
+        return stands
+
+    def _bound(self, branch: Branch, old: Entry) -> Entry:
+        """Of a branch that has only started jobs or has less usage since its entry ``old``: an entry that is not after
+        the one that :meth:`entry` would find, without looking below. It has no uid.
+        """
+        stands = branch.stands
+        if stands[0] != branch.version or stands[1] != self.tick:
+            stands = self._stand(branch)
+        mine = (old[2][0][0], stands[2], stands[4])
+        return (old[0], old[1], (mine,), -math.inf, "", branch.version, self.tick, branch)
 
     def entry(self, branch: Branch, key: Key) -> Entry | None:
         """The rank of the first of ``key`` below ``branch`` as it stands among the branch's siblings; None: none may
@@ -101,15 +142,18 @@ class Order(State):
             return None
         kind, holder, saver = type(key), None, None
         if branch.budget is not None:
-            if key.dearest > branch.left:
-                return None if kind is Shape else self._first(branch, key)
             branch.short = 2 * self.dearest() > branch.left  # else whoever is first, there is enough for any other
             if branch.short:
+                if key.dearest > branch.left:
+                    return None if kind is Shape else self._first(branch, key)
                 saver = self.saver(branch)
         if branch.maximum is not None:
             known = branch.holder
             if known[0] == branch.version and (known[1] == self.tick or not branch.rate):
                 holder = known[2]
+            elif self.alone and not branch.over(self.largest):
+                branch.tight = branch.led = False  # as holder() would say: nobody is stopped
+                branch.holder = (branch.version, self.tick, None)
             else:
                 holder = self.holder(branch)
             if branch.tight:
@@ -120,40 +164,36 @@ class Order(State):
                     return self._first(branch, key)
                 if branch.led and kind is Group and holder is not None and not self.spares(branch, key, holder[1]):
                     return self._first(branch, key, self.longest(branch, holder[1]))
-        version, tick, borrows, usage, used = branch.stands
-        if version != branch.version or tick != self.tick:
-            borrows = 0 if branch.guaranteed is not None and branch.owed() else 1
-            usage = branch.base + branch.rate * self.horizon
-            used = usage / branch.weight
-            branch.stands = (branch.version, self.tick, borrows, usage, used)
-        below: tuple[tuple[int, int, float], ...] = ()
+        stands = branch.stands
+        if stands[0] != branch.version or stands[1] != self.tick:
+            stands = self._stand(branch)
+        found: Rank | Entry | None
         if branch.owner:
             found = self.rank_in_leaf(branch, key)
             if found is None:
                 return None
             level, anchor, _, turn, uid = found
-            front = -1 if turn <= IN_FRONT else 0
+            path: tuple[tuple[int, int, float], ...] = ((-1 if turn <= IN_FRONT else 0, stands[2], stands[4]),)
         else:
-            top = self.best(branch, key)
-            if top is None:
+            found = self.best(branch, key)
+            if found is None:
                 return None
-            found, front = top[:5], 0
-            level, anchor, below, turn, uid = found
-            first = below[0]
-            if first[2]:
-                below = ((first[0], first[1], first[2] * branch.below / usage), *below[1:])
-        if saver is not None and found > saver[0]:
+            level, anchor, path, turn, uid, _, _, _ = found
+            front, borrows, used = path[0]
+            if used:
+                used = used * branch.below / stands[3]
+            path = ((0, stands[2], stands[4]), (front, borrows, used), *path[1:])
+        if saver is not None and uid != saver[0][4] and found > saver[0]:
             shape = key if kind is Shape else self.shape_of(self.jobs[uid])
             if shape.dearest > branch.left - saver[1]:
                 return None if kind is Shape else self._first(branch, key)
-        if holder is not None and found > holder[0]:
+        if holder is not None and uid != holder[0][4] and found > holder[0]:
             if kind is not Shape:
                 if not self.leaves_room(branch, self.shape_of(self.jobs[uid]), holder[1]):
                     return self._first(branch, key, self.longest(branch, holder[1]))
             elif not self.leaves_room(branch, key, holder[1]):  # type: ignore[arg-type]
                 return None
-        mine = (front, borrows, used)
-        return (level, anchor, (mine, *below), turn, uid, branch.version, self.tick, branch)
+        return (level, anchor, path, turn, uid, branch.version, self.tick, branch)
 
     def _first_is_over(self, branch: Branch, key: Everything) -> bool:
         first = self.first_of(branch, key)
@@ -177,9 +217,7 @@ class Order(State):
 
     def _groups(self, branch: Branch) -> Iterable[Group]:
         """Of the jobs that wait below."""
-        if branch.owner:
-            return {shape.group: None for shape in branch.queues}
-        return [key for key in branch.keys if isinstance(key, Group)]
+        return {shape.group: None for shape in branch.queues} if branch.owner else branch.groups
 
     def rank_in_leaf(self, leaf: Branch, key: Key) -> Rank | None:
         """The rank of a user's first job of ``key`` among that user's own."""
@@ -190,36 +228,33 @@ class Order(State):
     def _tabulate(self, leaf: Branch) -> None:
         table = leaf.table = {}
         leaf.table_of = leaf.version
-        head: tuple[tuple[float, str], Shape] | None = None
         for shape, waiting in leaf.queues.items():
             anchor = waiting[0][0] if shape.priority == CLAIMING else math.inf
-            rank: Rank = (-shape.priority, anchor, (), *waiting[0])
-            table[shape] = rank
-            if head is None or waiting[0] < head[0]:
-                head = (waiting[0], shape)
-        if head is None:
+            table[shape] = (-shape.priority, anchor, (), *waiting[0])
+        if not table:
             return
-        (turn, uid), first = head
-        ageing = self.policy.ageing_seconds
-        anchor = max(leaf.last, self.jobs[uid].since)
-        steps = max(0, math.floor((self.now - anchor) / ageing))
-        if anchor + (steps + 1) * ageing < leaf.promotion:
-            self.promote_at(leaf, anchor + (steps + 1) * ageing)
-        if steps and first.priority != CLAIMING:
-            table[first] = (-(first.priority + steps), anchor, (), turn, uid)
-        ranks = (rank[:2] for rank in table.values() if rank[0] != -CLAIMING)
-        leaf.top = (leaf.version, min(ranks, default=NO_LEVEL))
+        head = self.head(leaf)
+        if head is not None:
+            (turn, uid), aged = head
+            ageing = self.policy.ageing_seconds
+            anchor = max(leaf.last, self.jobs[uid].since)
+            steps = max(0, math.floor((self.now - anchor) / ageing))
+            if anchor + (steps + 1) * ageing < leaf.promotion:
+                self.promote_at(leaf, anchor + (steps + 1) * ageing)
+            if steps and aged.priority != CLAIMING:
+                table[aged] = (-(aged.priority + steps), anchor, (), turn, uid)
         if leaf in self.fronted:
+            leaf.top = (leaf.version, _best_level(table))
             self._place_fronts(leaf)
-        best: Rank | None = None
+        first = next(iter(leaf.queues))
+        best = table[first]
         for shape in leaf.queues:
             rank, group = table[shape], shape.group
             known = table.get(group)
             if known is None or rank < known:
                 table[group] = rank
-            if best is None or rank < best:
+            if rank < best:
                 best = rank
-        assert best is not None
         table[first.group.machine.everything] = best
 
     def _place_fronts(self, leaf: Branch) -> None:
@@ -237,9 +272,9 @@ class Order(State):
             return min((self._top(child) for child in branch.children.values()), default=NO_LEVEL)
         if not branch.queues:
             return NO_LEVEL
-        if branch.top[0] != branch.version:
+        if branch.table_of != branch.version:
             self._tabulate(branch)
-        return branch.top[1]
+        return branch.top[1] if branch in self.fronted else _best_level(branch.table)
 
     def first_of(self, branch: Branch, group: Key) -> Rank | None:
         """The first of ``group`` as the branch's own limit and budget see them: without those."""
@@ -256,11 +291,11 @@ class Order(State):
         found: tuple[Rank, Group] | None = None
         branch.tight = False
         groups: list[Group] = []
-        if len(self.machines) > 1 or branch.over(self.largest):
+        if not self.alone or branch.over(self.largest):
             groups = [group for group in self._groups(branch) if branch.over(group)]
             branch.tight = bool(groups)
         branch.led = False
-        if groups and len(self.machines) == 1:
+        if groups and self.alone:
             # Mostly the first of all is one that the limit stops: then nobody else has to be looked at.
             first = self.first_of(branch, groups[0].machine.everything)
             if first is not None:
@@ -310,7 +345,7 @@ class Order(State):
     def _pays(self, branch: Branch, shape: Shape) -> bool:
         return (
             shape.dearest <= branch.left
-            and not any(one.never(shape) or one.never_pays(shape) for one in branch.path())
+            and not any(one.never(shape) or one.never_pays(shape) for one in branch.line)
             and shape.group.machine.ever_fits(shape.group)
         )
 
@@ -325,3 +360,8 @@ class Order(State):
     @abstractmethod
     def leaves_room(self, branch: Branch, shape: Shape, group: Group) -> bool:
         """Whether a job of ``shape`` may start before the one of ``group`` that holds the branch's reservation."""
+
+
+def _best_level(table: dict[Key, Rank]) -> tuple[float, float]:
+    """Of a leaf's jobs, but for claims."""
+    return min((rank[:2] for rank in table.values() if rank[0] != -CLAIMING), default=NO_LEVEL)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def reclaim(engine: Engine) -> list[Preemption]:
     """What is to end for the first of the jobs that have no room: on each backend, and below each limit."""
-    if not engine.reclaims or not engine.preemptible:
+    if not engine.preemptible or not any(branch.has_left() for branch in engine.owing):
         return []
     for uid in _claimants(engine):
         job = engine.jobs[uid]
@@ -52,11 +52,9 @@ def _claimants(engine: Engine) -> list[str]:
 
 
 def _victims(engine: Engine, job: QueuedView) -> list[Active]:
-    if not engine.views[job.queue].reclaim:
-        return []
     group = engine.shape_of(job).group
-    path = engine.leaves[job.queue, job.owner].path()
-    owed = [branch for branch in path if branch.guaranteed is not None and branch.within(group)]
+    path = engine.leaves[job.queue, job.owner].line
+    owed = [branch for branch in path if branch in engine.owing and branch.within(group)]
     if not owed:
         return []
     young = sorted(
@@ -98,7 +96,7 @@ def _lent(active: Active, owed: list[Branch]) -> bool:
     """
     assert active.leaf is not None
     parents = {branch.parent: branch for branch in owed}
-    for branch in active.leaf.path():
+    for branch in active.leaf.line:
         if branch.guaranteed is not None and not branch.borrows():
             return False
         mine = parents.get(branch.parent)
@@ -110,7 +108,7 @@ def _lent(active: Active, owed: list[Branch]) -> bool:
 class _Trial:
     """What would be free without some of the running jobs. Looks at the engine's own state, and leaves it as it was."""
 
-    def __init__(self, engine: Engine, job: QueuedView, path: list[Branch]) -> None:
+    def __init__(self, engine: Engine, job: QueuedView, path: tuple[Branch, ...]) -> None:
         self.engine, self.job, self.path = engine, job, path
         self.group = engine.shape_of(job).group
         self.gone: dict[str, Active] = {}
@@ -166,7 +164,7 @@ class _Trial:
             self.restore(active)
 
     def _shift(self, job: QueuedView | ActiveView, sign: int) -> None:
-        for branch in self.engine.leaves[job.queue, job.owner].path():
+        for branch in self.engine.leaves[job.queue, job.owner].line:
             branch.jobs += sign * job.need.jobs
             branch.cpu += sign * job.need.cpu_millis
             branch.memory += sign * job.need.memory_bytes

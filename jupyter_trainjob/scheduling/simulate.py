@@ -148,8 +148,19 @@ def _check(job: TraceJob, view: QueuedView, queues: Mapping[str, QueueView], nod
 
 
 def simulate(work: Workload) -> Simulated:
-    """Run it to its end."""
-    return _Replay(work).run()
+    """Run it to its end. :class:`.swf.TraceError` where it is longer than usage can be counted."""
+    replay = _Replay(work)
+    try:
+        return replay.run()
+    except OverflowError:
+        days = work.policy.half_life_seconds / 86400
+        past = (replay.engine.now - work.jobs[0][0].since) / 86400
+        uid = max(work.jobs, key=lambda job: (job[0].since <= replay.engine.now, job[0].since))[0].uid
+        raise TraceError(
+            int(uid.rpartition(":")[2]),
+            f"{past:.0f} days after the first job: usage with a half-life of {days:g} days is not counted over so "
+            "long a time; give a longer --half-life, or less of the trace",
+        ) from None
 
 
 @dataclass(slots=True)

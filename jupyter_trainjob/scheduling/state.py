@@ -10,13 +10,12 @@ import math
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, QueueView, Snapshot
+from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
 from .nodes import Elsewhere, Machine, Places, Shape
-from .tree import CLAIM_TURNS, CLAIMING, IN_FRONT, Branch, delist, enlist
+from .shapes import ELSEWHERE, Shapes
+from .tree import Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
 
-ELSEWHERE = "\x1felsewhere"
-"""Behind a backend's name: the machine of the jobs that something else admits there."""
 PROMOTION, BUDGET, ROOM = range(3)
 """What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any
 more.
@@ -35,7 +34,7 @@ class Active:
     places: Places
 
 
-class State:
+class State(Shapes):
     """All that a decision needs, indexed by shape of job."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -47,11 +46,12 @@ class State:
             reference = snapshot.ledger.reference
         self.clock = Clock(reference, self.policy.half_life_seconds)
         self.weights = Weights.of(snapshot.nodes)
-        self.reclaims = any(view.reclaim for view in self.views.values())
         self.root = Branch("", "", None, 1, Ceiling(), Ceiling(), None)
         self.queues: dict[str, Branch] = {}
         self.leaves: dict[tuple[str, str], Branch] = {}
         self.jobs: dict[str, QueuedView] = {}
+        self._shapes: dict[str, Shape] = {}
+        """Of the waiting jobs that were asked for."""
         self.garbage: set[tuple[Shape, float, str]] = set()
         """Entries of jobs that went while they were not first."""
         self.aside: dict[str, QueuedView] = {}
@@ -65,17 +65,31 @@ class State:
         self.ending: dict[str, Active] = {}
         self.timers: list[tuple[float, int, int, Branch]] = []
         self._timed = 0
+        self._grown = (math.nan, 0)
         self._sample()
         self._build_machines(snapshot)
+        self._machines_of = {name: self.machine_of(view) for name, view in self.views.items()}
+        self.alone = len(self.machines) == 1
+        """Whether there is one backend, with one kind of room."""
         self.largest = next((one.everything for one in self.machines.values()), Machine("", ()).everything)
         """The most that any job needs, where there is one backend."""
         for name in snapshot.queues:
             self._queue(name, ())
+        self.owing = [
+            branch
+            for name, branch in sorted(self.queues.items())
+            if branch.guaranteed is not None and self.views[name].reclaim
+        ]
+        """Queues whose guarantee is taken back for the jobs in them and below."""
         self.lenders = [
             branch
             for _, branch in sorted(self.queues.items())
             if branch.maximum is not None and any(child.guaranteed is not None for child in branch.children.values())
         ]
+        only = next(iter(self.root.children.values())) if len(self.root.children) == 1 else self.root
+        plain = not only.closed and only.maximum is None and only.budget is None
+        self.summit = only if plain else self.root
+        """Where to ask for the first of all: where one queue is above all others and stops nobody, below it."""
         self._count_past(snapshot)
         for active in snapshot.active:
             self.begin(active)
@@ -123,13 +137,19 @@ class State:
             leaf = Branch(queue, owner, parent, weight, limits, Ceiling(), budget)
             self.leaves[queue, owner] = leaf
             self._add(leaf, parent, f"user:{owner}")
+            twin = self.leaves.get((queue, owner.removesuffix(UNLIMITED) if free else owner + UNLIMITED))
+            if twin is not None:
+                leaf.twin, twin.twin = twin, leaf
+                parent.below -= leaf.weight
         return leaf
 
     def _count_past(self, snapshot: Snapshot) -> None:
         if snapshot.ledger is not None:
             for (queue, owner), used in snapshot.ledger.used.items():
                 if queue in self.views:
-                    for branch in self.leaf(queue, owner).path():
+                    leaf = self.leaf(queue, owner)
+                    leaf.known = True
+                    for branch in leaf.line:
                         branch.base += used
             for (queue, owner, window), spent in snapshot.ledger.spent.items():
                 if queue in self.views:
@@ -139,6 +159,7 @@ class State:
             for (queue, owner), last in snapshot.ledger.last.items():
                 if queue in self.views:
                     leaf = self.leaf(queue, owner)
+                    leaf.known = True
                     leaf.last = max(leaf.last, last)
         for past in snapshot.past:
             self.count(past)
@@ -148,19 +169,22 @@ class State:
         if past.queue not in self.views:
             return
         leaf = self.leaf(past.queue, past.owner)
+        leaf.known = True
         charge = self.clock.charge(self.weights.billing(past.need), past.since, past.end)
-        for branch in leaf.path():
+        for branch in leaf.line:
             branch.base += charge
             if branch.budget is not None:
                 branch.spend(cost(past), past.since, self.now)
         if not past.overtook:
             leaf.last = max(leaf.last, past.since)
         self.touch(leaf)
+        if leaf.twin is not None:
+            self.touch(leaf.twin)
 
     def _load(self, queued: tuple[QueuedView, ...]) -> None:
-        jobs, views, leaves = self.jobs, self.views, self.leaves
+        jobs, leaves = self.jobs, self.leaves
         touched: list[list[tuple[float, str]]] = []
-        machines = {name: self.machine_of(view) for name, view in views.items()}
+        machines = self._machines_of
         for job in queued:
             queue = job.queue
             if job.gate or queue not in machines:
@@ -224,6 +248,7 @@ class State:
             self._to_front(job, -1)
         leaf, shape = self.leaves[job.queue, job.owner], self.shape_of(job)
         waiting = leaf.queues[shape]
+        self._shapes.pop(uid, None)
         if waiting[0][1] != uid:
             self.garbage.add((shape, self.turn_of(job), uid))
             return
@@ -234,6 +259,18 @@ class State:
             delist(leaf, shape)
         if not starts:
             self.touch(leaf)
+            self._drop_if_new(leaf)
+
+    def _drop_if_new(self, leaf: Branch) -> None:
+        """A user who asks for nothing any more and never had anything: nobody's share is less for that."""
+        if leaf.queues or leaf.known or leaf.jobs:
+            return
+        assert leaf.parent is not None
+        if leaf.twin is not None:
+            leaf.twin.twin = None
+        else:
+            leaf.parent.below -= leaf.weight
+        del leaf.parent.children[f"user:{leaf.owner}"], self.leaves[leaf.name, leaf.owner]
 
     def begin(self, view: ActiveView) -> None:
         """An attempt holds its quota from now on."""
@@ -243,7 +280,7 @@ class State:
         places = view.places or ((view.node, view.need),)
         rate = self.weights.billing(view.need)
         end = view.latest_end
-        path = leaf.path() if leaf is not None else []
+        path = leaf.line if leaf is not None else []
         if view.waits:
             rate = 0
         else:
@@ -255,7 +292,7 @@ class State:
         self.active[view.uid] = active
         if leaf is not None and not view.waits and (view.ending or view.preemptible):
             (self.ending if view.ending else self.preemptible)[view.uid] = active
-        charge = rate * self.clock.growth(view.since)
+        charge = rate * self._growth(view.since)
         # Nothing gets a better rank by a start, but below a limit or a budget that stopped others: the first of those
         # may be it.
         better = False
@@ -274,11 +311,15 @@ class State:
                     branch.pledge(planned, self.now)
                 else:
                     branch.spend(planned, view.since, self.now)
+        if leaf is not None and leaf.twin is not None:
+            leaf.twin.version += 1
         if self.fronted and leaf is not None:
             self.touch_fronts(leaf)
 
-    def end(self, uid: str, at: float) -> None:
-        """An attempt has ended at that time: it gives back what it held, and is charged what it took."""
+    def end(self, uid: str, at: float, *, recorded: bool = True) -> None:
+        """An attempt has ended at that time: it gives back what it held, and is charged what it took. Not
+        ``recorded``: it took nothing, and nobody will know of it.
+        """
         active = self.active.pop(uid)
         self.ending.pop(uid, None)
         self.preemptible.pop(uid, None)
@@ -287,9 +328,16 @@ class State:
             active.machine.end(uid, active.places)
         if leaf is None:
             return
-        path = leaf.path()
-        charge = active.rate * self.clock.growth(at)
-        for branch in path:
+        leaf.known = leaf.known or (recorded and not view.waits)
+        charge = active.rate * self._growth(at)
+        # The path has less usage. More than that only where something was stopped, or other jobs have its places.
+        better = bool(self.fronted)
+        self.root.version += 1
+        for branch in leaf.line:
+            better = better or branch.tight or branch.short
+            branch.version += 1
+            if branch.parent is not None:
+                branch.parent.log(branch, eased=not better)
             branch.hold(uid, active.end, view.need, -1)
             branch.base += charge
             branch.rate -= active.rate
@@ -300,16 +348,27 @@ class State:
                     continue
                 took = round(view.need.cpu_millis * max(0.0, at - view.since))
                 branch.spend(took - planned, view.since, self.now)
-        self.touch(leaf)
+        if leaf.twin is not None and leaf.parent is not None:
+            leaf.twin.version += 1
+            leaf.parent.log(leaf.twin, eased=not better)
+        if self.fronted:
+            self.touch_fronts(leaf)
+        self._drop_if_new(leaf)
 
     def advance(self, now: float) -> None:
         """Time goes on; never back."""
         before, self.now = self.tick, max(self.now, now)
         if math.floor(self.now / self.policy.window_seconds) != before:
             self._sample()
+            for owner in self.leaves.values():
+                if owner.twin is not None:
+                    owner.version += 1  # what runs for the one counts for the other
         while self.timers and self.timers[0][0] <= self.now:
             _, _, what, branch = heappop(self.timers)
+            if branch.owner and self.leaves.get((branch.name, branch.owner)) is not branch:
+                continue
             if what == BUDGET and branch.budget is not None:
+                branch.forget(self.now)
                 branch.reckon(self.now)
                 self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
             elif what == PROMOTION:
@@ -324,9 +383,17 @@ class State:
         self.tick = math.floor(self.now / self.policy.window_seconds)
         self.horizon = self.clock.growth((self.tick + 2) * self.policy.window_seconds)
 
+    def _growth(self, time: float) -> int:
+        """The clock's: what starts and ends at one moment asks for the same."""
+        if time != self._grown[0]:
+            self._grown = (time, self.clock.growth(time))
+        return self._grown[1]
+
     def usage(self, branch: Branch) -> int:
         """A numerator of :mod:`.usage`; what runs counts to the end of the next window."""
-        return branch.base + branch.rate * self.horizon
+        own = branch.base + branch.rate * self.horizon
+        twin = branch.twin
+        return own if twin is None else own + twin.base + twin.rate * self.horizon
 
     def touch(self, branch: Branch) -> None:
         """Something below, or in, ``branch`` changed, perhaps for the better."""
@@ -341,7 +408,7 @@ class State:
 
     def touch_fronts(self, branch: Branch) -> None:
         """What was moved to the front of the queues above has the place of the first there, which may be another."""
-        for queue in branch.path():
+        for queue in branch.line:
             for leaf in queue.fronts:
                 if leaf is not branch:
                     one: Branch | None = leaf
@@ -358,32 +425,6 @@ class State:
             self.queues[job.queue].fronts[leaf] = None
         else:
             del self.fronted[leaf], self.queues[job.queue].fronts[leaf]
-
-    def dearest(self) -> int:
-        """The most that any job costs, of a budget."""
-        if len(self.machines) == 1:
-            return self.largest.dearest
-        return max((machine.everything.dearest for machine in self.machines.values()), default=0)
-
-    def turn_of(self, job: QueuedView) -> float:
-        """What orders the jobs of one user in one queue that have the same priority."""
-        if job.claim:
-            return CLAIM_TURNS + job.claim
-        return IN_FRONT - job.front if job.front else job.since
-
-    def priority_of(self, job: QueuedView) -> int:
-        """Its own, the queue's highest where it was moved to the front, above all where others end for it."""
-        if job.claim:
-            return CLAIMING
-        return max(job.priority, self.views[job.queue].top_priority) if job.front else job.priority
-
-    def shape_of(self, job: QueuedView) -> Shape:
-        """Its shape on its queue's backend."""
-        return self.machine_of(self.views[job.queue]).shape(job, self.priority_of(job))
-
-    def machine_of(self, view: QueueView) -> Machine:
-        """Where the queue's jobs find room."""
-        return self.machines[view.backend + ELSEWHERE if view.elsewhere else view.backend]
 
     def promote_at(self, leaf: Branch, time: float) -> None:
         """A job of the leaf has a higher level from then on."""

@@ -41,22 +41,27 @@ class Branch:
     __slots__ = (
         "base",
         "below",
+        "better_at",
         "budget",
         "changed",
         "children",
         "closed",
         "cpu",
+        "dead",
         "ends",
         "fronts",
         "gpu",
+        "groups",
         "guaranteed",
         "heaps",
         "holder",
         "jobs",
         "keys",
+        "known",
         "last",
         "led",
         "left",
+        "line",
         "log_end",
         "log_start",
         "maximum",
@@ -66,6 +71,7 @@ class Branch:
         "most_jobs",
         "most_memory",
         "name",
+        "only",
         "owner",
         "parent",
         "pledged",
@@ -83,6 +89,7 @@ class Branch:
         "tight",
         "timer",
         "top",
+        "twin",
         "version",
         "weight",
     )
@@ -98,6 +105,8 @@ class Branch:
         budget: Budget | None,
     ) -> None:
         self.name, self.owner, self.parent = name, owner, parent
+        self.line: tuple[Branch, ...] = () if parent is None else (self, *parent.line)
+        """From here up, without the root."""
         self.weight = max(1, weight)
         self.maximum: Ceiling | None = None if maximum == Ceiling() else maximum
         self.guaranteed: Ceiling | None = None if guaranteed == Ceiling() else guaranteed
@@ -112,6 +121,12 @@ class Branch:
         self.pledged = 0
         """What those take of it that something else may start at any time."""
         self.closed = False
+        self.twin: Branch | None = None
+        """A leaf's: the same user's, with the jobs that the limits of each user are not for, or are for. They are one
+        user with one usage, and one weight.
+        """
+        self.known = False
+        """A leaf's: whether anything of it ever ran, as far as the record tells."""
         self.jobs = self.cpu = self.memory = self.gpu = 0
         self.base = self.rate = 0
         self.last = 0.0
@@ -119,9 +134,15 @@ class Branch:
         self.children: dict[str, Branch] = {}
         self.below = 0
         self.keys: dict[Key, dict[Branch, None]] = {}
+        self.groups: dict[Group, None] = {}
+        """Those of the keys that are groups."""
         self.heaps: dict[Key, Heap] = {}
+        self.only: dict[Key, tuple[Entry | None, int, int, Branch]] = {}
+        """For keys that one child alone has: its entry, and as of which version and tick of which child."""
         self.changed: list[Branch] = []
         self.log_start = self.log_end = 0
+        self.better_at = -1
+        """Where in its parent's log it stands last for more than less usage."""
         self.queues: dict[Shape, list[tuple[float, str]]] = {}
         self.running: dict[str, tuple[float, Amount]] = {}
         self.ends: list[tuple[float, str]] | None = None
@@ -135,6 +156,8 @@ class Branch:
         """Whether its limit stops any of the groups below; as old as ``holder``."""
         self.led = False
         """Whether the holder of its limit's reservation is the first of all below."""
+        self.dead: dict[Shape, bool] = {}
+        """Of a leaf's shapes that were asked for: whether they can never start."""
         self.table: dict[Key, Rank] = {}
         """A leaf's: the first job of each key; as of version ``table_of``."""
         self.table_of = -1
@@ -149,15 +172,6 @@ class Branch:
 
     def __lt__(self, other: Branch) -> bool:
         return (self.name, self.owner) < (other.name, other.owner)
-
-    def path(self) -> list[Branch]:
-        """From here up, without the root."""
-        found: list[Branch] = []
-        branch: Branch | None = self
-        while branch is not None and branch.parent is not None:
-            found.append(branch)
-            branch = branch.parent
-        return found
 
     def over(self, key: Key) -> str:
         """The limit that one more job would exceed, by its name in the API; empty: none."""
@@ -178,6 +192,15 @@ class Branch:
             and (not owed.cpu_millis or self.cpu < owed.cpu_millis)
             and (not owed.memory_bytes or self.memory < owed.memory_bytes)
             and (not owed.gpu or self.gpu < owed.gpu)
+        )
+
+    def has_left(self) -> bool:
+        """Whether any job could be within the guarantee: every job takes some CPU."""
+        owed = self.guaranteed
+        return (
+            owed is not None
+            and (owed.jobs is None or self.jobs < owed.jobs)
+            and (owed.cpu_millis is None or self.cpu < owed.cpu_millis)
         )
 
     def within(self, key: Key) -> bool:
@@ -217,6 +240,12 @@ class Branch:
         self.pledged += cost
         self.reckon(now)
 
+    def forget(self, now: float) -> None:
+        """What was spent in the windows that are over is of no account."""
+        assert self.budget is not None
+        window = self.budget.window(now)
+        self.spent = {one: cost for one, cost in self.spent.items() if one >= window}
+
     def reckon(self, now: float) -> None:
         """Look at what is left of the budget."""
         if self.budget is not None:
@@ -229,10 +258,11 @@ class Branch:
 
     def hold(self, uid: str, end: float, need: Amount, sign: int) -> None:
         """Count what an attempt holds (``sign`` 1), or gives back (-1)."""
-        self.jobs += sign * need.jobs
-        self.cpu += sign * need.cpu_millis
-        self.memory += sign * need.memory_bytes
-        self.gpu += sign * need.gpu
+        jobs, cpu, memory, gpu = need
+        self.jobs += sign * jobs
+        self.cpu += sign * cpu
+        self.memory += sign * memory
+        self.gpu += sign * gpu
         if self.maximum is None:
             return
         if sign > 0:
@@ -253,9 +283,11 @@ class Branch:
         """Whether one job costs more than the whole budget."""
         return self.budget is not None and key.dearest > self.budget.cpu_milliseconds
 
-    def log(self, child: Branch) -> None:
-        """``child`` may have a better rank than before."""
+    def log(self, child: Branch, *, eased: bool = False) -> None:
+        """``child`` may have a better rank than before. ``eased``: by less usage alone, with the same jobs."""
         self.changed.append(child)
+        if not eased:
+            child.better_at = self.log_end
         self.log_end += 1
         if self.log_end - self.log_start > LOG_LENGTH:
             self.log_start = self.log_end
@@ -267,8 +299,12 @@ def enlist(leaf: Branch, shape: Shape) -> None:
     for key in (shape, shape.group, shape.group.machine.everything):
         branch = leaf
         while branch.parent is not None:
-            there = branch.parent.keys.setdefault(key, {})
-            if branch in there:
+            there = branch.parent.keys.get(key)
+            if there is None:
+                there = branch.parent.keys[key] = {}
+                if type(key) is Group:
+                    branch.parent.groups[key] = None
+            elif branch in there:
                 break
             there[branch] = None
             branch = branch.parent
@@ -277,7 +313,9 @@ def enlist(leaf: Branch, shape: Shape) -> None:
 def delist(leaf: Branch, shape: Shape) -> None:
     """It has none any more."""
     leaf.queues.pop(shape, None)
+    leaf.dead.pop(shape, None)
     keys: list[Key] = [shape]
+    machine = shape.group.machine
     if not any(other.group is shape.group for other in leaf.queues):
         keys.append(shape.group)
     if not leaf.queues:
@@ -292,5 +330,10 @@ def delist(leaf: Branch, shape: Shape) -> None:
             if there:
                 break
             del branch.parent.keys[key]
+            if type(key) is Group:
+                del branch.parent.groups[key]
             branch.parent.heaps.pop(key, None)
+            branch.parent.only.pop(key, None)
             branch = branch.parent
+        else:
+            machine.forget(key)  # nobody at all asks for it any more

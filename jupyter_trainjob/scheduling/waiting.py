@@ -47,7 +47,8 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
     admission, and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
     """
     listed = []
-    first = min(entries[0] for entries in leaf.queues.values())
+    head = engine.head(leaf)
+    first = head[0] if head is not None else None
     for shape, entries in leaf.queues.items():
         reason = why.reason(leaf, shape)
         rank = engine.rank_in_leaf(leaf, shape)
@@ -69,7 +70,8 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
 
 def _aside(engine: Engine, job: QueuedView) -> Blocker:
     if job.gate:
-        return Blocker(job.gate_kind, "gate", job.queue, message=job.gate)
+        limit = "hold" if job.gate_kind == "held" else job.gate_kind
+        return Blocker(limit, "gate", job.queue, message=job.gate, kind=job.gate_kind)
     return Blocker("queue", "missing", job.queue, message=f"queue {job.queue} no longer exists")
 
 
@@ -83,7 +85,7 @@ class _Reasons:
 
     def reason(self, leaf: Branch, shape: Shape) -> Blocker:
         """The first thing in the way of the leaf's jobs of a shape."""
-        engine, group, queue, path = self.engine, shape.group, leaf.name, leaf.path()
+        engine, group, queue, path = self.engine, shape.group, leaf.name, leaf.line
         for branch in path:
             if branch.closed:
                 return words.paused(branch.name, queue)

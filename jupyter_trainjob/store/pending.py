@@ -41,16 +41,20 @@ class Pending:
         self._waits = False
         self._version: int | None = None
         self._sent = 0
+        self.count = 0
+        """How many rows there were, sent or not."""
         self._total = 0
 
     def add(self, name: str, row: Row) -> None:
         """One more row for the statement of this name."""
         self._rows[name].append(row)
+        self.count += 1
         self._waits = True
 
     def end(self, row: Row) -> None:
         """What an attempt held; nothing happens where that is known."""
         self._ended.append(row)
+        self.count += 1
         self._waits = True
 
     def next_version(self) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.exc import DBAPIError
 
 from .._version import __version__
-from ..resources.errors import Unavailable
+from ..resources.errors import TrainJobError, Unavailable
 from .engines import READERS, Engines, make_engines, parse_url, prepare_sqlite_file
 from .failures import classify, unavailable, unknown_outcome
 from .filesystems import refuse_network_filesystem
@@ -203,8 +203,11 @@ class Store:
                     done.set_exception(error)
                 return
             if found is not None:
-                for (_, done), result in zip(group, found, strict=True):
-                    done.set_result(result)
+                for (_, done), (result, problem) in zip(group, found, strict=True):
+                    if problem is None:
+                        done.set_result(result)
+                    else:
+                        done.set_exception(problem)
                 return
         for fn, done in group:
             try:
@@ -214,8 +217,11 @@ class Store:
             else:
                 done.set_result(result)
 
-    def _write_together(self, fns: Sequence[Callable[[Writer], Any]]) -> list[Any] | None:
-        """Their results; None where nothing was written and each is to be tried by itself."""
+    def _write_together(self, fns: Sequence[Callable[[Writer], Any]]) -> list[tuple[Any, TrainJobError | None]] | None:
+        """Their results, or why they refused; None where nothing was written and each is to be tried by itself.
+
+        Who refuses before writing anything (a conflict, a name that is taken) is no trouble to the others.
+        """
         self._in_write.active = True
         committing = False
         try:
@@ -223,9 +229,16 @@ class Store:
                 transaction = connection.begin()
                 try:
                     self._be_the_only_writer(connection)
-                    found, writer = [], Writer(connection, self._clock)
+                    found: list[tuple[Any, TrainJobError | None]] = []
+                    writer = Writer(connection, self._clock)
                     for fn in fns:
-                        found.append(fn(writer))
+                        before = writer.alterations
+                        try:
+                            found.append((fn(writer), None))
+                        except TrainJobError as refusal:
+                            if writer.alterations != before:
+                                raise
+                            found.append((None, refusal))
                     writer.send()
                     self._announce(connection, writer)
                     committing = True

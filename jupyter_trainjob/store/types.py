@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -62,7 +63,7 @@ class News:
 
     def __init__(self, most: int = 1000) -> None:
         self._most = most
-        self._changes: dict[int, Change] = {}
+        self._changes: OrderedDict[int, Change] = OrderedDict()
         self._keeping = threading.Lock()
 
     def get(self, version: int) -> Change | None:
@@ -75,7 +76,7 @@ class News:
             for change in found[-self._most :]:
                 self._changes[change.version] = change
             while len(self._changes) > self._most:
-                del self._changes[next(iter(self._changes))]
+                self._changes.popitem(last=False)  # of a plain dict the first is looked for among all that were deleted
 
 
 @dataclass(frozen=True)

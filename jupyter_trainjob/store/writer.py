@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, Executable, bindparam, delete, func, insert, select, update
 
 from ..resources import names
 from ..resources.base import ObjectMeta, R, Resource
@@ -55,6 +55,7 @@ class Writer(Reader):
         """Kind, namespace and name of what it made."""
         self._offers: dict[tuple[str, str, str], list[str]] = {}
         """Names that are free, by kind, namespace and short name."""
+        self._altered = 0
         self.written: int | None = None
         """The feed's version after the last change of this transaction; None while there is none."""
 
@@ -62,6 +63,15 @@ class Writer(Reader):
     def _connection(self) -> Connection:
         self._pending.send()
         return self._raw
+
+    @property
+    def alterations(self) -> int:
+        """How much was written so far: whoever fails and has not raised it leaves nothing behind."""
+        return self._altered + self._pending.count
+
+    def _alter(self, statement: Executable) -> CursorResult[Any]:
+        self._altered += 1
+        return self._connection.execute(statement)
 
     def send(self) -> None:
         """Let the database know all that was written; the store does so before it commits."""
@@ -140,11 +150,11 @@ class Writer(Reader):
         document = _document(new)
         columns = _columns(new)
         if new.metadata.labels != old.metadata.labels:
-            self._connection.execute(delete(labels).where(labels.c.id == key))
+            self._alter(delete(labels).where(labels.c.id == key))
             self._put_labels(key, new)
         if new.metadata.owner_references != old.metadata.owner_references:
             references = _reference_rows(key, new.metadata)
-            self._connection.execute(delete(owner_references).where(owner_references.c.id == key))
+            self._alter(delete(owner_references).where(owner_references.c.id == key))
             self._put_references(references)
         self._pending.add("resource_change", {"key_": key, **columns})
         self._pending.add("document_change", {"key_": key, "document": document})
@@ -156,7 +166,7 @@ class Writer(Reader):
         key, old = self._stored(resource)
         version = self._pending.next_version()
         old.metadata.resource_version = str(version)
-        self._connection.execute(delete(resources).where(resources.c.id == key))  # the rest cascades
+        self._alter(delete(resources).where(resources.c.id == key))  # the rest cascades
         self._record(version, "DELETED", old, _document(old), None)
 
     def advance_scheduler_epoch(self, seen: int | None = None) -> bool:
@@ -164,7 +174,7 @@ class Writer(Reader):
         statement = update(counters).where(counters.c.name == "scheduler_epoch").values(value=counters.c.value + 1)
         if seen is not None:
             statement = statement.where(counters.c.value == seen)
-        return self._connection.execute(statement).rowcount == 1
+        return self._alter(statement).rowcount == 1
 
     def record_id(self) -> str:
         """What tells this record from all others: made once, and the same for all servers on it. Sixteen digits.
@@ -174,21 +184,21 @@ class Writer(Reader):
         known = self._connection.execute(select(counters.c.value).where(counters.c.name == "record")).scalar()
         if known is None:
             known = secrets.randbits(63)
-            self._connection.execute(insert(counters).values(name="record", value=known))
+            self._alter(insert(counters).values(name="record", value=known))
         return f"{known:016x}"
 
     def put_blob(self, owner: str, digest: str, size: int) -> None:
         """Note an owner's blob, or that it is used again."""
         now = to_text(self._clock())
         here = (blobs.c.owner == storable(owner, "owner"), blobs.c.digest == storable(digest, "digest"))
-        done = self._connection.execute(update(blobs).where(*here).values(size=size, last_used=now))
+        done = self._alter(update(blobs).where(*here).values(size=size, last_used=now))
         if done.rowcount == 0:
             row = {"owner": owner, "digest": digest, "size": size, "created": now, "last_used": now}
-            self._connection.execute(insert(blobs).values(row))
+            self._alter(insert(blobs).values(row))
 
     def drop_blob(self, owner: str, digest: str) -> None:
         """Forget an owner's blob; nothing happens where there is none."""
-        self._connection.execute(delete(blobs).where(blobs.c.owner == owner, blobs.c.digest == digest))
+        self._alter(delete(blobs).where(blobs.c.owner == owner, blobs.c.digest == digest))
 
     def note_ended(self, row: EndedRow) -> None:
         """Keep what an attempt held; once, however often it is told."""
@@ -196,7 +206,7 @@ class Writer(Reader):
 
     def forget_ended(self, before: float) -> int:
         """Let go of what ended before then (seconds of the epoch); how many."""
-        return self._connection.execute(delete(ended).where(ended.c.until < before)).rowcount
+        return self._alter(delete(ended).where(ended.c.until < before)).rowcount
 
     def acquire_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take or prolong a lease. False while another holder's has not run out."""
@@ -206,14 +216,14 @@ class Writer(Reader):
             return False
         row = {"holder": storable(holder, "lease holder"), "expires": to_text(now + timedelta(seconds=seconds))}
         if held is None:
-            self._connection.execute(insert(leases).values(name=storable(name, "lease"), **row))
+            self._alter(insert(leases).values(name=storable(name, "lease"), **row))
         else:
-            self._connection.execute(update(leases).where(leases.c.name == name).values(row))
+            self._alter(update(leases).where(leases.c.name == name).values(row))
         return True
 
     def release_lease(self, name: str, holder: str) -> None:
         """Give it back; nothing happens where ``holder`` does not hold it."""
-        self._connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+        self._alter(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
 
     def prune_changes(self, keep: int, *, keep_bytes: int = KEPT_CHANGE_BYTES) -> None:
         """Let the feed forget all but the last ``keep`` changes.
@@ -226,9 +236,9 @@ class Writer(Reader):
             return  # it is empty
         too_much = select(func.max(changes.c.version)).where(changes.c.total < weight - keep_bytes)
         pruned = max(newest - keep, self._connection.execute(too_much).scalar() or 0)
-        done = self._connection.execute(delete(changes).where(changes.c.version <= pruned))
+        done = self._alter(delete(changes).where(changes.c.version <= pruned))
         if done.rowcount:
-            self._connection.execute(update(counters).where(counters.c.name == "pruned").values(value=pruned))
+            self._alter(update(counters).where(counters.c.name == "pruned").values(value=pruned))
 
     # Helpers
 

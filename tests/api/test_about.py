@@ -16,6 +16,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from jupyter_trainjob.api.services import Services
+from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 
 from .conftest import Caller, Run, Server, Submit, cell
@@ -147,3 +149,29 @@ async def test_what_nobody_knows_is_one_route_and_one_method(operator: Caller) -
     assert "BREW" not in text
     assert "nothing" not in text
     assert 'route="unknown"' in text
+
+
+async def test_any_number_of_waiting_jobs_is_told_as_no_bound(operator: Caller, alice: Caller) -> None:
+    body = {"metadata": {"name": "wide"}, "spec": {"queuedPerUser": None}}
+    await operator("POST", "/queues", json=body, expect=201)
+    queues = (await alice("GET", "/me", expect=200)).json()["limits"]["queues"]
+    assert {one["queue"]: one["queuedJobs"] for one in queues} == {"default": 1000, "wide": None}
+
+
+async def test_what_all_queues_use_is_one_look_at_the_record(
+    operator: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        await operator("POST", "/queues", json={"metadata": {"name": name}}, expect=201)
+    looks: list[Any] = []
+    take = SnapshotSource.take
+
+    async def counted(self: SnapshotSource) -> Any:
+        looks.append(self)
+        return await take(self)
+
+    monkeypatch.setattr(SnapshotSource, "take", counted)
+    for path in ("/me", "/queues"):
+        await operator("GET", path, expect=200)
+        assert len(looks) == 1
+        looks.clear()

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.api.services import Services
-from jupyter_trainjob.resources.trainjob import TrainJob
+from jupyter_trainjob.controllers.manager import utc_now
+from jupyter_trainjob.controllers.sweeps import settle
+from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.store import Filter
 
-from .conftest import Caller, cell
+from .conftest import Caller, Run, cell
 
 pytestmark = pytest.mark.asyncio
 HERE = "/namespaces/alice/batches"
@@ -129,3 +131,25 @@ async def test_a_circle_is_shown(alice: Caller, services: Services) -> None:
 
 async def test_only_ones_own_namespace(alice: Caller) -> None:
     await alice.refused("POST", "/namespaces/bob/batches", 404, json=sweep(1))
+
+
+async def test_points_that_are_retried_wait_for_each_other_as_before(
+    alice: Caller, services: Services, run: Run
+) -> None:
+    await alice("POST", HERE, json=sweep(4, maxParallel=1), expect=201)
+    for job in jobs(services):
+        place = f"/namespaces/alice/trainjobs/{job.metadata.name}"
+        await alice("POST", f"{place}/cancel", expect=200)
+        await run((await alice("GET", place, expect=200)).json(), Phase.CANCELLED)
+        await alice("POST", f"{place}/retry", expect=201)
+    again = [job for job in jobs(services) if not job.status.phase.final]
+    assert [[gate.type for gate in job.spec.scheduling_gates] for job in again] == [["sweep"]] * 4
+    opened = services.store.write(lambda writer: settle(writer, again[0], utc_now()))
+    assert opened == [again[0].metadata.uid]
+
+
+async def test_a_job_is_no_point_by_itself(alice: Caller) -> None:
+    body = cell()
+    body["spec"]["sweep"] = {"name": "s", "index": 0, "size": 1}
+    status = await alice.refused("POST", "/namespaces/alice/trainjobs", 422, json=body)
+    assert status["details"][0]["remedy"] == "Leave it out; POST …/namespaces/NAMESPACE/batches with points makes one."

@@ -146,6 +146,11 @@ async def test_why_names_the_limit_as_people_write_it_and_what_to_do(
     assert (held["scope"], held["requested"], held["used"], held["maximum"]) == ("gate", "", "", "")
     assert (held["limit"], held["message"]) == ("hold", "alice put it on hold")
     assert held["remedy"] == "Release it: %trainjob release NAME (in Python job.release())."
+    await operator("POST", f"/namespaces/alice/trainjobs/{job['metadata']['name']}/hold", expect=200)
+    why = (await alice("GET", f"/namespaces/alice/trainjobs/{job['metadata']['name']}/why", expect=200)).json()
+    held = why["blockers"][0]
+    assert (held["limit"], held["message"]) == ("hold", "olga put it on hold")
+    assert held["remedy"] == "Ask who put it on hold, or an instructor of the queue, to release it."
 
 
 async def test_a_queue_tells_its_use_of_all_and_of_oneself(alice: Caller, bob: Caller, submit: Submit) -> None:

@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from jupyter_trainjob.scheduling.decide import decide
@@ -138,12 +139,16 @@ def whole_pass(queued: int, rounds: int) -> tuple[float, float]:
     return min(fresh), median(kept, 6)
 
 
-def slot_by_slot(queued: int, users: int, steps: int, blocked: bool = False) -> float:
+def slot_by_slot(queued: int, users: int, steps: int, blocked: bool = False, memories: int = 0) -> float:
     """Admissions per CPU-second, one running job ending at a time, a second after the other.
 
     ``blocked``: each user's first job asks for a whole node: one of them has a reservation, the others wait behind it.
+    ``memories``: each job of one pod asks for up to so many MiB more, as it comes: some four times so many needs.
     """
     view = snapshot(queued, users)
+    if memories:
+        some = random.Random(7)
+        view = replace(view, queued=tuple(_more(one, some.randrange(memories) * 2**20) for one in view.queued))
     if blocked:
         chance = random.Random(1)
         first = tuple(job(f"first{owner}", owner, 489, NOW - 30_000, chance, cpus=NODE_CPUS) for owner in range(users))
@@ -160,10 +165,10 @@ def slot_by_slot(queued: int, users: int, steps: int, blocked: bool = False) -> 
         engine.advance(engine.now + 1)
         engine.end(running.pop(), engine.now)
         decision = decide_on(engine)
+        running.extend(admission.uid for admission in decision.admissions)
         for preemption in decision.preemptions:
             engine.end(preemption.uid, engine.now)
             running.remove(preemption.uid)
-        running.extend(admission.uid for admission in decision.admissions)
         return len(decision.admissions)
 
     for _ in range(steps // 5):
@@ -173,6 +178,10 @@ def slot_by_slot(queued: int, users: int, steps: int, blocked: bool = False) -> 
     return float(admitted / took)
 
 
+def _more(job: QueuedView, memory_bytes: int) -> QueuedView:
+    return job if job.pods else replace(job, need=job.need + Amount(0, 0, memory_bytes))
+
+
 def run(*, quick: bool = False) -> dict[str, Any]:
     """All three."""
     rounds, most, steps = (1, 100_000, 1000) if quick else (3, 1_000_000, 10_000)
@@ -180,6 +189,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
     growth = passes[100_000][0] / passes[10_000][0]
     single = slot_by_slot(most, 5000, steps)
     few, many = (slot_by_slot(most // 10, users, steps, blocked=True) for users in (50, 5000))
+    needs = {count: slot_by_slot(10_000, 500, 500, memories=count) for count in (0, 200, 2000)}
     figures: dict[str, Any] = {"benchmark": "schedule_pass", "queues": 500, "running": RUNNING}
     for count, (fresh, kept) in passes.items():
         figures[f"pass_{count}_cpu_ms"] = round(fresh * 1000, 1)
@@ -191,6 +201,9 @@ def run(*, quick: bool = False) -> dict[str, Any]:
         "blocked_heads_50_users_admissions_per_cpu_s": round(few),
         "blocked_heads_5000_users_admissions_per_cpu_s": round(many),
         "blocked_heads_slower_ratio": round(few / many, 2),
+        "10000_queued_8_needs_admissions_per_cpu_s": round(needs[0]),
+        "10000_queued_800_needs_admissions_per_cpu_s": round(needs[200]),
+        "10000_queued_5500_needs_admissions_per_cpu_s": round(needs[2000]),
         "python_loop_ns": round(_speed(), 1),
     }
     n_log_n = 10 * math.log(100_000) / math.log(10_000)

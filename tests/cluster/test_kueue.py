@@ -132,7 +132,7 @@ async def test_kueue_admits_them_one_by_one_and_whoever_waits_reads_where_and_wh
         waiting = shared.job_of(others[0])
         assert waiting["spec"]["activeDeadlineSeconds"] > 200
         assert "startTime" not in waiting["status"], "so the deadline does not count"
-        use = await shared.manager.ranking.queue_use("default", None)
+        use = (await shared.manager.ranking.queue_uses(None))[0]["default"]
         assert (use.running_jobs, use.queued_jobs) == (1, 3)
 
         shared.cancel(others[1], "wrong data")

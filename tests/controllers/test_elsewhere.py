@@ -85,7 +85,7 @@ async def test_all_are_handed_over_and_stay_queued_until_they_are_admitted(
         assert (attempt.local_queue, attempt.admitted) == ("jobs", None)
         assert {request.priority_class for request in backend.requests.values()} == {"high", "low"}
         assert backend.requests[first].priority_class == "high"
-        use = await manager.ranking.queue_use("default", None)
+        use = (await manager.ranking.queue_uses(None))[0]["default"]
         assert (use.running_jobs, use.queued_jobs) == (0, 3)
 
         backend.see(first, "starting")

@@ -483,9 +483,10 @@ async def test_use_is_counted_from_the_record(store: Store, objects: FilesystemS
         submit("a", cpu="500m")
         submit("b", owner="bob")
         await until(lambda: len(backend.created) == 1)
-        use = await manager.ranking.queue_use("default", None)
+        everybody, bobs = await manager.ranking.queue_uses(None, "bob")
+        use = everybody["default"]
         assert (use.running_jobs, use.queued_jobs, use.cpu, use.memory) == (1, 1, "500m", "1Gi")
-        assert (await manager.ranking.queue_use("default", "bob")).queued_jobs == 1
+        assert bobs["default"].queued_jobs == 1
         waiting = store.read(lambda reader: reader.list(TrainJob, Filter(owner="bob"))).items[0]
         told = await manager.ranking.explain(waiting)
         assert told.position == 1

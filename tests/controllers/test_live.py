@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, NodeCapacity
 from jupyter_trainjob.controllers.admission import AdmissionController
+from jupyter_trainjob.controllers.snapshot import RecordCache
 from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.resources.queue import Budget, Limits
 from jupyter_trainjob.resources.trainjob import Phase, PodSet, Resources, TrainJob
+from jupyter_trainjob.scheduling.model import Amount, NodeView
 from jupyter_trainjob.storage.filesystem import FilesystemStore
-from jupyter_trainjob.store import Store
+from jupyter_trainjob.store import Reader, Store
 
 from .conftest import job_of, limit_queue, running, until_phase
 from .instant import InstantBackend
@@ -217,3 +220,50 @@ async def test_a_gang_starts_whole_and_its_places_are_recorded(
         assert (await manager.ranking.explain(third)).position == 1
         backend.finish(AttemptRef(second.metadata.uid, 1))
         await until_phase(store, third.metadata.uid, Phase.RUNNING)
+
+
+def test_what_changes_little_of_a_queue_counts_nothing_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To sum up months of usage takes seconds in which nothing starts: only another tree or budget needs it."""
+    world = World(store)
+    world.queue("lab")
+    world.decide()
+    asked: list[float] = []
+    ended = Reader.ended
+
+    def count(self: Reader, since: float) -> Any:
+        asked.append(world.now.timestamp() - since)
+        return ended(self, since)
+
+    monkeypatch.setattr(Reader, "ended", count)
+    world.queue("lab", admission="Paused")
+    world.refresh(world.cache)
+    assert asked == []
+    assert not world.cache.queues["lab"].open
+    world.queue("lab", budget=Budget(core_hours=1, window_seconds=86400))
+    world.refresh(world.cache)
+    world.queue("lab", budget=Budget(core_hours=1, window_seconds=366 * 86400))
+    world.refresh(world.cache)
+    assert [round(back / 86400) for back in asked] == [140, 366], "as far back as anything counts"
+
+
+def test_usage_is_weighed_by_the_nodes_there_are_whenever_it_was_counted(store: Store) -> None:
+    """A server that starts while the cluster does not answer charges the past as one that started before."""
+    dear = (NodeView("local", "here", Amount(0, 64_000, 8 * 2**30)),)
+    world = World(store)
+    first = world.submit("ada")
+    world.decide()
+    world.later(600)
+    world.end(first)
+    for nodes, recounted in (((), False), (dear, True), ((), False), (dear, False)):
+        world.cache.weigh(nodes)
+        assert world.cache._recount is recounted
+        world.refresh(world.cache)
+    fresh = RecordCache(default_backend="local")
+    fresh.weigh(dear)
+    world.refresh(fresh)
+    assert world.cache.ledger.used == fresh.ledger.used
+    (used,) = fresh.ledger.used.values()
+    assert used % 8000 == 0, "a GiB is an eighth of the memory, and worth an eighth of 64 CPUs"
+    more = (replace(dear[0], size=dear[0].size + Amount(0, 1000)),)
+    world.cache.weigh(more)
+    assert not world.cache._recount, "a node that has grown by a CPU is no reason to sum up a year"

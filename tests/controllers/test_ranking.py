@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from jupyter_trainjob.controllers import source
 from jupyter_trainjob.controllers.source import Ranking, SnapshotSource
 from jupyter_trainjob.resources.trainjob import TrainJob
+from jupyter_trainjob.scheduling import explain
 from jupyter_trainjob.scheduling.explain import Explanation
 from jupyter_trainjob.store import Store, Writer
 
@@ -57,3 +59,29 @@ async def test_a_thousand_waiting_jobs_leave_the_loop_alone(store: Store, monkey
     late = store.write(lambda writer: writer.create(make_job("late")))
     assert (await ranking.explain(late)).position == 1001
     assert calls == 1
+
+
+@pytest.mark.asyncio
+async def test_a_dry_run_behind_a_long_queue_replays_nothing_for_itself(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_queue(store, running_jobs=1)
+    store.write(lambda writer: [writer.create(make_job(f"j{number}")) for number in range(30)])
+    monkeypatch.setattr(explain, "MAX_STARTS", 10)
+    replays = 0
+    real = explain.latest_starts
+
+    def counted(*args: Any) -> dict[str, float]:
+        nonlocal replays
+        replays += 1
+        return real(*args)
+
+    monkeypatch.setattr(explain, "latest_starts", counted)
+    monkeypatch.setattr(source, "CHEAP_SECONDS", 0.0)
+    monkeypatch.setattr(source, "OLD_SECONDS", 3600.0)
+    ranking = Ranking(SnapshotSource(store, {"local": InstantBackend()}))
+    ranking._fresh_until = 0.0
+    told = [await ranking.explain(make_job("typed")) for _ in range(5)]
+    assert replays <= 2, "what all are told is worked out once for all"
+    assert {one.position for one in told} == {30} and all(one.estimated_start for one in told)
+    assert told[0].waiting_for.startswith("Queue default allows 1 running job and has 1; 29 jobs are ahead")

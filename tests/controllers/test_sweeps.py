@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,14 @@ from .instant import InstantBackend
 Submit = Callable[..., TrainJob]
 
 
-def make_sweep(store: Store, size: int, parallel: int) -> list[str]:
+def make_sweep(store: Store, size: int, parallel: int, **spec: Any) -> list[str]:
     """As the API makes one."""
+    spec = {"parameters": {"lr": '"type":"sweep"'}, **spec}
     uids = []
     for index in range(size):
         waits = [Gate(type="sweep", message="others run")] if index >= parallel else []
         sweep = Sweep(name="s-1", index=index, size=size, point=["lr"], max_parallel=parallel)
-        job = make_job("s", sweep=sweep, scheduling_gates=waits, parameters={"lr": '"type":"sweep"'})
+        job = make_job("s", sweep=sweep, scheduling_gates=waits, **spec)
         job.metadata.labels[SWEEP_LABEL] = "s-1"
         uids.append(store.write(lambda writer, job=job: writer.create(job)).metadata.uid)
     return uids
@@ -69,9 +71,13 @@ async def test_a_server_that_was_killed_between_an_end_and_the_next_point(
 
 
 def test_a_text_that_looks_like_a_gate_is_none(store: Store) -> None:
-    uids = make_sweep(store, 3, 3)
-    job = job_of(store, uids[0])
-    assert store.write(lambda writer: sweeps.settle(writer, job, utc_now())) == []
+    for spec in ({}, {"parameters": {"one": {"type": "sweep"}}}):
+        uids = make_sweep(store, 3, 3, **spec)
+        job = job_of(store, uids[0])
+        assert store.write(lambda writer, job=job: sweeps.settle(writer, job, utc_now())) == []
+        for uid in uids:
+            cancel(store, uid)
+            store.write(lambda writer, uid=uid: writer.remove(writer.by_uid(TrainJob, uid)))
 
 
 def test_tries_wait_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:

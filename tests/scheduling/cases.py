@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from jupyter_trainjob.scheduling.model import (
+    UNLIMITED,
     ActiveView,
     Amount,
     Budget,
@@ -18,7 +19,7 @@ from jupyter_trainjob.scheduling.model import (
 )
 
 POLICY = Policy(half_life_seconds=500.0, window_seconds=20.0, ageing_seconds=60.0)
-OWNERS = ["ada", "bob", "eve"]
+OWNERS = ["ada", "bob", "eve", "ada" + UNLIMITED]
 TREE = {"root": "", "a": "root", "a1": "a", "a2": "a", "b": "root", "c": "root", "d": "a", "old": ""}
 LEAVES = ["a", "a1", "a2", "b", "b", "c", "d"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from jupyter_trainjob.scheduling.model import ActiveView, Amount, Ceiling, QueuedView, QueueView, Snapshot
+from jupyter_trainjob.scheduling.model import UNLIMITED, ActiveView, Amount, Ceiling, QueuedView, QueueView, Snapshot
 from jupyter_trainjob.scheduling.nodes import Machine
 from jupyter_trainjob.scheduling.usage import Clock, Weights, reference_for
 
@@ -97,13 +97,25 @@ class Naive:
         return found
 
     def maximum(self, name: Name) -> Ceiling:
+        if name[1].endswith(UNLIMITED):
+            return Ceiling()
         return self.queue(name[0]).per_user if name[1] else self.queue(name[0]).limits
 
     def budget(self, name: Name):  # type: ignore[no-untyped-def]
+        if name[1].endswith(UNLIMITED):
+            return None
         return self.queue(name[0]).per_user_budget if name[1] else self.queue(name[0]).budget
 
     def weight(self, name: Name) -> int:
-        return self.queue(name[0]).shares.get(name[1], 1) if name[1] else self.queue(name[0]).weight
+        return (
+            self.queue(name[0]).shares.get(name[1].removesuffix(UNLIMITED), 1)
+            if name[1]
+            else self.queue(name[0]).weight
+        )
+
+    def same(self, name: Name) -> set[Name]:
+        """All names of a user in a queue, or of a queue."""
+        return {name} if not name[1] else {(name[0], one) for one in (person(name[1]), person(name[1]) + UNLIMITED)}
 
     def siblings(self, name: Name) -> list[Name]:
         above = name[0] if name[1] else self.queue(name[0]).parent
@@ -134,10 +146,11 @@ class Naive:
             names = names[: names.index(top)]
         for index, name in enumerate(reversed(names)):
             front = -1 if name[1] and job.front else 0
-            share = self.usage.get(name, 0) / self.weight(name)
+            share = sum(self.usage.get(one, 0) for one in self.same(name)) / self.weight(name)
             if index and share:
                 above = list(reversed(names))[index - 1]
-                total = sum(self.weight(one) for one in self.siblings(name))
+                people = {(one[0], one[1].removesuffix(UNLIMITED)) for one in self.siblings(name)}
+                total = sum(self.weight(one) for one in people)
                 share = share * total / self.usage[above]
             path.append((front, self.borrows(name), share))
         if job.claim:
@@ -154,11 +167,35 @@ class Naive:
     def level(self, job: QueuedView) -> tuple[float, float]:
         """Its own, raised by its age."""
         priority = max(job.priority, self.queue(job.queue).top_priority) if job.front else job.priority
-        mine = [(turn_of(one), one.uid) for one in self.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
+        mine = self.alive(job.queue, job.owner)
         anchor, steps = max(job.since, self.last.get((job.queue, job.owner), 0.0)), 0
-        if min(mine) == (turn_of(job), job.uid):
+        if mine and min(mine) == (turn_of(job), job.uid):
             steps = max(0, math.floor((self.now - anchor) / self.policy.ageing_seconds))
         return (-(priority + steps), anchor if steps else math.inf)
+
+    def alive(self, queue: str, owner: str) -> list[tuple[float, str]]:
+        """Turn and uid of the user's jobs there that could start if nothing else were there."""
+        found = []
+        for job in self.jobs:
+            if (job.queue, job.owner) != (queue, owner):
+                continue
+            cost = job.need.cpu_millis * job.time_limit_seconds
+            names = self.path(queue, owner)
+            if any(self.maximum(name).exceeded_by(job.need) for name in names):
+                continue
+            if any((budget := self.budget(name)) and cost > budget.cpu_milliseconds for name in names):
+                continue
+            if self.ever(job):
+                found.append((turn_of(job), job.uid))
+        return found
+
+    def ever(self, job: QueuedView) -> bool:
+        """Whether the nodes have room for it when they are empty."""
+        backend = self.queue(job.queue).backend
+        if self.queue(job.queue).local_queue:
+            return True
+        empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
+        return empty.place(empty.shape(job, 0).group) is not None
 
     def passes(self, job: QueuedView, names: list[Name]) -> bool:
         """Whether nothing of these branches, the lowest first, stops it."""
@@ -199,12 +236,7 @@ class Naive:
                 continue
             if any((budget := self.budget(one)) and cost > budget.cpu_milliseconds for one in above):
                 continue
-            backend = self.queue(job.queue).backend
-            if self.queue(job.queue).local_queue:
-                found.append(job)
-                continue
-            empty = Machine(backend, [node for node in self.snapshot.nodes if node.backend == backend])
-            if empty.place(empty.shape(job, 0).group) is not None:
+            if self.ever(job):
                 found.append(job)
         return min(found, key=lambda job: self.rank(job, name), default=None)
 
@@ -263,6 +295,10 @@ class Naive:
         return None
 
 
+def person(owner: str) -> str:
+    return owner.removesuffix(UNLIMITED)
+
+
 def end_of(active: ActiveView) -> float:
     """When it has ended at the latest."""
     if active.waits:
@@ -287,8 +323,7 @@ def naive(snapshot: Snapshot) -> list[tuple[str, str, bool]]:
         if step is None:
             return found
         job, places = step
-        mine = [(turn_of(one), one.uid) for one in state.jobs if (one.queue, one.owner) == (job.queue, job.owner)]
-        overtook = min(mine)[1] != job.uid
+        overtook = min(state.alive(job.queue, job.owner))[1] != job.uid
         found.append((job.uid, places[0][0], overtook))
         queue = snapshot.queues[job.queue]
         waits = queue.local_queue != ""

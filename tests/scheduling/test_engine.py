@@ -12,6 +12,7 @@ from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.model import (
     ActiveView,
     Amount,
+    Budget,
     Ceiling,
     Decision,
     NodeView,
@@ -124,3 +125,42 @@ def test_a_waiting_job_gets_another_priority() -> None:
         order.append(admission.uid)
         engine.end(admission.uid, 200.0)
     assert order == ["c", "d", "b"]
+
+
+def test_needs_and_users_that_are_gone_are_forgotten() -> None:
+    """A server runs for months, and people ask for ``3.5Gi`` today and for ``3.6Gi`` tomorrow."""
+    queue = QueueView("q", "k", per_user_budget=Budget(10**9, 50))
+    nodes = (NodeView("k", "n", Amount(0, 4000, 10_000)),)
+    engine = Engine(Snapshot(1, {"q": queue}, nodes, (), (), 0.0))
+    for number in range(300):
+        job = QueuedView(f"j{number}", f"user{number}", "q", Amount(1, 1000, number), float(number), 0, 60 + number)
+        engine.advance(float(number))
+        engine.submit(job)
+        if number % 2:
+            engine.remove(job.uid)
+        else:
+            (admission,) = run(engine).admissions
+            engine.end(admission.uid, engine.now)
+    machine = engine.machines["k"]
+    assert (len(machine.groups), machine.everything.memory, machine.everything.dearest) == (0, 0, 0)
+    assert len(engine.leaves) == 150, "who had something is known"
+    assert all(len(leaf.spent) <= 1 for leaf in engine.leaves.values())
+    engine.submit(QueuedView("last", "eve", "q", Amount(1, 1000, 5), 300.0))
+    assert [one.uid for one in run(engine).admissions] == ["last"]
+
+
+def test_who_came_and_went_changes_nobodys_share() -> None:
+    """Two queues are tied, and in each a user: what each of them used, against all of their queue, is the same."""
+    queues = {name: QueueView(name, "k") for name in "ab"}
+    nodes = (NodeView("k", "n", Amount(0, 3000)),)
+    active = tuple(ActiveView(f"r{name}", f"user-{name}", name, "k", "n", Amount(1, 1000), 0.0) for name in "ab")
+    jobs = tuple(
+        QueuedView(f"j{name}", f"user-{name}", name, Amount(1, 1000), since)
+        for name, since in (("a", 20.0), ("b", 10.0))
+    )
+    view = Snapshot(1, queues, nodes, jobs, active, 100.0)
+    engine = Engine(view)
+    engine.submit(QueuedView("new", "newcomer", "b", Amount(1, 1000), 99.0))
+    engine.remove("new")
+    assert run(engine).admissions == decide(view).admissions
+    assert [one.uid for one in decide(view).admissions] == ["jb"]

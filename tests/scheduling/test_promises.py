@@ -12,11 +12,13 @@ from jupyter_trainjob.scheduling.decide import admit, decide, run
 from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.explain import explain_all
 from jupyter_trainjob.scheduling.model import (
+    UNLIMITED,
     ActiveView,
     Amount,
     Budget,
     Ceiling,
     NodeView,
+    PastView,
     QueuedView,
     QueueView,
     Snapshot,
@@ -50,7 +52,8 @@ def check_limits(snapshot: Snapshot) -> None:
             queue = snapshot.queues[queue].parent
     for (queue, owner), amount in use.items():
         view = snapshot.queues[queue]
-        assert (view.per_user if owner else view.limits).exceeded_by(amount) is None
+        if not owner.endswith(UNLIMITED):
+            assert (view.per_user if owner else view.limits).exceeded_by(amount) is None
     for node in snapshot.nodes:
         there = on.get(node.name, Amount())
         if all(one.uid != "over" or one.node != node.name for one in snapshot.active):
@@ -64,6 +67,8 @@ def check_limits(snapshot: Snapshot) -> None:
         for name in names:
             view = snapshot.queues[name[0]]
             budget = view.per_user_budget if name[1] else view.budget
+            if name[1].endswith(UNLIMITED):
+                continue
             if budget is not None and budget.window(since) == budget.window(snapshot.time):
                 spent[name] = spent.get(name, 0) + cost
     for (queue, owner), cost in spent.items():
@@ -304,3 +309,34 @@ def test_the_front_is_before_who_is_aged_and_before_higher_priorities() -> None:
     view = Snapshot(1, queues, nodes, (far, old, replace(late, need=Amount(1, 4000))), (), 90_002.0)
     assert [one.uid for one in decide(view).admissions] == ["far"], "another queue's aged job of a higher priority"
     assert [(one.uid, one.position) for one in decide(view).waiting] == [("late", 1), ("old", 2)]
+
+
+def test_a_job_that_can_never_start_keeps_nobody_from_ageing() -> None:
+    """The limit was lowered, or the nodes have left, after it was sent: the user's next job ages in its place."""
+    nodes = (NodeView("k", "n", Amount(0, 1000)),)
+    old = QueuedView("old", "ada", "q", Amount(1, 1000), 10.0, -1)
+    fresh = QueuedView("fresh", "ben", "q", Amount(1, 1000), 864_000.0)
+    for queue, dead in (
+        (QueueView("q", "k"), replace(old, uid="dead", since=0.0, need=Amount(1, 8000))),
+        (
+            QueueView("q", "k", budget=Budget(4_000_000, 3600)),
+            replace(old, uid="dead", since=0.0, time_limit_seconds=9000),
+        ),
+        (
+            QueueView("q", "k", per_user=Ceiling(memory_bytes=5)),
+            replace(old, uid="dead", since=0.0, need=Amount(1, 1, 9)),
+        ),
+    ):
+        view = Snapshot(1, {"q": queue}, nodes, (dead, old, fresh), (), 864_000.0)
+        (admission,) = decide(view).admissions
+        assert (admission.uid, admission.overtook) == ("old", False)
+
+
+def test_an_approved_job_is_its_owners_use_as_any_other() -> None:
+    """The limits of each user are not for it; fair share is: who used the machine all day is not first by it."""
+    past = PastView("ada", "q", "k", Amount(1, 4000), 0.0, 50_000.0)
+    big = QueuedView("big", "ada" + UNLIMITED, "q", Amount(1, 4000), 50_000.0)
+    bobs = QueuedView("bobs", "bob", "q", Amount(1, 1000), 60_000.0)
+    nodes = (NodeView("k", "n", Amount(0, 4000)),)
+    view = Snapshot(1, {"q": QueueView("q", "k")}, nodes, (big, bobs), (), 60_001.0, past=(past,))
+    assert [one.uid for one in decide(view).admissions] == ["bobs"]

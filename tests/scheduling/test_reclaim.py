@@ -123,3 +123,14 @@ def test_who_others_end_for_starts_next(snapshot: Snapshot, data: st.DataObject)
         decision = decide(second)
         assert wanted == decision.admissions[0].uid, "it is the first of all"
         second = follow(second, decision)
+
+
+def test_a_guarantee_is_taken_back_for_the_jobs_of_the_queues_below() -> None:
+    """It is the course that has it and reclaims; jobs are sent to its groups."""
+    queues = lab(Ceiling(cpu_millis=4000), Ceiling()) | {"group": QueueView("group", "k", parent="mine")}
+    running = ActiveView("v", "ben", "yours", "k", "n", Amount(1, 4000), 900.0, 3600, preemptible=True)
+    claimant = QueuedView("m", "ada", "group", Amount(1, 4000), 990.0, 0, 600)
+    view = Snapshot(1, queues, NODE, (claimant,), (running,), 1000.0)
+    assert [(one.uid, one.wanted_by) for one in decide(view).preemptions] == [("v", "m")]
+    lends = queues | {"mine": replace(queues["mine"], reclaim=False)}
+    assert decide(replace(view, queues=lends)).preemptions == ()

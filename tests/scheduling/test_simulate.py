@@ -178,3 +178,13 @@ def test_a_just_schedule_is_called_just() -> None:
     assert found["jain"] > 0.97
     shares = {row["user"]: (row["share"], row["target"]) for row in found["shares"]}
     assert all(abs(share - target) < 0.05 for share, target in shares.values())
+
+
+def test_a_trace_longer_than_usage_is_counted_ends_with_its_line() -> None:
+    trace = read_trace([line(1, 0, 60, 1), line(2, 100, 60, 1), line(3, 20 * 366 * 86400, 60, 1)])
+    with pytest.raises(TraceError) as problem:
+        simulate(workload(trace, ONE, nodes()))
+    assert str(problem.value) == (
+        "line 3: 7320 days after the first job: usage with a half-life of 7 days is not counted over so long a time; "
+        "give a longer --half-life, or less of the trace"
+    )

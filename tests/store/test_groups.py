@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from jupyter_trainjob.resources.errors import AlreadyExists
+from jupyter_trainjob.resources.errors import AlreadyExists, Conflict
 from jupyter_trainjob.resources.trainjob import TrainJob
 from jupyter_trainjob.store import Store, Writer
 
@@ -65,3 +65,45 @@ async def test_what_waits_is_written_when_the_record_is_closed(url: str) -> None
     free.set()
     await closing
     assert [one.result(1).metadata.name for one in writes] == [f"j{n}" for n in range(5)]
+
+
+async def test_who_refuses_before_writing_anything_is_no_trouble_to_the_others(store: Store) -> None:
+    """A client that cancels what has ended must not make its neighbours' writes happen twice."""
+    stale = store.write(lambda w: w.create(job("stale")))
+    store.write(lambda w: w.update(w.by_uid(TrainJob, stale.metadata.uid).model_copy(deep=True), check=False))
+    changed = stale.model_copy(deep=True)
+    changed.metadata.labels["a"] = "1"
+    store.write(lambda w: w.update(changed))
+    commits: list[object] = []
+    sa.event.listen(store._engines.write, "commit", commits.append)
+    free = hold(store)
+    times: list[str] = []
+
+    def create(writer: Writer, name: str) -> TrainJob:
+        times.append(name)
+        return writer.create(job(name))
+
+    def refuse(writer: Writer) -> TrainJob:
+        return writer.update(changed)  # of a version that is no longer
+
+    def half(writer: Writer) -> None:
+        writer.create(job("half"))
+        raise Conflict("It changed its mind.")
+
+    writes = [asyncio.ensure_future(store.awrite(lambda w, n=n: create(w, f"j{n}"))) for n in range(10)]
+    writes.insert(5, asyncio.ensure_future(store.awrite(refuse)))
+    await asyncio.sleep(0)
+    free.set()
+    made = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(one) for one in made] == [*[TrainJob] * 5, Conflict, *[TrainJob] * 5]
+    assert times == [f"j{n}" for n in range(10)] and len(commits) == 2, "the one that waited, and all of these"
+    free = hold(store)
+    both = [
+        asyncio.ensure_future(store.awrite(lambda w: w.create(job("whole")))),
+        asyncio.ensure_future(store.awrite(half)),
+    ]
+    await asyncio.sleep(0)
+    free.set()
+    assert [type(one) for one in await asyncio.gather(*both, return_exceptions=True)] == [TrainJob, Conflict]
+    names = {one.metadata.name for one in store.read(lambda reader: reader.list(TrainJob, limit=100)).items}
+    assert "whole" in names and "half" not in names

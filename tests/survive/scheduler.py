@@ -14,6 +14,7 @@ from typing import Any
 
 from jupyter_trainjob.backends.base import NodeCapacity
 from jupyter_trainjob.controllers.admission import AdmissionController
+from jupyter_trainjob.controllers.snapshot import ended_row
 from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.resources.trainjob import Phase, TrainJob
 from jupyter_trainjob.store import Filter, Store, Writer
@@ -37,6 +38,9 @@ def end_one(writer: Writer) -> bool:
         job: Any = random.choice(page.items)
         job.status.attempts[-1].end = now()
         job.status.phase = Phase.SUCCEEDED
+        row = ended_row(job, job.status.attempts[-1])
+        assert row is not None
+        writer.note_ended(row)
         writer.update(job)
     return bool(page.items) or writer.count(TrainJob, Filter(phases=[Phase.QUEUED])) > 0
 

@@ -25,9 +25,8 @@ from jupyter_trainjob.store import Filter, Store, Writer
 from ..benchmarks.admission_rate import cell, with_instant_backend
 from ..controllers.conftest import make_job
 from .ondisk import OnDisk
-from .replay import most_at_once, versions
+from .replay import BUDGET, LIMITS, most_at_once, of_some_size, stays_within, versions
 
-LIMIT = 4
 LIVE = [phase for phase in Phase if not phase.final]
 ROOT = Path(__file__).parents[2]
 
@@ -52,12 +51,13 @@ class Trial:
     def _limit(self, writer: Writer) -> None:
         ensure_defaults(writer, "default", "default")
         queue = writer.get(Queue, "", "default")
-        queue.spec.limits = type(queue.spec.limits)(running_jobs=LIMIT)
+        queue.spec.limits = type(queue.spec.limits)(**LIMITS)
+        queue.spec.budget = BUDGET
         writer.update(queue)
 
     def _create(self, how: str, *expected: Phase, **spec: Any) -> str:
         seconds = self.random.choice([0.0, 0.02, 0.2])
-        job = make_job("j", owner=self.random.choice(["ada", "bob"]), **spec)
+        job = of_some_size(make_job("j", owner=self.random.choice(["ada", "bob"]), **spec), self.random.randrange(4))
         job.spec.source = CellSource(code=f"{seconds} {how}")
         job.metadata.finalizers = [OBJECTS_FINALIZER]
         if job.spec.sweep is not None:
@@ -128,7 +128,7 @@ class Trial:
         assert len(starts) == len(set(starts)), "an attempt began twice"
         began = {f"{job.metadata.uid}.{one.number}" for job in versions(self.store) for one in job.status.attempts}
         assert set(starts) <= began, "nothing runs that the record knows nothing of"
-        assert most_at_once(self.store) <= LIMIT
+        assert stays_within(most_at_once(self.store), LIMITS["running_jobs"])
         noted = {(row.uid, row.attempt) for row in self.store.read(lambda reader: list(reader.ended(0.0)))}
         assert noted == {(job.metadata.uid, one.number) for job in jobs.values() for one in job.status.attempts} | {
             pair for pair in noted if pair[0] in self.deleted
