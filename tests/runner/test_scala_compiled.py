@@ -12,7 +12,7 @@ import pytest
 
 from jupyter_trainjob.runner.languages import toree
 
-from .conftest import MAKES
+from ..scala import MAKES
 from .harness import notebook, run
 from .kernels import needs_scala
 
