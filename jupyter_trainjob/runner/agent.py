@@ -9,6 +9,9 @@ from typing import Any
 
 from .languages import Language
 
+REHEARSALS = 3
+"""R compiles a function when it is called for the second time, or the third."""
+
 
 class Agent:
     """Brings our code into a kernel and calls it; what it answers comes as a file in ``folder``.
@@ -67,6 +70,13 @@ class Agent:
         """Load packages before the job is known; none is a must. Raises ``RuntimeError``."""
         if self.taken_over and (code := self._language.preload(names)):
             await self._silently(code)
+
+    async def rehearse(self) -> None:
+        """Have the kernel compile what it takes to run a cell, before there is one. Raises ``RuntimeError``."""
+        if self.taken_over and self._language.rehearsal:
+            for _ in range(REHEARSALS):
+                await self._silently(self.code(self._language.rehearsal)[0])
+            self._answer_file()
 
     async def bring_data(self) -> None:
         """Define what :meth:`call` calls, once. Raises ``RuntimeError``.

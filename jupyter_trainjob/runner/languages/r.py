@@ -56,6 +56,8 @@ NO_INPUT = "readline() has nobody to answer it in a job. Pass the value as a par
 class R(Language):
     """R, by IRkernel."""
 
+    rehearsal = "invisible(NULL)"
+
     def __init__(self) -> None:
         super().__init__("r")
 
