@@ -26,6 +26,7 @@ class Agent:
         self.refusal = ""  # why not
         self._language, self._folder, self._mark, self._execute = language, folder, mark, execute
         self._calls = False
+        self._before = ""  # what goes with the next code
 
     async def take_over(self, seed: int | None = None) -> None:
         """Prepare the kernel for our way of running cells; its random numbers begin at ``seed``.
@@ -64,7 +65,10 @@ class Agent:
         code = self._language.adopt(values, seed) if self.taken_over else ""
         if not code:
             raise RuntimeError("a kernel of this language can't wait for its job")
-        await self._silently(code)
+        if self._language.adopts_with_code:
+            self._before = f"{code}\n"
+        else:
+            await self._silently(code)
 
     async def preload(self, names: list[str]) -> None:
         """Load packages before the job is known; none is a must. Raises ``RuntimeError``."""
@@ -114,7 +118,11 @@ class Agent:
         if not code:
             return source, None
         path.write_text(source, encoding="utf-8", errors="backslashreplace")
-        return code, self._answer_file()
+        return self._behind(code), self._answer_file()
+
+    def _behind(self, code: str) -> str:
+        before, self._before = self._before, ""
+        return before + code
 
     def _answer_file(self) -> Path:
         path = self._folder / "answer.json"
@@ -122,6 +130,6 @@ class Agent:
         return path
 
     async def _silently(self, code: str) -> None:
-        reply = await self._execute(code)
+        reply = await self._execute(self._behind(code))
         if reply["status"] != "ok":
             raise RuntimeError(reply.get("evalue") or reply.get("ename") or "the kernel refused")

@@ -18,8 +18,8 @@ import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+from tests.scala import scala_compiled
 
-from ..scala import scala_compiled
 from .place import Place
 
 __all__ = ["scala_compiled"]

@@ -24,8 +24,8 @@ from jupyter_trainjob.backends.local.warm.pool import Pool, Warmth
 from jupyter_trainjob.backends.local.warm.sizes import MOST, WINDOW_SECONDS, Kind, plan, wanted
 from jupyter_trainjob.resources.profile import Profile, standard_resources
 from jupyter_trainjob.resources.trainjob import FIRST_CHOSEN_SEED
+from tests.scala import share_compiled
 
-from ..scala import share_compiled
 from .conftest import LEVELS, MakePlace
 from .place import Place, a_request
 from .test_local_languages import needs_r, needs_scala

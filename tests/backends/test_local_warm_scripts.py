@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+from tests.scala import share_compiled
 
-from ..scala import share_compiled
 from .conftest import LEVELS, MakePlace
 from .place import Place
 from .test_local_inputs import packed, upload

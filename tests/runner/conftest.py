@@ -9,8 +9,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_trainjob.runner.languages import toree
-
-from ..scala import scala_compiled
+from tests.scala import scala_compiled
 
 __all__ = ["scala_compiled"]
 
