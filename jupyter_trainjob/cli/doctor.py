@@ -41,6 +41,7 @@ _ARGUMENTS = (
         help="Attack the sandbox that jobs get on this machine, harmlessly, for a minute or two: attack, contained or "
         "not, by what.",
     ),
+    argument("--only", metavar="NAMES", default="", help="With --sandbox: these attacks alone, as bpf,homes."),
     argument("-o", "--output", metavar="FORMAT", choices=("table", "json"), default="table", help="table or json."),
 )
 _STATUSES = (
@@ -59,7 +60,7 @@ def doctor_main(argv: Sequence[str]) -> int:
     options, words, screen = begun
     try:
         if options.sandbox:
-            return _attack(Configuration(options.config, words), options.backend, screen, options.output == "json")
+            return _attack(Configuration(options.config, words), options, screen)
         found = tell(
             diagnose(Configuration(options.config, words), options.backend),
             screen if options.output == "table" else None,
@@ -74,15 +75,17 @@ def doctor_main(argv: Sequence[str]) -> int:
     return 1 if worst(found) == "fail" else 0
 
 
-def _attack(configuration: Configuration, backend: str, screen: Screen, as_json: bool) -> int:
+def _attack(configuration: Configuration, options: Any, screen: Screen) -> int:
     """Raises :class:`ConfigurationError`."""
-    from .sandbox import attack_machine
+    from .sandbox import attack_machine, chosen
 
+    backend, only = options.backend, chosen(options.only)
     names = configuration.backends("local")
     if not names or (backend and backend not in names):
         raise ConfigurationError(f"--sandbox is for backends of type local; there are: {', '.join(names) or 'none'}")
     try:
-        return attack_machine(_local(configuration, backend or names[0]), screen, as_json=as_json)
+        local = _local(configuration, backend or names[0])
+        return attack_machine(local, screen, as_json=options.output == "json", only=only)
     except BackendError as error:
         stderr(f"{PROG}: {error} {error.remedy}".rstrip())
         return 1

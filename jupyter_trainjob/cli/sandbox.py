@@ -10,15 +10,28 @@ from typing import Any
 from ..backends.base import BackendError
 from ..backends.local.attacks.rows import place
 from ..backends.local.attacks.suite import Row, Suite
+from ..backends.local.attacks.table import ATTACKS
 from ..backends.local.doctor import Local
+from .configuration import ConfigurationError
 from .terminal import Screen
 
 _GOT_THROUGH, _HELD, _NOT_CLAIMED = "GOT THROUGH", "contained", "not claimed"
 _COLOURS = {_GOT_THROUGH: 31, _HELD: 32, _NOT_CLAIMED: 33}
 
 
-def attack_machine(local: Local, screen: Screen, *, as_json: bool) -> int:
-    """Run all attacks against the sandbox that jobs get here. 1 where something got through that must not; else 0.
+def chosen(names: str) -> frozenset[str]:
+    """Those that ``names`` (with commas) names; all where it is empty. Raises :class:`ConfigurationError`."""
+    known = {attack.name for attack in ATTACKS}
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    if unknown := sorted(wanted - known):
+        raise ConfigurationError(
+            f"--only names {', '.join(unknown)}, which is no attack; there are: {', '.join(sorted(known))}"
+        )
+    return frozenset(wanted or known)
+
+
+def attack_machine(local: Local, screen: Screen, *, as_json: bool, only: frozenset[str]) -> int:
+    """Run the attacks of ``only`` against the sandbox that jobs get here. 1 where something got through that must not.
 
     Raises :class:`BackendError` where no job can be run at all.
     """
@@ -34,7 +47,7 @@ def attack_machine(local: Local, screen: Screen, *, as_json: bool) -> int:
     }
     show = (lambda row: None) if as_json else (lambda row: screen.write(line(row, screen)))
     try:
-        rows = asyncio.run(_rows(options, show))
+        rows = asyncio.run(_rows(options, only, show))
     except TimeoutError as error:
         raise BackendError(str(error), remedy="Look at what jupyter trainjob doctor says without --sandbox.") from error
     if as_json:
@@ -44,10 +57,10 @@ def attack_machine(local: Local, screen: Screen, *, as_json: bool) -> int:
     return 1 if any(row.failed for row in rows) else 0
 
 
-async def _rows(options: dict[str, Any], show: Callable[[Row], None]) -> list[Row]:
+async def _rows(options: dict[str, Any], only: frozenset[str], show: Callable[[Row], None]) -> list[Row]:
     found = []
     async with place("namespaces+cgroups", **options) as (backend, store, data_dir):
-        async for row in Suite(backend, store, data_dir).run():
+        async for row in Suite(backend, store, data_dir).run(lambda attack: attack.name in only):
             show(row)
             found.append(row)
     return found

@@ -9,6 +9,9 @@ from typing import Any
 
 from .languages import Language
 
+REHEARSALS = 3
+"""R compiles a function when it is called for the second time, or the third."""
+
 
 class Agent:
     """Brings our code into a kernel and calls it; what it answers comes as a file in ``folder``.
@@ -23,6 +26,7 @@ class Agent:
         self.refusal = ""  # why not
         self._language, self._folder, self._mark, self._execute = language, folder, mark, execute
         self._calls = False
+        self._before = ""  # what goes with the next code
 
     async def take_over(self, seed: int | None = None) -> None:
         """Prepare the kernel for our way of running cells; its random numbers begin at ``seed``.
@@ -61,12 +65,22 @@ class Agent:
         code = self._language.adopt(values, seed) if self.taken_over else ""
         if not code:
             raise RuntimeError("a kernel of this language can't wait for its job")
-        await self._silently(code)
+        if self._language.adopts_with_code:
+            self._before = f"{code}\n"
+        else:
+            await self._silently(code)
 
     async def preload(self, names: list[str]) -> None:
         """Load packages before the job is known; none is a must. Raises ``RuntimeError``."""
         if self.taken_over and (code := self._language.preload(names)):
             await self._silently(code)
+
+    async def rehearse(self) -> None:
+        """Have the kernel compile what it takes to run a cell, before there is one. Raises ``RuntimeError``."""
+        if self.taken_over and self._language.rehearsal:
+            for _ in range(REHEARSALS):
+                await self._silently(self.code(self._language.rehearsal)[0])
+            self._answer_file()
 
     async def bring_data(self) -> None:
         """Define what :meth:`call` calls, once. Raises ``RuntimeError``.
@@ -104,7 +118,11 @@ class Agent:
         if not code:
             return source, None
         path.write_text(source, encoding="utf-8", errors="backslashreplace")
-        return code, self._answer_file()
+        return self._behind(code), self._answer_file()
+
+    def _behind(self, code: str) -> str:
+        before, self._before = self._before, ""
+        return before + code
 
     def _answer_file(self) -> Path:
         path = self._folder / "answer.json"
@@ -112,6 +130,6 @@ class Agent:
         return path
 
     async def _silently(self, code: str) -> None:
-        reply = await self._execute(code)
+        reply = await self._execute(self._behind(code))
         if reply["status"] != "ok":
             raise RuntimeError(reply.get("evalue") or reply.get("ename") or "the kernel refused")

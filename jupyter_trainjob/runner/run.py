@@ -146,6 +146,8 @@ class Run:
         if self.job.preload:
             with suppress(RuntimeError):  # the job may well do without
                 await session.agent.preload(self.job.preload)
+        with suppress(RuntimeError):  # the job's own cells tell what is wrong
+            await session.agent.rehearse()
         known = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, known.set)
         self.events.send("waiting")

@@ -3,6 +3,7 @@
 - ``store``: a filesystem object store
 - ``level``: each level of isolation in turn, for tests that take it
 - ``make_place``: a function that starts a :class:`Place` (a local backend and its store); all are stopped at the end
+- ``scala_compiled``: the folder with our code compiled beforehand for Scala's kernels
 - ``place``: one with the plain runner, at ``level``; ``strong``: one at the strongest level there is
 """
 
@@ -17,9 +18,11 @@ import pytest
 import pytest_asyncio
 
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+from tests.scala import scala_compiled
 
 from .place import Place
 
+__all__ = ["scala_compiled"]
 PLAIN_RUNNER = Path(__file__).with_name("plain_runner.py").read_text()
 LEVELS: dict[str, dict[str, Any]] = {
     "namespaces+cgroups": {},

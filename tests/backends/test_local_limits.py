@@ -190,6 +190,25 @@ async def test_a_long_log_is_a_condition(place: Place) -> None:
     ]
 
 
+@pytest.mark.parametrize("level", ["namespaces+cgroups"])
+async def test_the_share_of_the_cpu_holds_for_all_of_its_processes(place: Place, level: str) -> None:
+    code = """
+import os, time
+began = time.monotonic()
+pid = os.fork()
+while time.monotonic() < began + 2:
+    pass
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+used, seconds = sum(os.times()[:4]), time.monotonic() - began
+print(used / seconds)
+"""
+    seen = await place.run(code, resources={"cpu": "200m"})
+    share = float(await place.log(seen.ref))
+    assert share < 0.4, "0.2 and what was used before the code began; without a limit nearly 2, or 1 of one CPU"
+
+
 async def test_usage_is_measured_from_outside(place: Place) -> None:
     code = """
 import subprocess, sys, time

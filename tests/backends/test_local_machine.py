@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -124,6 +126,29 @@ def test_an_interpreter_is_asked_what_it_needs(tmp_path: Path) -> None:
     assert not any(path in ("/", os.path.dirname(runtime.package_folder())) for path in found.binds)
     assert any(text.startswith("/ is on the import path") for text in found.warnings)
     assert found.version == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_an_interpreter_compiles_the_runner_that_jobs_only_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "jupyter_trainjob"
+    shutil.copytree(
+        Path(runtime.package_folder()) / "runner", package / "runner", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(runtime, "package_folder", lambda: str(package))
+    runtime.inspect(sys.executable, [])
+    for name in ("__main__", "early", "run", "languages.python"):
+        source = package.joinpath("runner", *name.split(".")).with_suffix(".py")
+        assert Path(importlib.util.cache_from_source(str(source))).is_file()
+
+
+def test_a_runner_that_can_not_be_compiled_runs_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "jupyter_trainjob"
+    (package / "runner").mkdir(parents=True)
+    (package / "runner/early.py").write_text("pass\n")
+    (package / "runner/__pycache__").write_text("in the way")
+    monkeypatch.setattr(runtime, "package_folder", lambda: str(package))
+    assert runtime.inspect(sys.executable, []).python == sys.executable
 
 
 def test_the_supervisor_needs_the_standard_library_only() -> None:

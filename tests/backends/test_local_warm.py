@@ -24,6 +24,7 @@ from jupyter_trainjob.backends.local.warm.pool import Pool, Warmth
 from jupyter_trainjob.backends.local.warm.sizes import MOST, WINDOW_SECONDS, Kind, plan, wanted
 from jupyter_trainjob.resources.profile import Profile, standard_resources
 from jupyter_trainjob.resources.trainjob import FIRST_CHOSEN_SEED
+from tests.scala import share_compiled
 
 from .conftest import LEVELS, MakePlace
 from .place import Place, a_request
@@ -408,7 +409,8 @@ async def test_r_waits_too(make_place: MakePlace) -> None:
 @needs_scala
 @pytest.mark.slow
 @pytest.mark.asyncio
-async def test_scala_waits_too(make_place: MakePlace) -> None:
+async def test_scala_waits_too(make_place: MakePlace, tmp_path: Path, scala_compiled: Path) -> None:
+    share_compiled(scala_compiled, tmp_path / "data")
     place = await warm_place(make_place, least={}, budget_bytes=4 * GIB)
     code = 'println(System.getenv("TRAINJOB_ATTEMPT") + " " + scala.util.Random.nextInt)'
     spec: dict[str, Any] = {"environment": {"language": "scala"}, "resources": {**ENOUGH, "memory": "2Gi"}}

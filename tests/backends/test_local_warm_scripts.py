@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+from tests.scala import share_compiled
 
 from .conftest import LEVELS, MakePlace
 from .place import Place
@@ -45,9 +46,11 @@ print(json.dumps({
 }))
 1 / 0
 """
+# The kernel's own folder lies in the job's /tmp or, where the path of that is too long for a socket, in the machine's:
+# under a long path of the tests one of two jobs may be here and the other there.
 R_SCRIPT = """
 source("beside.R", local = TRUE)
-cat(gsub("tj-[^/]*", "TJ", commandArgs()), sys.nframe(), interactive(), here, getwd(), sep = "\\n")
+cat(sub("^.*/tj-[^/]*/", "TJ/", commandArgs()), sys.nframe(), interactive(), here, getwd(), sep = "\\n")
 cat(search(), .libPaths(), sort(ls(globalenv(), all.names = TRUE)), sort(names(Sys.getenv())), sep = "\\n")
 cat(unlist(parallel::mclapply(1:2, sqrt)), "\\n")
 stop("enough")
@@ -134,7 +137,8 @@ async def test_r(make_place: MakePlace, store: FilesystemStore, tmp_path: Path, 
 @pytest.mark.slow
 @pytest.mark.asyncio
 @pytest.mark.timeout(1500)
-async def test_scala(make_place: MakePlace, store: FilesystemStore, tmp_path: Path) -> None:
+async def test_scala(make_place: MakePlace, store: FilesystemStore, tmp_path: Path, scala_compiled: Path) -> None:
+    share_compiled(scala_compiled, tmp_path / "data", tmp_path / "cold")
     warm = await warm_place(make_place, least={}, budget_bytes=4 * GIB)
     options = {"runner": (), "kernelspec_dirs": warm.options["kernelspec_dirs"], "startup_seconds": 300.0}
     cold = await make_place(data_dir=str(tmp_path / "cold"), **options)

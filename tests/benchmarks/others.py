@@ -18,6 +18,9 @@ from typing import Any
 
 from .server import free_port
 
+WAITS = ("CREATED", "QUEUED", "IN_PROGRESS", "STOPPED")
+"""What a job of jupyter-scheduler may say before it says how it ended; STOPPED is what it begins with."""
+WAIT_SECONDS = 120.0
 PINS = ("papermill>=2.6,<3", "jupyter-scheduler>=2.11,<3", "ipykernel>=6.29")
 
 
@@ -58,6 +61,7 @@ class Scheduler:
     def once(self, notebook: str) -> float:
         """Seconds from creating a job to COMPLETED."""
         began = time.perf_counter()
+        until = began + WAIT_SECONDS
         made = self.ask(
             "POST",
             "scheduler/jobs",
@@ -73,7 +77,7 @@ class Scheduler:
             status = self.ask("GET", f"scheduler/jobs/{made['job_id']}")["status"]
             if status == "COMPLETED":
                 return time.perf_counter() - began
-            if status not in ("CREATED", "QUEUED", "IN_PROGRESS"):
+            if status not in WAITS or time.perf_counter() > until:
                 raise RuntimeError(f"jupyter-scheduler says {status}")
             time.sleep(0.02)
 

@@ -47,20 +47,29 @@ print("SECONDS", min(taken))
 """
 _IO = """
 import os, time, numpy
-block = numpy.arange(2 ** 17, dtype="float64")
-taken = []
-for epoch in range(6):
+rng = numpy.random.default_rng(1)
+for number in range(1500):  # a data set of small files, and one of large ones
+    rng.integers(0, 255, 8192, dtype="uint8").tofile(f"image-{number}.bin")
+for number in range(32):
+    numpy.save(f"batch-{number}.npy", rng.normal(size=2 ** 17))
+weights, taken = numpy.zeros(2 ** 20), []
+for epoch in range(8):
     began = time.perf_counter()
-    for number in range(60):
-        numpy.save(f"batch-{number}.npy", block)
-        with open(f"meta-{number}.txt", "w") as file:
-            file.write(str(number))
-    for number in range(60):
-        total = float(numpy.load(f"batch-{number}.npy").sum())
-        os.stat(f"meta-{number}.txt")
-    for name in os.listdir("."):
-        if name.startswith(("batch-", "meta-")):
-            os.unlink(name)
+    total = 0.0
+    with open("metrics.csv", "a") as metrics:
+        for step, number in enumerate(rng.permutation(1500)):
+            total += float(numpy.fromfile(f"image-{number}.bin", dtype="uint8").mean())
+            if step % 50 == 0:
+                metrics.write(f"{epoch},{step},{total}\\n")
+                metrics.flush()
+    for number in rng.permutation(32):
+        total += float(numpy.load(f"batch-{number}.npy").sum())
+    weights += total
+    with open("checkpoint.new", "wb") as file:
+        numpy.save(file, weights)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace("checkpoint.new", "checkpoint.npy")
     taken.append(time.perf_counter() - began)
 print("SECONDS", min(taken))
 """

@@ -40,15 +40,19 @@ R_CODE = "cat(1, '\\n')"
 SCALA_CODE = "println(1)"
 PYTHON_MS, R_MS, TOREE_MS, ALMOND_MS, IMPORTS_MS = 120, 120, 1000, 400, 200
 WAIT_SECONDS = 600.0
+STILL_SECONDS = 1.0
+"""Longer than the pool leaves a job alone that has just begun."""
 
 
 def await_warm(server: RunningServer) -> None:
-    """Until a kernel waits, and nothing else is being started."""
+    """Until a kernel waits, and nothing else is being started, nor was for a while: the pool follows its uses later."""
     until = time.monotonic() + WAIT_SECONDS
+    still = time.monotonic()
     while True:
         there = list(slot.there(str(server.data_dir / "run")))
-        if there and all(one.warm for one in there):
-            time.sleep(0.2)  # the server has seen it
+        if not there or not all(one.warm for one in there):
+            still = time.monotonic()
+        elif time.monotonic() - still > STILL_SECONDS:
             return
         if time.monotonic() > until:
             raise RuntimeError(f"no kernel waits: {there}\n{server.log_text()[-2000:]}")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jupyter_trainjob.runner.languages import toree
+from tests.scala import MAKES
 
-from .conftest import MAKES
 from .harness import notebook, run
 from .kernels import needs_scala
 

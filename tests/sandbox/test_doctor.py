@@ -54,14 +54,23 @@ def test_an_attack_that_failed_of_itself_is_not_contained(said: str, problem: st
     assert fell_short(said, problem) == why
 
 
+FEW = {"bpf", "daemon", "homes", "loopback", "memory", "outputs", "sleep", "stdout-flood"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_it_attacks_this_machine(tmp_path: Path) -> None:
-    done = doctor(tmp_path, "-o", "json")
+@pytest.mark.parametrize("names", [FEW, pytest.param(set(NAMES), id="all", marks=pytest.mark.soak)])
+def test_it_attacks_this_machine(tmp_path: Path, names: set[str]) -> None:
+    done = doctor(tmp_path, "-o", "json", *([] if names == set(NAMES) else ["--only", ",".join(names)]))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)
-    assert {row["name"] for row in rows} == set(NAMES)
+    assert {row["name"] for row in rows} == names
     assert not any(row["failed"] for row in rows)
+
+
+def test_an_attack_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--only", "bpf,nothing")
+    assert done.returncode == 2 and "--only names nothing, which is no attack; there are: abstract-" in done.stderr
 
 
 def test_a_backend_that_is_none_of_this_machine_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Compiled:
     """
 
     def __init__(self, path: str, runtime: Runtime, bwrap: Bwrap | None = None) -> None:
-        self.path = path
+        self.path = os.path.realpath(path)  # the JVM remembers where it lies
         self._runtime = runtime
         self._bwrap = bwrap
         self._lock = threading.Lock()

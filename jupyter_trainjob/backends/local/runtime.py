@@ -9,7 +9,8 @@ import subprocess
 from dataclasses import dataclass, field
 
 _ASK = """
-import json, sys, sysconfig
+import compileall, json, sys, sysconfig
+compileall.compile_dir(sys.argv[1], quiet=2)
 finders = [m for n, m in list(sys.modules.items()) if n.startswith("__editable__") and n.endswith("_finder")]
 mapped = [path for m in finders for path in getattr(m, "MAPPING", {}).values()]
 print(json.dumps({
@@ -55,8 +56,11 @@ def package_folder() -> str:
 
 
 def inspect(python: str, kernel_folders: list[str]) -> Runtime:
-    """Ask ``python`` (an executable). Blocks for some tens of milliseconds."""
-    command = [python, "-I", "-c", _ASK]
+    """Ask ``python`` (an executable). Blocks for some tens of milliseconds.
+
+    It also compiles our runner, where that is not done and may be: a job, which only reads it, would do so each time.
+    """
+    command = [python, "-I", "-c", _ASK, os.path.join(package_folder(), "runner")]
     try:
         done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={"PATH": os.defpath})
         told = json.loads(done.stdout)

@@ -109,6 +109,13 @@ class Language:
         """
         return ""
 
+    adopts_with_code = False
+    """Whether what :meth:`adopt` gives is sent with the next code, for each request by itself takes long."""
+    rehearsal = ""
+    """A cell that does nothing and leaves nothing behind. A kernel that waits for its job runs it some times, where its
+    language compiles what is called repeatedly; empty: it need not.
+    """
+
     def cell(self, source_file: str, answer_file: str) -> str:
         """Code that runs the cell in ``source_file`` and leaves how it ended, as JSON, in ``answer_file``.
 

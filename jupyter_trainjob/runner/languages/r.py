@@ -56,6 +56,9 @@ NO_INPUT = "readline() has nobody to answer it in a job. Pass the value as a par
 class R(Language):
     """R, by IRkernel."""
 
+    adopts_with_code = True  # IRkernel opens a graphics device for each request
+    rehearsal = "invisible(NULL)"
+
     def __init__(self) -> None:
         super().__init__("r")
 

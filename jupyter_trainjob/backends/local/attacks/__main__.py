@@ -20,9 +20,12 @@ from ..warm.pool import Warmth
 from . import bare
 from .attack import Attack
 from .rows import OPTIONS, as_json, place
-from .suite import AT_ONCE, Suite
+from .suite import Suite
 from .table import ATTACKS
 from .targets import Targets, own_network
+
+BARE_AT_ONCE = 4
+"""Most only hold for seconds what they have taken, where nothing takes it from them."""
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +53,7 @@ def _bare(wanted: list[Attack]) -> int:
             (folder / "data/job/work").mkdir(parents=True)
             (folder / "data/job/work/secret.txt").write_text(targets.secret)
             targets.add_victim(f"{folder}/data/job", [])
-            with ThreadPoolExecutor(AT_ONCE) as pool:
+            with ThreadPoolExecutor(BARE_AT_ONCE) as pool:
                 for attack, found in zip(
                     wanted, pool.map(partial(bare.succeeds, targets=targets), wanted), strict=True
                 ):

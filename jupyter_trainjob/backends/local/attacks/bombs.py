@@ -280,7 +280,7 @@ end = time.monotonic() + 30
 while time.monotonic() < end:
     pass
 """,
-        "the time limit, and the CPU share",
+        "the time limit",
         claimed=EVERY,
         seen="ends",
         alone=True,

@@ -25,7 +25,8 @@ from .attack import Attack
 from .table import ATTACKS
 from .targets import Targets
 
-AT_ONCE = 2
+AT_ONCE = 4
+"""Many wait most of their time."""
 PATIENCE_SECONDS = 120.0
 LONG_SECONDS = 15.0
 """A job that was to end after two or three seconds, and did not within these, got its way."""
