@@ -42,16 +42,19 @@ def succeeds(attack: Attack, targets: Targets) -> tuple[bool, str]:
         (place / "work").mkdir()
         if attack.seen == "notebook":
             return _displays(attack, targets, place)
-        mark = f"{targets.mark}-{attack.name}"
-        command = [sys.executable, "-I", "-c", _LEADER, harness.program(attack, targets.given), mark]
+        mark = f"{targets.mark}-{attack.name}"  # others are at it at the same time, and end what they left
+        code = harness.program(attack, {**targets.given, "mark": mark})
+        command = [sys.executable, "-I", "-c", _LEADER, code, mark]
         leader = subprocess.Popen(command, cwd=place, start_new_session=True)
         try:
-            return _look(attack, targets, place, leader)
+            return _look(attack, targets, place, leader, mark)
         finally:
-            _end(leader, [mark, targets.mark], place)
+            _end(leader, mark, place)
 
 
-def _look(attack: Attack, targets: Targets, place: Path, leader: subprocess.Popen[bytes]) -> tuple[bool, str]:
+def _look(
+    attack: Attack, targets: Targets, place: Path, leader: subprocess.Popen[bytes], mark: str
+) -> tuple[bool, str]:
     until = time.monotonic() + (attack.seconds + 2 if attack.seen == "ends" else _SECONDS)
     status = place / "status"
     while leader.poll() is None and time.monotonic() < until and not _stopped(leader.pid):
@@ -64,7 +67,7 @@ def _look(attack: Attack, targets: Targets, place: Path, leader: subprocess.Pope
         child = int((place / "child").read_text())
         return process.is_alive(process.identity(child)) and b"GOT" in said, text
     if attack.seen == "outlives":
-        return bool(_with(targets.mark, "cmdline")), text
+        return any(pid != leader.pid for pid in _with(mark, "cmdline")), text
     if attack.seen == "secret":
         return targets.secret.encode() in said, text
     if attack.seen == "log":
@@ -112,14 +115,13 @@ def _stopped(pid: int) -> bool:
     return _state(pid) == "T"
 
 
-def _end(leader: subprocess.Popen[bytes], marks: list[str], place: Path) -> None:
-    """All that the attack left: its session, what bears a mark, and whoever works in its folder."""
+def _end(leader: subprocess.Popen[bytes], mark: str, place: Path) -> None:
+    """All that the attack left: its session, what bears its mark, and whoever works in its folder."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader.pid, signal.SIGKILL)
     leader.wait()
-    for mark in marks:
-        for pid in _with(mark, "cmdline"):
-            process.kill_quietly(pid)
+    for pid in _with(mark, "cmdline"):
+        process.kill_quietly(pid)
     for pid in process.all_pids():
         with contextlib.suppress(OSError):
             if pid != os.getpid() and os.readlink(f"/proc/{pid}/cwd").startswith(str(place)):
