@@ -203,9 +203,15 @@ class Backend(ABC):
     def may_create(self, ref: AttemptRef) -> bool:
         """Whether it is the attempt's turn for :meth:`create`; else ``changed(ref)`` is called when it is.
 
-        For backends that take only so many at once. Not to ask is allowed.
+        For backends that take only so many at once. Not to ask is allowed; who did says :meth:`give_up_turn` at last.
         """
         return True
+
+    def give_up_turn(self, ref: AttemptRef) -> None:  # noqa: B027 - nothing to do where all may come at once
+        """Whoever asked :meth:`may_create` has created it, or will not now: it keeps nobody from their turn.
+
+        Harmless for one that waits for its turn no longer, and for one that never asked.
+        """
 
     @abstractmethod
     async def create(self, request: AttemptRequest) -> None:

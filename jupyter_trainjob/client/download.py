@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from . import ops
-from .effects import Request, Steps, offload
+from .effects import Request, Response, Steps, offload
 from .effects import request as ask
 from .errors import ConnectionLost, InputError, NotFound, ServerError
 from .session import Session
@@ -103,9 +103,8 @@ def _create(path: Path) -> BinaryIO:
 
 
 def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str], ...] = ()) -> Steps[None]:
-    moved = {"prefer": "redirect"}  # as long as it is of use
     for attempt in range(_TRIES):
-        headers = {"accept-encoding": "identity", **moved}
+        headers = {"accept-encoding": "identity"}
         if sink.size:
             headers["range"] = f"bytes={sink.size}-"
             if sink.version:  # a notebook is written anew after each cell: half of one and half of the next is none
@@ -113,15 +112,8 @@ def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str]
         before = sink.size
         try:
             request = Request("GET", url, params, headers=headers, sink=sink.take, timeout_seconds=60)
-            answer = yield from session.call(request)
-            if answer.status == 307:  # the store has it for us, by an address that is a credential: no other is sent
-                there = replace(request, url=answer.headers["location"], params=(), headers=headers)
-                answer = yield from ask(there)
-                if answer.status not in (200, 206, 416):
-                    moved = {}
-                    continue
+            answer = yield from _from_server_or_store(session, request)
         except ConnectionLost:
-            moved = {}
             if attempt + 1 == _TRIES and sink.size == before:
                 raise
             continue
@@ -129,6 +121,30 @@ def _fill(session: Session, url: str, sink: _Sink, params: tuple[tuple[str, str]
         if whole is None or sink.size >= whole:
             return
     raise ServerError(f"{url} ended {_TRIES} times before it was whole.", remedy="Try again later.")
+
+
+def _from_server_or_store(session: Session, request: Request) -> Steps[Response]:
+    """The answer of the server, or of its store, where the server sends us on to that. A store that was not reached is
+    not tried again in this session. Raises :class:`ConnectionLost`, and what the server says.
+    """
+    wanted = {"prefer": "redirect"} if session.store_reached else {}
+    answer = yield from session.call(replace(request, headers={**request.headers, **wanted}))
+    if answer.status == 416 or not 300 <= answer.status < 400:
+        return answer
+    location = answer.headers.get("location", "")
+    if "x-trainjob-moved" not in answer.headers:
+        raise ServerError(
+            f"Not the server itself answers: one is sent on to {location[:200]!r}.",
+            remedy="Give the url of the server: a proxy or its login page may stand before it.",
+        )
+    try:  # the address is a credential, and needs no other
+        answer = yield from ask(replace(request, url=location, params=(), apart=True))
+        if answer.status not in (200, 206, 416):
+            raise ConnectionLost(f"The object store does not give what the server promised: status {answer.status}.")
+    except ConnectionLost:
+        session.store_reached = False
+        raise
+    return answer
 
 
 def _whole_size(status: int, headers: Mapping[str, str]) -> int | None:

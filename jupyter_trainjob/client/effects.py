@@ -27,7 +27,8 @@ class Request:
     """One HTTP exchange. ``url`` is a path below the API's root until the session completes it.
 
     ``sink`` takes the body of a 200 or 206 answer in pieces (``sink(status, headers, piece)``), so that it never is in
-    memory as a whole; ``timeout_seconds`` is the longest silence.
+    memory as a whole; ``timeout_seconds`` is the longest silence. ``apart``: to another than the server, so that no
+    cookie which this one gave us goes along.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = 30.0
     sink: Callable[[int, Mapping[str, str], bytes], None] | None = None
+    apart: bool = False
 
     def sent_to(self, root: str, headers: Mapping[str, str]) -> Request:
         """The same with a full URL and the credential."""

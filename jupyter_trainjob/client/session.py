@@ -40,6 +40,8 @@ class Session:
         self._environ = environ
         self._connection: Connection | None = None
         self.notice = notice
+        self.store_reached = True
+        """Whether downloads may come from the object store itself, as far as was seen."""
 
     def connection(self) -> Steps[Connection]:
         """The server, found at the first call."""

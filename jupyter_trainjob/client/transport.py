@@ -121,7 +121,7 @@ class SyncTransport:
         import httpx
 
         options = _options(request)
-        key = repr(options)
+        key = f"{options}{request.apart}"
         if key not in self._http:
             self._http[key] = httpx.Client(**options)
         try:
@@ -216,7 +216,7 @@ class AsyncTransport:
         import httpx
 
         options = _options(request)
-        key = repr(options)
+        key = f"{options}{request.apart}"
         if key not in self._http:
             self._http[key] = httpx.AsyncClient(**options)
         try:

@@ -216,8 +216,6 @@ class ControllerManager:
 
     async def _follow_only(self) -> None:
         self._metrics.leading.set(0)
-        for backend in self._backends.values():
-            backend.keep_warm(None)
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -228,6 +226,8 @@ class ControllerManager:
             await self._queue.stop()
             self._queue = None
             await self._jobs.stop()
+        for backend in self._backends.values():  # behind the last step, which may ask for more
+            backend.keep_warm(None)
 
     async def _reconcile(self, key: str) -> float | None:
         if key == SCHEDULE:

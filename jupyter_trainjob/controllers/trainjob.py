@@ -149,6 +149,15 @@ class TrainJobController:
         pause = self._not_before.get(ref.uid, 0.0) - time.monotonic()
         if pause > 0 and job.spec.cancel is None:
             return pause  # somebody asked to be left alone for so long, whatever else is told of the job
+        ends = job.spec.cancel is not None or bool(attempt.preempted)
+        if not _created(job, attempt) and not ends and not backend.may_create(ref):
+            return None
+        try:
+            return await self._look(job, attempt, backend, ref)
+        finally:
+            backend.give_up_turn(ref)
+
+    async def _look(self, job: TrainJob, attempt: Attempt, backend: Backend, ref: AttemptRef) -> float | None:
         try:
             seen = await backend.observe(ref)
         except BackendError as error:
@@ -189,8 +198,6 @@ class TrainJobController:
             self._tries.pop(ref.uid, None)  # what failed was the lack of it: once it is built the job starts at once
             self._not_before.pop(ref.uid, None)
             return PROGRESS_SECONDS
-        if not backend.may_create(ref):
-            return None
         profile = parse(Profile, job.status.profile_snapshot) if job.status.profile_snapshot else Profile()
         request = AttemptRequest(ref, job, profile, blob_prefix(job.metadata.owner))
         if attempt.local_queue:

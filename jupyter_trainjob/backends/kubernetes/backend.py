@@ -176,6 +176,11 @@ class KubernetesBackend(Offering):
         """As far as the cluster keeps up with what was made before."""
         return self._need().job(ref) is not None or self._lanes.enter(ref)
 
+    def give_up_turn(self, ref: AttemptRef) -> None:
+        """See :mod:`.lanes`."""
+        if self._connection is not None:
+            self._lanes.give_up(ref)
+
     async def create(self, request: AttemptRequest) -> None:
         """The Secret, then the Job, or one that waits for it. What a server that died in between left is taken up."""
         if self._need().job(request.ref) is not None:
@@ -210,8 +215,6 @@ class KubernetesBackend(Offering):
         """From what the watches and the sidecar told. Raises :class:`BackendError` before their first word."""
         attempts, following = self._need(), self._follower
         job = attempts.job(ref)
-        if job is None and self._lanes.waits(ref):
-            return Observation(ref, "gone")
         if job is None:
             if not attempts.complete:
                 told = attempts.trouble() or f"The cluster has not told yet what it has of {ref.name}."

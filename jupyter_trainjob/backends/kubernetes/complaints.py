@@ -7,14 +7,13 @@ etcd. With hundreds of pods that wait, a question for each kept it from everythi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
 from itertools import islice
 
 from ..base import AttemptRef, BackendError
-from .connect import Connection
+from .connect import Connection, Expired
 from .reading import Object
 
 log = logging.getLogger(__name__)
@@ -46,23 +45,24 @@ class Complaints:
     def ask(self, ref: AttemptRef, name: str) -> None:
         """What is told of the object ``name``? To be called every few seconds as long as it is held up."""
         self._asking[ref] = name, time.monotonic()
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name=f"backend-{self._backend}-events")
 
     async def stop(self) -> None:
         """Leave off."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
     async def _run(self) -> None:
         while self._asking:
             try:
                 await self._look()
-            except BackendError as error:
+            except (BackendError, Expired) as error:  # a list that changes while it is read page by page may expire
                 log.warning("backend %s: events can't be read, and will be asked for again: %s", self._backend, error)
+            except Exception:  # one odd event: told, and tried again
+                log.exception("backend %s: reading events broke", self._backend)
             await asyncio.sleep(AGAIN_SECONDS)
             forget = time.monotonic() - FORGET_SECONDS
             self._asking = {ref: asked for ref, asked in self._asking.items() if asked[1] > forget}

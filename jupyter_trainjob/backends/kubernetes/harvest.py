@@ -14,7 +14,7 @@ from typing import Any
 from ...resources.names import attempt_prefix
 from ...storage.base import KeyMissing, ObjectStore
 from ...storage.logjoin import join_segments
-from ...storage.loglayout import LogRecord, as_found, record, segment_key, segments
+from ...storage.loglayout import LogRecord, as_found, holes_between, record, segment_key, segments
 from ...storage.seen import seen
 from ..base import AttemptRef
 from ..local import events
@@ -73,13 +73,13 @@ def gather(store: ObjectStore, ref: AttemptRef, termination: str = "", *, begun:
     nothing was shipped, nothing is missing.
     """
     prefix = attempt_prefix(ref.uid, ref.attempt)
-    store = seen(store, prefix)
+    whole_store, store = store, seen(store, prefix)
     state = merged(read_state(store, ref), termination)
     if not (begun or state or segments(store, prefix, limit=1)):
         store.delete_prefix(prefix + FOLDER)
         return Harvest({}, join_segments(store, prefix, record(store, prefix) or LogRecord()))
-    log = _join(store, prefix, state.get("log", {}))
-    _join(store, f"{prefix}metrics/", state.get("metrics", {}), only_if_any=True)
+    log = _join(store, whole_store, prefix, state.get("log", {}))
+    _join(store, whole_store, f"{prefix}metrics/", state.get("metrics", {}), only_if_any=True)
     store.delete_prefix(prefix + FOLDER)
     whole = state.get("state") == "ended"
     conditions = list(state.get("conditions", []))
@@ -150,9 +150,17 @@ def forget(store: ObjectStore, ref: AttemptRef) -> None:
     store.delete_prefix(prefix + FOLDER)
 
 
-def _join(store: ObjectStore, prefix: str, told: dict[str, Any], *, only_if_any: bool = False) -> LogRecord:
-    """One object of the segments under ``prefix``. ``told``: what the sidecar said of it at last."""
+def _join(
+    store: ObjectStore, whole_store: ObjectStore, prefix: str, told: dict[str, Any], *, only_if_any: bool = False
+) -> LogRecord:
+    """One object of the segments under ``prefix``. ``told``: what the sidecar said of it at last.
+
+    ``store`` shows what was listed. Another server may have joined the log while that list was made, so that neither
+    its record nor the segments are in it: where bytes lack, the record is asked for after the list, in ``whole_store``.
+    """
     known = record(store, prefix)
+    if known is None and _lacks(store, prefix, told):
+        known = record(whole_store, prefix)
     if known is not None and known.complete:
         return join_segments(store, prefix, known)  # what an earlier try did not remove
     if only_if_any and not told.get("size") and not segments(store, prefix, limit=1):
@@ -168,6 +176,11 @@ def _join(store: ObjectStore, prefix: str, told: dict[str, Any], *, only_if_any:
     closed = known or LogRecord()
     closed.size, closed.gap, closed.truncated = int(told["size"]), told.get("gap"), False
     return join_segments(store, prefix, closed)
+
+
+def _lacks(store: ObjectStore, prefix: str, told: dict[str, Any]) -> bool:
+    """Whether segments do not make up all that was printed."""
+    return bool(holes_between(segments(store, prefix), int(told.get("size", 0))))
 
 
 def _prune(store: ObjectStore, prefix: str, gap: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef
 from jupyter_trainjob.backends.kubernetes.harvest import forget, gather, parsed, read_state
+from jupyter_trainjob.storage.base import ObjectInfo
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.storage.loglayout import LogRecord, measured, record_key, segment_key
 from jupyter_trainjob.storage.logs import LogReader
@@ -63,6 +65,32 @@ def test_an_ended_attempt_is_one_log_and_what_the_sidecar_says(store: Filesystem
         ]
     forget(store, REF)
     assert not store.exists(f"{PREFIX}state.json") and store.exists(f"{PREFIX}log.bytes")
+
+
+class Walking(FilesystemStore):
+    """Lists as some servers do, folder by folder: meanwhile another does ``between`` before ``log/``."""
+
+    between: Callable[[], object] | None = None
+
+    def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        found = list(super().list(prefix, limit=limit))
+        if self.between is None:
+            return iter(found)
+        do, self.between = self.between, None
+        before = [info for info in found if "/log/" not in info.key]
+        do()
+        return iter([*before, *(info for info in super().list(prefix, limit=limit) if "/log/" in info.key)])
+
+
+def test_two_servers_that_put_a_log_in_order_at_once_lose_none_of_it(tmp_path: Path) -> None:
+    store = Walking(tmp_path)
+    store.put(segment_key(PREFIX, 0), b"hello ")
+    store.put(segment_key(PREFIX, 6), b"you\n")
+    put_state(store)
+    store.between = lambda: gather(FilesystemStore(tmp_path), REF)
+    found = gather(store, REF)
+    assert (found.log.size, found.log.missing, found.log_complete) == (10, 0, True)
+    assert LogReader(store, PREFIX).read(0, 100).data == b"hello you\n"
 
 
 def test_what_the_cap_left_out_is_removed_and_told(store: FilesystemStore) -> None:
