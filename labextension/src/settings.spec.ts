@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 import { translations } from './language';
 import { translateSettings, WITH_SETTINGS } from './settings';
@@ -35,6 +35,17 @@ describe('the titles of settings', () => {
     const found = registry();
     await translateSettings(found, await translations(null));
     expect(found.plugins).toEqual(registry().plugins);
+  });
+
+  it('are translated where others can’t be had, which is told', async () => {
+    const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const found = registry();
+    const { load } = found;
+    found.load = id => (id === 'jupyter-trainjob:panel' ? Promise.reject(new Error('no schema')) : load(id));
+    await translateSettings(found, await translations(page('zh-CN')));
+    expect(found.plugins['jupyter-trainjob:submit']!.schema.title).toBe('提交作业');
+    expect(warned.mock.calls.map(String)).toEqual([expect.stringMatching(/jupyter-trainjob:panel.*no schema/)]);
+    warned.mockRestore();
   });
 
   it('are of all schemas there are', () => {

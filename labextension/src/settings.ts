@@ -19,7 +19,11 @@ interface ITexts {
  */
 export async function translateSettings(registry: ISettingRegistry, trans: TranslationBundle): Promise<void> {
   for (const id of WITH_SETTINGS) {
-    await registry.load(id);
+    try {
+      await registry.load(id);
+    } catch (reason) {
+      console.warn(`jupyter-trainjob: no settings of ${id} to translate:`, reason);
+    }
     const schema = registry.plugins[id]?.schema;
     if (schema) {
       translate(schema, trans);

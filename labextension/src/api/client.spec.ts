@@ -38,6 +38,25 @@ describe('the clock of the server', () => {
   });
 });
 
+describe('a request that waits', () => {
+  it('is let go where nobody wants its answer any more', async () => {
+    const sent: Request[] = [];
+    const settings = ServerConnection.makeSettings({
+      baseUrl: 'http://test/',
+      fetch: (request: RequestInfo | URL) => {
+        const { signal } = request as Request;
+        sent.push(request as Request);
+        return new Promise((_, fail) => signal.addEventListener('abort', () => fail(new Error('aborted'))));
+      }
+    });
+    const turn = new AbortController();
+    const waiting = new TrainJobClient(settings).logged(ref, 5, 20, turn.signal).catch((error: unknown) => error);
+    turn.abort();
+    expect(await waiting).toMatchObject({ code: 0, passing: true });
+    expect(sent[0].url).toMatch(/metrics\?offset=5&limit=1&wait=20/);
+  });
+});
+
 describe('a refusal', () => {
   it('says when to ask again', async () => {
     const { client: ours } = client(0, 0, 429, { 'Retry-After': '7' });

@@ -260,10 +260,10 @@ export class TrainJobClient {
     return (await this._request(this._job(ref, 'metrics', 'series') + `?maxPoints=${maxPoints}`)).json();
   }
 
-  /** Waits at most so long until there are more than so many bytes of logged points; how many there are. */
-  async logged(ref: IJobRef, bytes: number, waitSeconds: number): Promise<number> {
+  /** Waits at most so long, or until `signal`, for more than so many bytes of logged points; how many there are. */
+  async logged(ref: IJobRef, bytes: number, waitSeconds: number, signal?: AbortSignal): Promise<number> {
     const asked = `?offset=${bytes}&limit=1&wait=${waitSeconds}`;
-    const response = await this._request(this._job(ref, 'metrics') + asked);
+    const response = await this._request(this._job(ref, 'metrics') + asked, { signal });
     return Number(response.headers.get('X-Log-Size') ?? 0);
   }
 

@@ -34,6 +34,7 @@ export class CompareView extends Widget {
     private _trans: TranslationBundle
   ) {
     super();
+    this._uids = new Set(_refs.map(({ uid }) => uid));
     this.addClass('jp-TrainJobCompare');
     this._chosen = new Set(_refs.slice(0, PLOTTED).map(ref => ref.uid));
     this._metrics = new MetricsView(_store.client, this._plotted(), _trans);
@@ -87,6 +88,7 @@ export class CompareView extends Widget {
       this._awake = true;
       this._listening = this._store.listen();
       this._store.seen.connect(this._see, this);
+      this._store.reread.connect(this._reread, this);
       this._metrics.start();
       void this._step(++this._turn);
     }
@@ -99,20 +101,37 @@ export class CompareView extends Widget {
     clearTimeout(this._soon);
     this._soon = undefined;
     this._store.seen.disconnect(this._see, this);
+    this._store.reread.disconnect(this._reread, this);
+    this._current = new Set(); // nobody tells us what happens from now on
     this._listening?.dispose();
     this._listening = null;
     this._metrics.stop();
   }
 
   private _see(_: JobStore, job: ITrainJob): void {
-    const known = this._known.get(job.metadata.uid);
-    if (known && Number(job.metadata.resourceVersion) > Number(known.job.metadata.resourceVersion)) {
-      known.job = job;
+    if (this._uids.has(job.metadata.uid) && this._take(job)) {
       this._soon ??= setTimeout(() => {
         this._soon = undefined;
         this._show();
       }, SOON_MS);
     }
+  }
+
+  private _reread(_: JobStore, missed: boolean): void {
+    if (missed) {
+      this._current = new Set();
+    }
+  }
+
+  /** Whether it is news: an answer may come after what the feed told meanwhile. */
+  private _take(job: ITrainJob): boolean {
+    const { uid, resourceVersion } = job.metadata;
+    const known = this._known.get(uid);
+    if (known && Number(resourceVersion) <= Number(known.job.metadata.resourceVersion)) {
+      return false;
+    }
+    this._known.set(uid, { job, series: known?.series ?? null });
+    return true;
   }
 
   private async _step(turn: number): Promise<void> {
@@ -134,21 +153,26 @@ export class CompareView extends Widget {
   }
 
   private async _read(ref: IJobRef): Promise<void> {
-    const { client } = this._store;
+    const { client, live } = this._store;
+    const { uid } = ref;
+    const current = this._current;
     try {
-      const told = this._store.live && this._known.get(ref.uid);
-      const job = told ? told.job : await client.get(ref);
+      if (!live || !current.has(uid)) {
+        this._take(await client.get(ref));
+        current.add(uid);
+      }
+      const { job } = this._known.get(uid)!; // as before the points were asked for: behind a final state they are all
       const series = await client.series(ref, POINTS);
-      this._known.set(ref.uid, { job, series });
+      this._known.get(uid)!.series = series;
       if (isFinal(job) && series.complete) {
-        this._over.add(ref.uid);
+        this._over.add(uid);
       }
     } catch (error) {
       if (!(error instanceof ApiError)) {
         throw error;
       }
       if (!error.retryable) {
-        this._over.add(ref.uid); // deleted meanwhile, or never ours: the others are still to be seen
+        this._over.add(uid); // deleted meanwhile, or never ours: the others are still to be seen
       }
     }
   }
@@ -239,7 +263,10 @@ export class CompareView extends Widget {
   private _table = element('table');
   private _axes: ParallelView;
   private _metrics: MetricsView;
-  private _known = new Map<string, { job: ITrainJob; series: ISeries }>();
+  private _uids: ReadonlySet<string>;
+  private _known = new Map<string, { job: ITrainJob; series: ISeries | null }>();
+  /** What was read since when the feed tells all that happens; another set where it has left something out. */
+  private _current = new Set<string>();
   private _over = new Set<string>();
   private _chosen: Set<string>;
   private _by = 'name';

@@ -93,4 +93,25 @@ describe('the plots of one job', () => {
     expect(asked).toEqual(['a', 'a']);
     one.dispose();
   });
+
+  it('hold no connection when they are put away, and count nothing of a job that was shown before', async () => {
+    const waits: { name: string; bytes: number; more: (bytes: number) => void; signal: AbortSignal }[] = [];
+    const logged = ({ name }: IJobRef, bytes: number, _: number, signal: AbortSignal) =>
+      new Promise<number>(more => waits.push({ name, bytes, more, signal }));
+    const one = new MetricsView({ ...client, logged } as never, [ref('a')], trans);
+    one.start();
+    await vi.advanceTimersByTimeAsync(100);
+    one.jobs = [ref('b')];
+    expect(waits[0].signal.aborted).toBe(true);
+    waits[0].more(500); // it had come already
+    await vi.advanceTimersByTimeAsync(100);
+    expect(waits.map(({ name, bytes }) => [name, bytes])).toEqual([
+      ['a', 0],
+      ['b', 0]
+    ]);
+    expect(waits[1].signal.aborted).toBe(false);
+    one.stop();
+    expect(waits[1].signal.aborted).toBe(true);
+    one.dispose();
+  });
 });

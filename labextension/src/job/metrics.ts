@@ -55,13 +55,18 @@ export class MetricsView {
 
   stop(): void {
     this._running = false;
-    this._turn += 1;
-    clearTimeout(this._timer);
+    this._end();
   }
 
   private _begin(): void {
+    this._end();
+    this._turn = new AbortController();
+    void this._step(this._turn.signal);
+  }
+
+  private _end(): void {
+    this._turn?.abort();
     clearTimeout(this._timer);
-    void this._step(++this._turn);
   }
 
   dispose(): void {
@@ -71,13 +76,13 @@ export class MetricsView {
     this._shown.clear();
   }
 
-  /** One reading of all, and then the next, until another turn has begun. */
-  private async _step(turn: number): Promise<void> {
+  /** One reading of all, and then the next, until its turn has ended. */
+  private async _step(turn: AbortSignal): Promise<void> {
     let complete = false;
     if (!document.hidden) {
       try {
         const found = await Promise.all(this._jobs.map(job => this._read(job)));
-        if (turn !== this._turn) {
+        if (turn.aborted) {
           return;
         }
         const there = found.flatMap(one => one ?? []);
@@ -87,28 +92,31 @@ export class MetricsView {
         if (!(error instanceof ApiError)) {
           throw error;
         }
-        if (turn === this._turn && !error.passing) {
+        if (!turn.aborted && !error.passing) {
           setText(this._words, told(error));
         }
       }
     }
-    if (turn === this._turn && !complete) {
-      const pause = (await this._hasMore()) ? LEAST_MS : EVERY_MS;
-      if (turn === this._turn) {
+    if (!turn.aborted && !complete) {
+      const pause = (await this._hasMore(turn)) ? LEAST_MS : EVERY_MS;
+      if (!turn.aborted) {
         this._timer = setTimeout(() => void this._step(turn), pause);
       }
     }
   }
 
   /** Waits until there is more of the one job that is shown; false where it can't be waited for. */
-  private async _hasMore(): Promise<boolean> {
+  private async _hasMore(turn: AbortSignal): Promise<boolean> {
     if (this._jobs.length !== 1 || document.hidden) {
       return false;
     }
     try {
       const before = this._logged;
-      this._logged = await this._client.logged(this._jobs[0], before, WAIT_SECONDS);
-      return this._logged > before;
+      const now = await this._client.logged(this._jobs[0], before, WAIT_SECONDS, turn);
+      if (!turn.aborted) {
+        this._logged = now; // else another job's are counted there by now
+      }
+      return now > before;
     } catch (error) {
       if (!(error instanceof ApiError)) {
         throw error;
@@ -225,9 +233,12 @@ export class MetricsView {
   private _sizes: ResizeObserver;
   private _gone = new Set<string>();
   private _running = false;
-  /** Counts starts and stops: an answer to an earlier one begins no loop of its own. */
   /** Bytes of points that the server told of. */
   private _logged = 0;
-  private _turn = 0;
+  /**
+   * Begins with a start and with other jobs, and ends with the next or a stop: then an answer begins no loop of its own,
+   * and the request that waits is let go. A browser has six connections to a server, and hidden plots would hold them.
+   */
+  private _turn: AbortController | null = null;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }

@@ -50,7 +50,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     };
     if (registry) {
       // nobody looks at the settings before the page is there
-      void app.restored.then(() => translateSettings(registry, trans)).catch(() => undefined); // told above
+      void app.restored.then(() => translateSettings(registry, trans));
     }
     const filters = filtersIn(settings, trans);
     const panel = new PanelHost({ ...jobs, commands, filters, seesOthers: quiet(seesOthers) }, () =>
