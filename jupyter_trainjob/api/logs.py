@@ -100,17 +100,22 @@ class Logs:
         limit = min(limit, self._services.config.log_chunk_bytes)
         return await self._follow(job, attempt, folder, offset, limit, patience)
 
-    async def search(self, job: TrainJob, number: int | None, wanted: Wanted) -> str:
-        """JSON of ``{attempt, offsets, count, nextOffset}``: see :class:`.Found`. :class:`NotFound` as :meth:`read`."""
+    async def search(self, job: TrainJob, number: int | None, wanted: Wanted, patience: Patience) -> str:
+        """JSON of ``{attempt, offsets, count, nextOffset}``: see :class:`.Found`. :class:`NotFound` as :meth:`read`.
+
+        Of ``patience`` only the client's going counts: its place among the few is then the next one's.
+        """
         attempt = pick_attempt(job, number)
         if attempt is None:
             return json.dumps({"attempt": None, "offsets": [], "count": 0, "nextOffset": None})
         prefix = names.attempt_prefix(job.metadata.uid, attempt.number)
         async with self._searches:
-            return await self._services.io(self._found, prefix, attempt.number, wanted)
+            if patience.gone:
+                return ""
+            return await self._services.io(self._found, prefix, attempt.number, wanted, patience)
 
-    def _found(self, prefix: str, number: int, wanted: Wanted) -> str:
-        found = search(self._objects, prefix, wanted, SEARCH_SECONDS)
+    def _found(self, prefix: str, number: int, wanted: Wanted, patience: Patience) -> str:
+        found = search(self._objects, prefix, wanted, SEARCH_SECONDS, lambda: patience.gone)
         told = {"attempt": number, "offsets": found.offsets, "count": found.count, "nextOffset": found.next_offset}
         return json.dumps(told)  # here: so long a text is not made on the event loop
 

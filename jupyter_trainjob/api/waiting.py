@@ -19,7 +19,12 @@ class Patience:
     @property
     def left(self) -> float:
         """Seconds that may still be waited; 0 once the client has gone."""
-        return 0.0 if self._gone.is_set() else max(0.0, self._deadline - self._loop.time())
+        return 0.0 if self.gone else max(0.0, self._deadline - self._loop.time())
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has gone. Any thread may ask."""
+        return self._gone.is_set()
 
     def leave(self) -> None:
         """The client has gone."""

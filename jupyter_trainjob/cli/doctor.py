@@ -59,6 +59,8 @@ def doctor_main(argv: Sequence[str]) -> int:
         return 0
     options, words, screen = begun
     try:
+        if options.only and not options.sandbox:
+            raise ConfigurationError("--only names attacks on the sandbox; give --sandbox, too")
         if options.sandbox:
             return _attack(Configuration(options.config, words), options, screen)
         found = tell(

@@ -76,11 +76,21 @@ class Agent:
             await self._silently(code)
 
     async def rehearse(self) -> None:
-        """Have the kernel compile what it takes to run a cell, before there is one. Raises ``RuntimeError``."""
-        if self.taken_over and self._language.rehearsal:
-            for _ in range(REHEARSALS):
-                await self._silently(self.code(self._language.rehearsal)[0])
-            self._answer_file()
+        """Have the kernel compile what it takes to run a cell, before there is one.
+
+        Raises ``RuntimeError`` where that does not work as a cell that does nothing has to.
+        """
+        if not (self.taken_over and self._language.rehearsal):
+            return
+        for _ in range(REHEARSALS):
+            code, answer = self.code(self._language.rehearsal)
+            await self._silently(code)
+            if answer is None or not answer.exists():
+                raise RuntimeError("our code did not tell how it ended")
+            told = json.loads(answer.read_bytes())
+            if told["status"] != "ok":
+                raise RuntimeError(told.get("evalue") or told.get("ename") or "it failed")
+        self._answer_file()
 
     async def bring_data(self) -> None:
         """Define what :meth:`call` calls, once. Raises ``RuntimeError``.

@@ -146,11 +146,14 @@ class Run:
         if self.job.preload:
             with suppress(RuntimeError):  # the job may well do without
                 await session.agent.preload(self.job.preload)
-        with suppress(RuntimeError):  # the job's own cells tell what is wrong
+        unready = ""
+        try:
             await session.agent.rehearse()
+        except RuntimeError as error:  # the job has it all the same: its own cells tell what is wrong
+            unready = f"a cell that does nothing failed: {error}"[:EVALUE_CHARACTERS]
         known = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, known.set)
-        self.events.send("waiting")
+        self.events.send("waiting", **({"unready": unready} if unready else {}))
         await session.while_alive(known.wait())
         self.job = load(orders)
         self.results = [result_error(name, "the code did not finish") for name in self.job.results]

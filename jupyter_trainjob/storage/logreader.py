@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .base import KeyMissing, ObjectStore
@@ -35,10 +36,11 @@ class LogReader:
     """Reads one log, for one caller at a time; cheap to make anew.
 
     It remembers where it was: who goes on reading where a chunk ended asks for one object a look, most of the time.
+    ``enough`` is asked after each segment: True ends the chunk there.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str) -> None:
-        self._store, self._prefix = store, base(prefix)
+    def __init__(self, store: ObjectStore, prefix: str, enough: Callable[[], bool] = lambda: False) -> None:
+        self._store, self._prefix, self._enough = store, base(prefix), enough
         self._here: tuple[int, int] | None = None  # (start, size) of the segment read last
         self._known: LogRecord | None = None
         self._record_due = 0.0
@@ -95,7 +97,8 @@ class LogReader:
         now = time.monotonic()
         # One shipment at most can have come since the end was seen: what is found is then all there is.
         one_will_do = not self._store.can_append and now - self._end_seen < self._store.ship_seconds
-        while count < limit and not (parts and one_will_do):
+        stopped = False
+        while count < limit and not stopped and not (parts and one_will_do):
             found = self._take(begin + count, limit - count, holes=bool(known.holes))
             if found is None:
                 break
@@ -106,7 +109,8 @@ class LogReader:
                 begin = start
             parts.append(data)
             count += len(data)
-        self.at_end = count < limit
+            stopped = self._enough()
+        self.at_end = count < limit and not stopped
         if self.at_end:
             self._end_seen = now
         gap = known.gap

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from jupyter_trainjob.api.services import Services
 from jupyter_trainjob.resources.trainjob import Attempt, Phase, TrainJob
 from jupyter_trainjob.storage.filesystem import FilesystemStore
+from jupyter_trainjob.storage.loglayout import segment_key
 from jupyter_trainjob.storage.logs import LogWriter
 from jupyter_trainjob.store import Writer
 
@@ -227,6 +229,36 @@ async def test_a_search_that_takes_long_is_answered_in_parts(
         offsets, offset, answers = offsets + told["offsets"], told["nextOffset"], answers + 1
     assert offsets == [2**20]
     assert answers > 2, "a MiB each, and what is left"
+
+
+async def test_searches_of_those_who_hung_up_hold_no_place(
+    alice: Caller, submit: Submit, run: Run, server: Server, objects: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_trainjob.api.logs.SEARCH_SECONDS", 3600.0)
+    job = await submit(alice)
+    await run(job)
+    for start in range(3000):  # 20 ms each: a minute a search
+        objects.put(segment_key(f"jobs/{job['metadata']['uid']}/1/", start), b".", durable=False)
+    looks, quick = threading.Semaphore(0), objects.get
+
+    def slow(key: str, start: int = 0, end: int | None = None) -> bytes:
+        looks.release()
+        time.sleep(0.02)
+        return quick(key, start, end)
+
+    monkeypatch.setattr(objects, "get", slow)
+    path = f"{path_of(job)}/search?text=needle"
+    async with server.client("token-alice") as client:
+        asked = [asyncio.create_task(client.get(path)) for _ in range(5)]
+        while not server.services.logs._searches.locked():
+            await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(looks.acquire, timeout=30)
+        for one in asked:
+            one.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+    monkeypatch.setattr("jupyter_trainjob.api.logs.SEARCH_SECONDS", 0.1)
+    told = (await asyncio.wait_for(alice("GET", path, expect=200), 30)).json()
+    assert told["offsets"] == [] and 0 < told["nextOffset"] < 3000
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_events_come_whole_however_the_bytes_are_cut() -> None:
         b'{"type": "progress", "cellsDone": 1, "cells": 1, "fraction": NaN}',
         b'{"type": "progress", "cellsDone": 1, "cells": 1, "message": {}}',
         b'{"type": "hello", "runnerProtocol": "1"}',
+        b'{"type": "waiting", "unready": 5}',
         b'{"type": "started"',
         b"\xff\xfe",
         b"[" * 100_000,

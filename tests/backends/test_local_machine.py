@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_trainjob.backends.local import cgroups, machine, process, runtime, watchdog
+from jupyter_trainjob.backends.local import cgroups, doctor, machine, process, runtime, watchdog
 from jupyter_trainjob.backends.local.cgroups import Cgroup
 
 
@@ -128,18 +129,53 @@ def test_an_interpreter_is_asked_what_it_needs(tmp_path: Path) -> None:
     assert found.version == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_an_interpreter_compiles_the_runner_that_jobs_only_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of our package's runner that nobody compiled yet."""
     package = tmp_path / "jupyter_trainjob"
     shutil.copytree(
         Path(runtime.package_folder()) / "runner", package / "runner", ignore=shutil.ignore_patterns("__pycache__")
     )
     monkeypatch.setattr(runtime, "package_folder", lambda: str(package))
-    runtime.inspect(sys.executable, [])
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    return package
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_an_interpreter_compiles_the_runner_that_jobs_only_read(package: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        py_compile.compile(str(package / "runner/run.py"))  # as a server does that imported it already
+        runtime.inspect(sys.executable, [], compile_runner=True)
+    finally:
+        os.umask(before)
     for name in ("__main__", "early", "run", "languages.python"):
         source = package.joinpath("runner", *name.split(".")).with_suffix(".py")
-        assert Path(importlib.util.cache_from_source(str(source))).is_file()
+        compiled = Path(importlib.util.cache_from_source(str(source)))
+        assert compiled.stat().st_mode & 0o777 == 0o644, "jobs may have users of their own"
+        assert compiled.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_nothing_is_compiled_unless_it_is_to_be(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime.inspect(sys.executable, [])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    runtime.inspect(sys.executable, [], compile_runner=True)
+    assert not list(package.rglob("__pycache__"))
+
+
+def test_only_what_is_our_own_is_let_others_read(package: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("")
+    secret.chmod(0o600)
+    (package / "runner/__pycache__").mkdir()
+    (package / "runner/__pycache__/more.pyc").symlink_to(secret)
+    runtime.inspect(sys.executable, [], compile_runner=True)
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_doctor_only_looks(package: Path, tmp_path: Path) -> None:
+    doctor.examine(doctor.Local(tmp_path / "data", sys.executable, ()))
+    assert not list(package.rglob("__pycache__"))
 
 
 def test_a_runner_that_can_not_be_compiled_runs_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +184,8 @@ def test_a_runner_that_can_not_be_compiled_runs_all_the_same(tmp_path: Path, mon
     (package / "runner/early.py").write_text("pass\n")
     (package / "runner/__pycache__").write_text("in the way")
     monkeypatch.setattr(runtime, "package_folder", lambda: str(package))
-    assert runtime.inspect(sys.executable, []).python == sys.executable
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert runtime.inspect(sys.executable, [], compile_runner=True).python == sys.executable
 
 
 def test_the_supervisor_needs_the_standard_library_only() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.paths import jupyter_path
 
 from jupyter_trainjob.backends.base import AttemptRequest
@@ -49,9 +51,12 @@ async def ready(place: Place, count: int = 1, seconds: float = 300) -> list[slot
     return [one for one in await asyncio.to_thread(same, place) if one.warm]
 
 
-async def warm_place(make_place: MakePlace, level: str = "", **warmth: Any) -> Place:
+async def warm_place(
+    make_place: MakePlace, level: str = "", kernelspec_dirs: tuple[str, ...] = (), **warmth: Any
+) -> Place:
     given = {"budget_bytes": GIB, "least": {"default": 1}, **warmth}
-    options = {**(LEVELS[level] if level else {}), "runner": (), "kernelspec_dirs": tuple(jupyter_path("kernels"))}
+    kernels = kernelspec_dirs or tuple(jupyter_path("kernels"))
+    options = {**(LEVELS[level] if level else {}), "runner": (), "kernelspec_dirs": kernels}
     options["startup_seconds"] = 300.0
     place = await make_place(warmth=Warmth(**given), **options)
     if level and place.backend.describe()["isolation"] != level:
@@ -404,6 +409,28 @@ async def test_r_waits_too(make_place: MakePlace) -> None:
     await ready(place)
     seen, warm = await run(place, code, **spec)
     assert cold.endswith(" FALSE \n") and warm == f"{seen.ref.name} TRUE \n"
+
+
+@needs_r
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_servers_log_tells_of_kernels_that_are_not_quite_ready(
+    make_place: MakePlace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = tmp_path / "kernels" / "ir"
+    shutil.copytree(KernelSpecManager().get_kernel_spec("ir").resource_dir, kernel)
+    spec = json.loads((kernel / "kernel.json").read_text())
+    (kernel / "kernel.json").write_text(json.dumps({**spec, "env": {"R_PROFILE_USER": str(kernel / "profile.R")}}))
+    (kernel / "profile.R").write_text(
+        "local({ real <- srcfilecopy; unlockBinding('srcfilecopy', baseenv()); assign('srcfilecopy', function(...) "
+        "if (identical(..1, '<cell>')) stop('no sources today') else real(...), baseenv()) })\n"
+    )
+    place = await warm_place(make_place, least={}, kernelspec_dirs=(str(tmp_path / "kernels"),))
+    asked: dict[str, Any] = {"environment": {"language": "r"}, "resources": ENOUGH}
+    await run(place, "1", **asked)
+    await ready(place)
+    told = "a kernel that waits for jobs is not quite ready: a cell that does nothing failed: our code did not tell"
+    assert caplog.text.count(told) == 1
 
 
 @needs_scala

@@ -73,6 +73,27 @@ for epoch in range(8):
     taken.append(time.perf_counter() - began)
 print("SECONDS", min(taken))
 """
+_FRESH = """
+import os, time, numpy
+block = numpy.arange(2 ** 17, dtype="float64")
+taken = []
+for epoch in range(6):
+    began = time.perf_counter()
+    for number in range(60):
+        numpy.save(f"batch-{number}.npy", block)
+        with open(f"meta-{number}.txt", "w") as file:
+            file.write(str(number))
+    for number in range(60):
+        total = float(numpy.load(f"batch-{number}.npy").sum())
+        os.stat(f"meta-{number}.txt")
+    for name in os.listdir("."):
+        if name.startswith(("batch-", "meta-")):
+            os.unlink(name)
+    taken.append(time.perf_counter() - began)
+print("SECONDS", min(taken))
+"""
+_TRAININGS = {"cpu": _CPU, "io": _IO, "io_fresh": _FRESH}
+"""``io_fresh`` makes, reads and removes all its files in each epoch: told, and bound to nothing."""
 _CELL = """
 import subprocess, sys
 print(subprocess.run([sys.executable, "-I", "-c", {code!r}], capture_output=True, text=True, check=True).stdout)
@@ -120,7 +141,7 @@ async def _measure(pairs: int) -> dict[str, Any]:
     ):
         figures["isolation"] = str(backend.describe()["isolation"])
         with tempfile.TemporaryDirectory(dir=data_dir) as folder:
-            for name, code in (("cpu", _CPU), ("io", _IO)):
+            for name, code in _TRAININGS.items():
                 inside, bare = [], []
                 for _ in range(pairs):
                     number += 1

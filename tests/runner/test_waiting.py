@@ -19,7 +19,7 @@ from .kernels import needs_r
 TOLD = "['TRAINJOB_JOB_UID'], ['TRAINJOB_ATTEMPT'], ['TRAINJOB_SEED']"
 
 
-def wait(folder: Path, **job: Any) -> Runner:
+def wait(folder: Path, environ: dict[str, str] | None = None, **job: Any) -> Runner:
     """A runner that waits for ``folder``/in/job.json with its kernel ready."""
     for name in ("work", "out", "in"):
         (folder / name).mkdir()
@@ -35,7 +35,7 @@ def wait(folder: Path, **job: Any) -> Runner:
         **job,
     }
     (folder / "in" / "waiting.json").write_text(json.dumps(orders))
-    runner = launch(folder, [str(folder / "in" / "waiting.json"), str(folder / "in" / "job.json")])
+    runner = launch(folder, [str(folder / "in" / "waiting.json"), str(folder / "in" / "job.json")], environ)
     runner.wait_for(lambda: b'"waiting"' in runner.raw_events)
     return runner
 
@@ -92,12 +92,37 @@ def test_random_numbers_are_those_of_a_kernel_that_was_started_for_the_job(tmp_p
 def test_r_waits_too(tmp_path: Path) -> None:
     runner = wait(tmp_path, language="R")
     give(runner, "cat(Sys.getenv('TRAINJOB_JOB_UID'), runif(1), '\\n')", language="R", seed=FIRST_CHOSEN_SEED + 7)
-    log = runner.finish().log
+    ended = runner.finish()
+    assert ended.of("waiting") == [{"type": "waiting"}], "it rehearsed, and that went well"
+    log = ended.log
     from .harness import run
 
     (tmp_path / "cold").mkdir()
     cold = run(tmp_path / "cold", notebook("cat(runif(1))"), language="R", seed=FIRST_CHOSEN_SEED + 7).log
     assert log.split() == [b"ada1", *cold.split()]
+
+
+@needs_r
+@pytest.mark.parametrize(
+    ("function", "when", "words"),
+    [
+        ("parse", "identical(list(...)$srcfile$filename, '<cell>')", "no parsing today"),
+        ("srcfilecopy", "identical(..1, '<cell>')", "our code did not tell how it ended"),
+    ],
+)
+def test_a_rehearsal_that_fails_is_told_and_the_kernel_waits_all_the_same(
+    tmp_path: Path, function: str, when: str, words: str
+) -> None:
+    """R's own profile breaks what cells are run by: where our code tells how they end, and before it can."""
+    profile = tmp_path / "profile.R"
+    profile.write_text(
+        f"local({{ real <- {function}; unlockBinding('{function}', baseenv()); assign('{function}', function(...) "
+        f"if ({when}) stop('no parsing today') else real(...), baseenv()) }})\n"
+    )
+    runner = wait(tmp_path, {"R_PROFILE_USER": str(profile)}, language="R")
+    give(runner, "1", language="R")
+    [told] = runner.finish().of("waiting")
+    assert told["unready"].startswith("a cell that does nothing failed: ") and words in told["unready"]
 
 
 def test_orders_that_cant_be_read_end_it_with_the_reason(tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ def run(*arguments: str, only: Sequence[str] = NAMES) -> dict[str, dict[str, Any
         pytest.skip(done.stderr)
     assert done.returncode in (0, 1), done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {row["name"] for row in rows} == set(only), done.stderr
+    return by_name(rows, only, done.stderr)
+
+
+def by_name(rows: list[dict[str, Any]], only: Sequence[str], said: str) -> dict[str, dict[str, Any]]:
+    """The rows, where there is one for each of ``only`` and no other; else an error with what was ``said``."""
+    assert sorted(row["name"] for row in rows) == sorted(only), said
     return {row["name"]: row for row in rows}
 
 

@@ -15,16 +15,16 @@ from jupyter_trainjob.backends.local.attacks.suite import Row
 from jupyter_trainjob.cli.sandbox import line, summary
 from jupyter_trainjob.cli.terminal import Screen
 
-from .suites import NAMES
+from .suites import NAMES, by_name
 
 HELD = Row("bpf", "load a program", "namespaces", True, True, "filter of system calls", "EPERM", 0.1)
 OPEN = Row("tmpfs", "32 MiB in memory", "landlock+seccomp", False, False, "", "GOT", 0.1)
 FAILED = Row("homes", "read a file in another home", "namespaces", True, False, "", "it came out", 0.1)
 
 
-def doctor(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def doctor(folder: Path, *arguments: str, sandbox: bool = True) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "JUPYTER_DATA_DIR": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config")}
-    command = [sys.executable, "-m", "jupyter_trainjob.cli", "doctor", "--sandbox", *arguments]
+    command = [sys.executable, "-m", "jupyter_trainjob.cli", "doctor", *["--sandbox"] * sandbox, *arguments]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
@@ -64,13 +64,26 @@ def test_it_attacks_this_machine(tmp_path: Path, names: set[str]) -> None:
     done = doctor(tmp_path, "-o", "json", *([] if names == set(NAMES) else ["--only", ",".join(names)]))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)
-    assert {row["name"] for row in rows} == names
+    assert sorted(row["name"] for row in rows) == sorted(names)
     assert not any(row["failed"] for row in rows)
 
 
 def test_an_attack_that_there_is_not_is_refused(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--only", "bpf,nothing")
     assert done.returncode == 2 and "--only names nothing, which is no attack; there are: abstract-" in done.stderr
+
+
+def test_a_choice_of_attacks_without_attacks_is_refused(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--only", "bpf", sandbox=False)
+    assert done.returncode == 2 and "--only names attacks on the sandbox; give --sandbox, too" in done.stderr
+
+
+def test_an_attack_that_is_told_twice_or_not_at_all_is_noticed() -> None:
+    row = {"name": "bpf"}
+    assert by_name([row], ["bpf"], "") == {"bpf": row}
+    for rows in ([], [row, row], [row, {"name": "homes"}]):
+        with pytest.raises(AssertionError, match="what it said"):
+            by_name(rows, ["bpf"], "what it said")
 
 
 def test_a_backend_that_is_none_of_this_machine_is_refused(tmp_path: Path) -> None:

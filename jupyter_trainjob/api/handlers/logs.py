@@ -32,4 +32,6 @@ class LogSearchHandler(JobHandlerBase):
     async def get(self, query: LogSearchQuery, namespace: str, name: str) -> None:
         """Offsets, of as much as could be looked at in a moment, and where to ask on."""
         job = await self.job("log", namespace, name)
-        self.write_json(await self.services.logs.search(job, query.attempt, query.wanted()))
+        with self.patience(0.0) as patience:
+            found = await self.services.logs.search(job, query.attempt, query.wanted(), patience)
+        self.write_json(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import socket
@@ -31,6 +32,8 @@ from .replies import Refused as Refused
 from .replies import Reply as Reply
 from .replies import conflict as conflict
 from .replies import failures, judged, message_of, refusal, unreachable
+
+log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 20.0
 """One request, all in all."""
@@ -320,9 +323,18 @@ async def _configuration(access: Access) -> Any:
 
 
 def _proxy(url: str) -> str | None:
-    """That of the environment, for the server at ``url``."""
+    """That of the environment, for the server at ``url``. One that is spoken to by TLS, or by SOCKS, is passed over:
+    its certificate would be held against the cluster's CA.
+    """
     seen = urlsplit(url)
-    return None if proxy_bypass(seen.hostname or "") else getproxies().get(seen.scheme)
+    found = "" if proxy_bypass(seen.hostname or "") else getproxies().get(seen.scheme, "")
+    if not found:
+        return None
+    found = found if "://" in found else f"http://{found}"
+    if (kind := urlsplit(found).scheme) == "http":
+        return found
+    log.warning("%s_proxy names a proxy by %s://, which can't be used; %s is asked without one", seen.scheme, kind, url)
+    return None
 
 
 def _named(access: Access) -> str:

@@ -154,7 +154,7 @@ class LocalBackend(Backend):
         os.chmod(self._run, 0o711 if drop else 0o700)  # a job with its own user passes through to its own folder
         recover.tidy(self._run)
         slot.tidy(self._run)
-        runtime = inspect(self._python, self._kernelspec_dirs)
+        runtime = inspect(self._python, self._kernelspec_dirs, compile_runner=True)
         offer = probe.cached(
             os.path.join(self._data, "sandbox.json"),
             runtime,

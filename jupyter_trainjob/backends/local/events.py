@@ -76,6 +76,8 @@ def check(event: Any) -> dict[str, Any]:
             "fraction": _fraction(event.get("fraction")),
             "message": _text(event, "message", 500),
         }
+    if kind == "waiting":
+        return {"type": kind, "unready": _text(event, "unready", 2000)}
     if kind == "failed":
         return {"type": kind, "message": _text(event, "message", 2000)}
     if kind == "end":

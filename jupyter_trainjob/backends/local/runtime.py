@@ -6,11 +6,23 @@ import glob
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 
 _ASK = """
-import compileall, json, sys, sysconfig
-compileall.compile_dir(sys.argv[1], quiet=2)
+import compileall, json, os, sys, sysconfig
+if len(sys.argv) > 1:
+    os.umask(0o022)
+    compileall.compile_dir(sys.argv[1], quiet=2)
+    for folder, _, files in os.walk(sys.argv[1]):
+        for name in ["", *files] if os.path.basename(folder) == "__pycache__" else []:
+            path = os.path.join(folder, name)
+            try:
+                known = os.lstat(path)
+                if known.st_uid == os.geteuid() and not os.path.islink(path):
+                    os.chmod(path, known.st_mode & 0o7777 | (0o044 if name else 0o055))
+            except OSError:
+                pass  # another server writes there, too; or it can't be: then jobs compile for themselves
 finders = [m for n, m in list(sys.modules.items()) if n.startswith("__editable__") and n.endswith("_finder")]
 mapped = [path for m in finders for path in getattr(m, "MAPPING", {}).values()]
 print(json.dumps({
@@ -55,12 +67,15 @@ def package_folder() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def inspect(python: str, kernel_folders: list[str]) -> Runtime:
-    """Ask ``python`` (an executable). Blocks for some tens of milliseconds.
+def inspect(python: str, kernel_folders: list[str], *, compile_runner: bool = False) -> Runtime:
+    """Ask ``python`` (an executable). Blocks for some tens of milliseconds, at the first ``compile_runner`` a second.
 
-    It also compiles our runner, where that is not done and may be: a job, which only reads it, would do so each time.
+    That compiles our runner for all users to read, where it is not done and may be: jobs, which only read it and may
+    have users of their own, would do so each time. Not under PYTHONDONTWRITEBYTECODE.
     """
-    command = [python, "-I", "-c", _ASK, os.path.join(package_folder(), "runner")]
+    command = [python, "-I", "-c", _ASK]
+    if compile_runner and not sys.dont_write_bytecode:
+        command.append(os.path.join(package_folder(), "runner"))
     try:
         done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={"PATH": os.defpath})
         told = json.loads(done.stdout)

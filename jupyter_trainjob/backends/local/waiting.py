@@ -123,14 +123,15 @@ class Waiting:
 
     def _on_events(self) -> None:
         data = self._read(self._spawned.events)
-        kinds = [event["type"] for event in self._events.feed(data, time.monotonic())]
+        events = self._events.feed(data, time.monotonic())
+        kinds = [event["type"] for event in events]
         if not data or "failed" in kinds or "end" in kinds:
             self._over = True
         elif "waiting" in kinds:
             pids = self._tree.pids()
             memory = self._cgroup.memory_bytes() if self._cgroup else watchdog.look(pids, exact_above=0).memory_bytes
             with suppress(FileNotFoundError):
-                self._here().write(WARM, {"memoryBytes": memory})
+                self._here().write(WARM, {"memoryBytes": memory, "unready": events[kinds.index("waiting")]["unready"]})
 
     def _read(self, descriptor: int) -> bytes:
         try:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import logging
+import os
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_trainjob.backends.base import BackendError
+from jupyter_trainjob.backends.kubernetes import connect
 from jupyter_trainjob.backends.kubernetes.connect import MERGE_PATCH, Access, Connection, Expired, Refused
 
 from .apiserver import ApiServer, Fault, Proxy, free_port
@@ -225,3 +229,77 @@ async def test_the_time_is_that_of_the_cluster(proxy: Proxy, api: Connection, mi
     assert abs(api.now() - there) < timedelta(seconds=30)
     await api.request("GET", "/api/v1/nodes/none")
     assert abs(api.now() - datetime.now(timezone.utc)) < timedelta(seconds=30), "as it was told last"
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that names none, and none to be passed by."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"https_proxy": "http://ada:secret@proxy.example.org:3128"}, "http://ada:secret@proxy.example.org:3128"),
+        ({"HTTPS_PROXY": "proxy.example.org:3128"}, "http://proxy.example.org:3128"),
+        ({"http_proxy": "http://proxy.example.org:3128"}, None),
+        ({"https_proxy": "http://proxy.example.org", "no_proxy": "10.0.0.7,.example.com"}, "http://proxy.example.org"),
+        ({"https_proxy": "http://proxy.example.org", "NO_PROXY": ".example.net"}, None),
+    ],
+)
+@pytest.mark.usefixtures("no_proxy")
+def test_a_proxy_of_the_environment_is_gone_through(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert connect._proxy("https://cluster.example.net:6443") == expected
+
+
+@pytest.mark.parametrize("kind", ["https", "socks5"])
+@pytest.mark.usefixtures("no_proxy")
+def test_a_proxy_that_can_not_be_used_is_passed_over_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    monkeypatch.setenv("https_proxy", f"{kind}://ada:secret@proxy.example.org")
+    with caplog.at_level(logging.WARNING):
+        assert connect._proxy("https://cluster.example.net") is None
+    assert f"{kind}://, which can't be used; https://cluster.example.net is asked without one" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("no_proxy")
+async def test_the_server_is_reached_through_a_proxy_that_wants_a_password(
+    apiserver: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    ways: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        there, back = await asyncio.open_connection("127.0.0.1", apiserver.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        ways.update({asyncio.create_task(carry(reader, back)), asyncio.create_task(carry(there, writer))})
+
+    server = await asyncio.start_server(on_client, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("https_proxy", f"http://ada:secret@127.0.0.1:{port}")
+    connection = await Connection.open(Access(apiserver.kubeconfig("admin")))
+    try:
+        assert (await connection.request("GET", CONFIGMAPS)).ok
+    finally:
+        await connection.close()
+        await asyncio.wait_for(asyncio.gather(*ways, return_exceptions=True), 10)
+        server.close()
+        await server.wait_closed()
+    assert asked[0].startswith(b"CONNECT 127.0.0.1:%d " % apiserver.port)
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"ada:secret") in asked[0]

@@ -59,6 +59,8 @@ class Pool:
         self._token = secrets.token_hex(8)
         self._used: set[str] = set()
         """Those that were claimed."""
+        self._told: set[str] = set()
+        """What was said in our log of kernels that are not quite ready: once is enough."""
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -180,6 +182,9 @@ class Pool:
         for one in self._there:
             if one.warm and one.kind in self._kinds:
                 self._kinds[one.kind].memory_bytes = one.memory_bytes
+            if one.unready and one.unready not in self._told:
+                self._told.add(one.unready)
+                log.warning("backend %s: a kernel that waits for jobs is not quite ready: %s", self._name, one.unready)
 
     async def _make(self, fits: str) -> None:
         """One more, and wait until it is warm: one at a time, so that jobs have the machine."""

@@ -41,6 +41,8 @@ class Slot:
     memory_bytes: int
     began: float
     """Seconds since the epoch."""
+    unready: str
+    """What went wrong while it was made ready, if anything did: jobs get it all the same."""
 
 
 def make(request: AttemptRequest, settings: Settings, kind: str, imports: list[str], pool: str) -> Folder:
@@ -83,8 +85,10 @@ def there(run_folder: str) -> Iterator[Slot]:
             told, warm = folder.read(SLOT), folder.read(WARM)
             known = (told or {}).get("warm", {})
             if {"kind", "pool", "began"} <= set(known) and is_alive(folder):  # else of another version's server
-                memory = (warm or {}).get("memoryBytes", 0)
-                found.append(Slot(entry.name, known["kind"], known["pool"], warm is not None, memory, known["began"]))
+                memory, unready = (warm or {}).get("memoryBytes", 0), (warm or {}).get("unready", "")
+                found.append(
+                    Slot(entry.name, known["kind"], known["pool"], warm is not None, memory, known["began"], unready)
+                )
     return iter(sorted(found, key=lambda slot: slot.began))
 
 
