@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..backends.base import AttemptRef, Backend, BackendError, Place
+from ..backends.base import AttemptRef, Backend, BackendError, NodeCapacity, Place
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
@@ -107,17 +107,21 @@ class SnapshotSource:
 
     async def _capacity(self) -> tuple[NodeView, ...]:
         if time.monotonic() >= self._nodes_until:
-            nodes = []
+            nodes, whole = [], []
             for name, backend in self._backends.items():
-                for node in await backend.capacity():
-                    size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
-                    each = Amount(0, node.per_job_cpu_millis, node.per_job_memory_bytes)
-                    shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
-                    nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only, node.called, shared))
+                nodes += [_node(name, node) for node in await backend.capacity()]
+                whole += [_node(name, node) for node in await backend.sizes()]
             self._nodes = tuple(nodes)
-            self._cache.weigh(self._nodes)
+            self._cache.weigh(tuple(whole), time.time())  # whatever others leave of them: our past is not theirs
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes
+
+
+def _node(backend: str, node: NodeCapacity) -> NodeView:
+    size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
+    each = Amount(0, node.per_job_cpu_millis, node.per_job_memory_bytes)
+    shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
+    return NodeView(backend, node.name, size, each, node.jobs, node.gpu_only, node.called, shared)
 
 
 class Ranking:

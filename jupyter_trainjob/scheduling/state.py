@@ -45,7 +45,7 @@ class State(Shapes):
         if snapshot.ledger is not None:
             reference = snapshot.ledger.reference
         self.clock = Clock(reference, self.policy.half_life_seconds)
-        self.weights = Weights.of(snapshot.nodes)
+        self.weights = snapshot.weights or Weights.of(node.size for node in snapshot.nodes)
         self.root = Branch("", "", None, 1, Ceiling(), Ceiling(), None)
         self.queues: dict[str, Branch] = {}
         self.leaves: dict[tuple[str, str], Branch] = {}

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .model import Amount, Budget, NodeView, PastView
+from .model import Amount, Budget, PastView
 
 ONE = 32
 """``g`` at the reference is two to this."""
@@ -64,9 +64,9 @@ class Weights:
     gpu: float = 0.0
 
     @classmethod
-    def of(cls, nodes: Iterable[NodeView]) -> Weights:
+    def of(cls, sizes: Iterable[Amount]) -> Weights:
         """Where all of the memory, and all GPUs, are worth as much as all CPUs."""
-        total = sum((node.size for node in nodes), Amount())
+        total = sum(sizes, Amount())
         return cls(
             total.cpu_millis / total.memory_bytes if total.memory_bytes else 0.0,
             total.cpu_millis / total.gpu if total.gpu else 0.0,
