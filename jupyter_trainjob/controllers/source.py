@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ..backends.base import AttemptRef, Backend, BackendError, NodeCapacity, Place
@@ -14,7 +13,15 @@ from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.decide import run
-from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
+from ..scheduling.explain import (
+    Explanation,
+    behind,
+    explain_all,
+    explain_elsewhere,
+    explain_one,
+    lacks_estimate,
+    position_of,
+)
 from ..scheduling.model import NOTHING, Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
 from ..store import ChangePage, Reader, Store
 from .live import LiveEngine
@@ -148,13 +155,11 @@ class Ranking:
             return (await self.explain_many([job]))[job.metadata.uid]
         async with self._trials:  # a form sends one for whatever is typed
             snapshot, version = await self._source.take()
-            found = await asyncio.to_thread(explain_one, snapshot, _view(job), time.time())
-            if found.estimated_start is not None or not found.position:
+            view, now = _view(job), time.time()
+            found = await asyncio.to_thread(explain_one, snapshot, view, now)
+            if not lacks_estimate(snapshot, view, found):
                 return found
-            told = await self._all(snapshot, version)  # behind a long queue: when the one before it starts
-            ahead = (told.get(other.uid) for other in snapshot.queued if other.queue == job.spec.queue)
-            start = next((one.estimated_start for one in ahead if one and one.position == found.position - 1), None)
-            return replace(found, estimated_start=start)
+            return behind(snapshot, view, found, await self._all(snapshot, version), now)
 
     async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
         """Explanations of those of ``jobs`` that wait, by uid."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jupyter_trainjob.scheduling.decide import decide, run
 from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.model import (
+    UNLIMITED,
     ActiveView,
     Amount,
     Budget,
@@ -106,6 +107,31 @@ def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.Dat
         elif what == "wait":
             snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
             engine.advance(snapshot.time)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_jobs_of_one_need_start_by_the_places_they_were_told(data: st.DataObject) -> None:
+    """Of everyone one after another, by their usage; a user's approved jobs are the user's."""
+    owners = st.sampled_from(["ada", "ada" + UNLIMITED, "bob", "bob" + UNLIMITED, "eve"])
+    waiting = [
+        QueuedView(f"j{number}", data.draw(owners), "q", Amount(1, 1000), float(number), 0, 600)
+        for number in range(data.draw(st.integers(2, 12)))
+    ]
+    queue = QueueView("q", "k", shares={"bob": data.draw(st.integers(1, 3))})
+    holds = ActiveView("r", "zoe", "q", "k", "n", Amount(1, 1000), 90.0, 600)
+    nodes = (NodeView("k", "n", Amount(0, 1000)),)
+    engine = Engine(Snapshot(1, {"q": queue}, nodes, tuple(waiting), (holds,), 100.0))
+    told = [one.uid for one in run(engine).waiting]
+    started = []
+    while engine.active:
+        (uid,) = engine.active
+        engine.end(uid, engine.now, recorded=False)
+        if uid != "r":  # each is charged as the places suppose
+            owner = waiting[int(uid[1:])].owner
+            engine.count(PastView(owner, "q", "k", Amount(1, 1000), 100.0, 700.0))
+        started += [one.uid for one in run(engine).admissions]
+    assert started == told
 
 
 def test_a_waiting_job_gets_another_priority() -> None:
