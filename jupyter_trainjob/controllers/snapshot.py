@@ -6,6 +6,7 @@ A snapshot and the ``scheduler_epoch`` it belongs to are read in one transaction
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -214,6 +215,8 @@ class RecordCache:
     _sizes: dict[str, Amount] = field(default_factory=dict)
     """Of all nodes of each backend, as it told them last."""
     _weighed_at: float = 0.0
+    _turns: float = 0.0
+    """When the next window of any budget begins."""
 
     def refresh(self, reader: Reader, now: float) -> None:
         """Bring everything up to ``reader``'s moment; rebuild where the feed no longer reaches back."""
@@ -229,6 +232,8 @@ class RecordCache:
             self._rebuild(reader)
         if self._recount:
             self._count(reader)
+        if now >= self._turns:
+            self._forget()
 
     def weigh(self, nodes: tuple[NodeView, ...], now: float) -> None:
         """Charge by these nodes, whole as they are when only we use them: the past as well, so seldom that it does not
@@ -304,7 +309,20 @@ class RecordCache:
         budgets = self._budgets[past.queue]
         if past.owner.endswith(UNLIMITED):
             budgets = {name: budget for name, budget in budgets.items() if name}
-        self.ledger.add(past, self.weights.billing(past.need), budgets)
+        self.ledger.add(past, self.weights.billing(past.need), budgets, self.now)
+
+    def _forget(self) -> None:
+        """What was spent in windows that are over is of no account."""
+        now, kept, ends = self.now, {}, [math.inf]
+        for (queue, owner, window), spent in self.ledger.spent.items():
+            view = self.queues.get(queue)
+            budget = (view.per_user_budget if owner else view.budget) if view is not None else None
+            if budget is not None and now < (window + 1) * budget.window_seconds:
+                kept[queue, owner, window] = spent
+        for view in self.queues.values():
+            budgets = (view.budget, view.per_user_budget)
+            ends += [(one.window(now) + 1) * one.window_seconds for one in budgets if one is not None]
+        self.ledger.spent, self._turns = kept, min(ends)
 
     def _budgets_of(self, name: str) -> dict[str, Budget | None]:
         view = self.queues.get(name)
@@ -332,7 +350,7 @@ class RecordCache:
             if new is not None:
                 self.queues[name] = new
             if new != old:
-                self.lost = True
+                self.lost, self._turns = True, 0.0
                 self._budgets.clear()
                 self._recount = self._recount or _counted_by(new) != _counted_by(old)
         elif isinstance(resource, TrainJob):

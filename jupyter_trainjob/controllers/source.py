@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ..backends.base import AttemptRef, Backend, BackendError, NodeCapacity, Place
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.decide import run
+from ..scheduling.engine import Engine
 from ..scheduling.explain import (
     Explanation,
     behind,
@@ -27,6 +28,8 @@ from ..store import ChangePage, Reader, Store
 from .live import LiveEngine
 from .means import default_backend
 from .snapshot import RecordCache, is_of, queued_view
+
+T = TypeVar("T")
 
 CAPACITY_SECONDS = 10.0
 OLD_SECONDS = 5.0
@@ -53,10 +56,12 @@ class SnapshotSource:
         self._lock = asyncio.Lock()
         self._nodes: tuple[NodeView, ...] = ()
         self._nodes_until = 0.0
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def take(self) -> tuple[Snapshot, int]:
         """The record's waiting and running jobs now, with the feed version they are of."""
-        async with self._lock:
+
+        async def take() -> tuple[Snapshot, int]:
             nodes = await self._capacity()
             now = time.time()
 
@@ -66,9 +71,12 @@ class SnapshotSource:
 
             return await self._store.aread(look)
 
+        return await self._alone(take)
+
     async def decide(self, live: LiveEngine, now: float) -> Choice:
         """The decision at ``now`` (seconds of the epoch) for the record as it is, made by an engine that is kept."""
-        async with self._lock:
+
+        async def take() -> tuple[int, Engine]:
             nodes = await self._capacity()
 
             def look(reader: Reader) -> int:
@@ -76,8 +84,29 @@ class SnapshotSource:
                 return reader.scheduler_epoch()
 
             epoch = await self._store.aread(look)
-            engine = await asyncio.to_thread(live.current, self._cache, nodes, now)
+            return epoch, await asyncio.to_thread(live.current, self._cache, nodes, now)
+
+        epoch, engine = await self._alone(take)
         return Choice(epoch, await asyncio.to_thread(run, engine), dict(engine.views))
+
+    async def _alone(self, take: Callable[[], Awaitable[T]]) -> T:
+        """Do something with the cache, to its end: whoever asked may be cancelled, but a thread goes on, and until it
+        is done nobody else may have the cache.
+        """
+
+        async def locked() -> T:
+            async with self._lock:
+                return await take()
+
+        task = asyncio.ensure_future(locked())
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever asked; if that one is gone, to nobody
 
     async def changes(self, since: int) -> ChangePage:
         """What the feed tells after version ``since``. Nobody may change it: it is the cache's, too."""

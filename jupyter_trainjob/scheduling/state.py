@@ -21,6 +21,9 @@ PROMOTION, BUDGET, ROOM = range(3)
 more.
 """
 
+FEW_TIMERS = 100
+"""So many are never looked through for users who are gone."""
+
 
 @dataclass(slots=True)
 class Active:
@@ -65,6 +68,7 @@ class State(Shapes):
         self.ending: dict[str, Active] = {}
         self.timers: list[tuple[float, int, int, Branch]] = []
         self._timed = 0
+        self._timers_most = FEW_TIMERS
         self._grown = (math.nan, 0)
         self._sample()
         self._build_machines(snapshot)
@@ -365,7 +369,7 @@ class State(Shapes):
                     owner.version += 1  # what runs for the one counts for the other
         while self.timers and self.timers[0][0] <= self.now:
             _, _, what, branch = heappop(self.timers)
-            if branch.owner and self.leaves.get((branch.name, branch.owner)) is not branch:
+            if not self._is_there(branch):
                 continue
             if what == BUDGET and branch.budget is not None:
                 branch.forget(self.now)
@@ -440,3 +444,10 @@ class State(Shapes):
     def _at(self, time: float, what: int, branch: Branch) -> None:
         self._timed += 1
         heappush(self.timers, (time, self._timed, what, branch))
+        if len(self.timers) > self._timers_most:  # those of users who are gone may not be due for a year
+            self.timers = [timer for timer in self.timers if self._is_there(timer[3])]
+            heapify(self.timers)
+            self._timers_most = 2 * len(self.timers) + FEW_TIMERS
+
+    def _is_there(self, branch: Branch) -> bool:
+        return not branch.owner or self.leaves.get((branch.name, branch.owner)) is branch

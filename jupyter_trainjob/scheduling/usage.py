@@ -98,9 +98,9 @@ class Ledger:
     last: dict[Leaf, float] = field(default_factory=dict)
     """When a job of theirs last started in its turn."""
 
-    def add(self, past: PastView, rate: int, budgets: Mapping[str, Budget | None]) -> None:
+    def add(self, past: PastView, rate: int, budgets: Mapping[str, Budget | None], now: float = -math.inf) -> None:
         """Count one more. ``budgets``: of the queue and those above, by name; ``""`` is that of the user in the
-        queue.
+        queue. What it took of a window that is over ``now`` is of no account.
         """
         leaf = (past.queue, past.owner)
         charge = Clock(self.reference, self.half_life_seconds).charge(rate, past.since, past.end)
@@ -108,7 +108,7 @@ class Ledger:
         if not past.overtook:
             self.last[leaf] = max(self.last.get(leaf, 0.0), past.since)
         for name, budget in budgets.items():
-            if budget is not None:
+            if budget is not None and now < (budget.window(past.since) + 1) * budget.window_seconds:
                 key = (name or past.queue, "" if name else past.owner, budget.window(past.since))
                 self.spent[key] = self.spent.get(key, 0) + cost(past)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -16,6 +17,7 @@ import pytest
 from jupyter_trainjob.backends.base import AttemptRef, NodeCapacity
 from jupyter_trainjob.controllers import snapshot
 from jupyter_trainjob.controllers.admission import AdmissionController
+from jupyter_trainjob.controllers.live import LiveEngine
 from jupyter_trainjob.controllers.snapshot import WEIGH_SECONDS, RecordCache
 from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.resources.queue import Budget, Limits
@@ -273,6 +275,24 @@ def test_usage_is_weighed_by_the_nodes_there_are_whenever_it_was_counted(store: 
     assert not world.cache._recount, "a node that has grown by a CPU is no reason to sum up a year"
 
 
+def test_windows_of_budgets_that_are_over_are_forgotten(store: Store) -> None:
+    """A window may be a minute, and a server runs for months."""
+    world = World(store)
+    each = Budget(core_hours=1, window_seconds=60)
+    world.queue("lab", budget=each, per_user_budget=each)
+    for number in range(4):
+        uid = world.submit(f"user{number}", queue="lab")
+        world.decide()
+        world.later(50)
+        world.end(uid)
+        world.refresh(world.cache)
+        assert list(world.cache.ledger.spent.values()) == [50_000, 50_000]
+        world.later(70)
+    world.refresh(world.cache)
+    assert not world.cache.ledger.spent
+    world.decide()
+
+
 class Shared(InstantBackend):
     """A backend whose nodes others use, too, and that may fall silent."""
 
@@ -326,3 +346,39 @@ async def test_what_others_use_and_who_is_silent_weighs_nothing_anew(
     assert len(asked) == 2
     cluster.nodes = [replace(node, gpu=0)]
     assert (await look())[0] == 136_000 / 4, "a GPU that is gone for a while was no CPU"
+
+
+@pytest.mark.asyncio
+async def test_a_look_that_was_cancelled_ends_before_the_next_begins(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that leads no more is still asked things: two threads in one cache would charge an end twice."""
+    inside = most = 0
+    begun, go_on = threading.Event(), threading.Event()
+    refresh = RecordCache.refresh
+
+    def slow(self: RecordCache, reader: Reader, now: float) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        begun.set()
+        go_on.wait(10)
+        refresh(self, reader, now)
+        inside -= 1
+
+    monkeypatch.setattr(RecordCache, "refresh", slow)
+    source = SnapshotSource(store, {"local": InstantBackend()})
+    for ask in (source.take, lambda: source.decide(LiveEngine(), 1000.0)):
+        begun.clear()
+        go_on.clear()
+        first = asyncio.create_task(ask())  # type: ignore[arg-type]
+        await asyncio.to_thread(begun.wait, 10)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        second = asyncio.create_task(source.take())
+        await asyncio.sleep(0.2)
+        assert not second.done()
+        go_on.set()
+        await second
+    assert (inside, most) == (0, 1)

@@ -175,6 +175,22 @@ def test_needs_and_users_that_are_gone_are_forgotten() -> None:
     assert [one.uid for one in run(engine).admissions] == ["last"]
 
 
+def test_who_is_gone_leaves_no_timer_behind() -> None:
+    """A budget's window may be a year, and people send and cancel."""
+    year = QueueView("q", "k", budget=Budget(10**9, 366 * 86400), per_user_budget=Budget(10**9, 366 * 86400))
+    engine = Engine(Snapshot(1, {"q": year}, (NodeView("k", "n", Amount(0, 1000)),), (), (), 0.0))
+    for number in range(1000):
+        engine.submit(QueuedView("j", f"user{number % 20}", "q", Amount(1, 1000), 0.0))
+        engine.remove("j")
+    for number in range(300):
+        engine.submit(QueuedView(f"k{number}", f"user{number}", "q", Amount(1, 1000), 0.0))
+    assert len(engine.leaves) == 300
+    due = {branch.owner for _, _, _, branch in engine.timers}
+    assert due == {"", *(f"user{number}" for number in range(300))}, "who is there has a timer"
+    assert len(engine.timers) < 2 * 301 + 200
+    assert engine.timers[0] == min(engine.timers)
+
+
 def test_who_came_and_went_changes_nobodys_share() -> None:
     """Two queues are tied, and in each a user: what each of them used, against all of their queue, is the same."""
     queues = {name: QueueView(name, "k") for name in "ab"}
