@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jupyter_trainjob.scheduling import nodes, tree
 from jupyter_trainjob.scheduling.decide import decide, run
 from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.model import (
@@ -70,43 +72,60 @@ def test_every_decision_is_that_of_the_policy_worked_out_slowly(snapshot: Snapsh
                 snapshot = ended(snapshot, active.uid)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("few", [False, True])
+def test_bit_by_bit_is_as_from_a_fresh_snapshot(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a ``few`` needs are as many as thousands are, and logs too short for what happens between looks."""
+    if few:
+        monkeypatch.setattr(nodes, "MANY", 3)
+        monkeypatch.setattr(nodes, "LOG_LENGTH", 4)
+        monkeypatch.setattr(tree, "LOG_LENGTH", 3)
+    bit_by_bit()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases.snapshots(), st.data())
-def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.DataObject) -> None:
+def bit_by_bit(snapshot: Snapshot, data: st.DataObject) -> None:
     engine, serial = Engine(snapshot), 0
-    for _ in range(data.draw(st.integers(1, 12))):
+    for _ in range(data.draw(st.integers(1, 10))):
         decision = run(engine)
         assert decision == decide(snapshot)
         snapshot = follow(snapshot, decision)
-        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "begin", "wait", "wait"]))
-        if what == "end" and snapshot.active:
-            uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
-            engine.end(uid, end_of(snapshot, uid))
-            snapshot = ended(snapshot, uid)
-        elif what == "submit":
+        for _ in range(data.draw(st.sampled_from([1, 1, 2, 3]))):
             serial += 1
-            job = data.draw(cases.jobs(f"s{serial}", snapshot.time))
-            engine.submit(job)
-            snapshot = replace(snapshot, queued=(*snapshot.queued, job))
-        elif what == "cancel" and snapshot.queued:
-            uid = data.draw(st.sampled_from([one.uid for one in snapshot.queued]))
-            engine.remove(uid)
-            snapshot = replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
-        elif what == "change" and snapshot.queued:
-            job = data.draw(st.sampled_from(snapshot.queued))
-            front, claim = data.draw(st.sampled_from([(0.0, 0.0), (7.0, 0.0), (8.0, 0.0), (0.0, snapshot.time)]))
-            other = replace(job, priority=data.draw(st.integers(0, 1)), front=front, claim=claim)
-            engine.submit(other)
-            snapshot = replace(snapshot, queued=tuple(other if one is job else one for one in snapshot.queued))
-        elif what == "begin" and snapshot.active:
-            active = data.draw(st.sampled_from(snapshot.active))
-            code = replace(active, begun=snapshot.time, waits=False)
-            engine.end(active.uid, active.since)
-            engine.begin(code)
-            snapshot = replace(snapshot, active=tuple(code if one is active else one for one in snapshot.active))
-        elif what == "wait":
-            snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
-            engine.advance(snapshot.time)
+            snapshot = one_event(engine, snapshot, data, serial)
+
+
+def one_event(engine: Engine, snapshot: Snapshot, data: st.DataObject, serial: int) -> Snapshot:
+    """Something happens, which the engine is told; what is the case then."""
+    what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "begin", "wait", "wait"]))
+    if what == "end" and snapshot.active:
+        uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
+        engine.end(uid, end_of(snapshot, uid))
+        return ended(snapshot, uid)
+    if what == "submit":
+        job = data.draw(cases.jobs(f"s{serial}", snapshot.time))
+        engine.submit(job)
+        return replace(snapshot, queued=(*snapshot.queued, job))
+    if what == "cancel" and snapshot.queued:
+        uid = data.draw(st.sampled_from([one.uid for one in snapshot.queued]))
+        engine.remove(uid)
+        return replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
+    if what == "change" and snapshot.queued:
+        job = data.draw(st.sampled_from(snapshot.queued))
+        front, claim = data.draw(st.sampled_from([(0.0, 0.0), (7.0, 0.0), (8.0, 0.0), (0.0, snapshot.time)]))
+        other = replace(job, priority=data.draw(st.integers(0, 1)), front=front, claim=claim)
+        engine.submit(other)
+        return replace(snapshot, queued=tuple(other if one is job else one for one in snapshot.queued))
+    if what == "begin" and snapshot.active:
+        active = data.draw(st.sampled_from(snapshot.active))
+        code = replace(active, begun=snapshot.time, waits=False)
+        engine.end(active.uid, active.since, recorded=False)
+        engine.begin(code)
+        return replace(snapshot, active=tuple(code if one is active else one for one in snapshot.active))
+    if what == "wait":
+        snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
+        engine.advance(snapshot.time)
+    return snapshot
 
 
 @settings(deadline=None)
