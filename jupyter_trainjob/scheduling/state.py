@@ -13,16 +13,9 @@ from heapq import heapify, heappop, heappush
 from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
 from .nodes import Elsewhere, Machine, Places, Shape
 from .shapes import ELSEWHERE, Shapes
+from .timers import BUDGET, PROMOTION, ROOM, Timers
 from .tree import Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
-
-PROMOTION, BUDGET, ROOM = range(3)
-"""What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any
-more.
-"""
-
-FEW_TIMERS = 100
-"""So many are never looked through for users who are gone."""
 
 
 @dataclass(slots=True)
@@ -66,9 +59,7 @@ class State(Shapes):
         self.active: dict[str, Active] = {}
         self.preemptible: dict[str, Active] = {}
         self.ending: dict[str, Active] = {}
-        self.timers: list[tuple[float, int, int, Branch]] = []
-        self._timed = 0
-        self._timers_most = FEW_TIMERS
+        self.timers = Timers(self._is_there)
         self._grown = (math.nan, 0)
         self._sample()
         self._build_machines(snapshot)
@@ -128,7 +119,7 @@ class State(Shapes):
         parent.below += branch.weight
         if branch.budget is not None:
             branch.reckon(self.now)
-            self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
+            self.timers.set((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
 
     def leaf(self, queue: str, owner: str) -> Branch:
         """The user in the queue; ``KeyError`` where the queue is not there."""
@@ -367,14 +358,11 @@ class State(Shapes):
             for owner in self.leaves.values():
                 if owner.twin is not None:
                     owner.version += 1  # what runs for the one counts for the other
-        while self.timers and self.timers[0][0] <= self.now:
-            _, _, what, branch = heappop(self.timers)
-            if not self._is_there(branch):
-                continue
+        for what, branch in self.timers.past(self.now):
             if what == BUDGET and branch.budget is not None:
                 branch.forget(self.now)
                 branch.reckon(self.now)
-                self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
+                self.timers.set((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
             elif what == PROMOTION:
                 branch.promotion = math.inf
             else:
@@ -433,21 +421,13 @@ class State(Shapes):
     def promote_at(self, leaf: Branch, time: float) -> None:
         """A job of the leaf has a higher level from then on."""
         leaf.promotion = time
-        self._at(time, PROMOTION, leaf)
+        self.timers.set(time, PROMOTION, leaf)
 
     def recheck_at(self, branch: Branch, time: float) -> None:
         """What fits beside the branch's reservation does not any more."""
         if time < branch.timer:
             branch.timer = time
-            self._at(time, ROOM, branch)
-
-    def _at(self, time: float, what: int, branch: Branch) -> None:
-        self._timed += 1
-        heappush(self.timers, (time, self._timed, what, branch))
-        if len(self.timers) > self._timers_most:  # those of users who are gone may not be due for a year
-            self.timers = [timer for timer in self.timers if self._is_there(timer[3])]
-            heapify(self.timers)
-            self._timers_most = 2 * len(self.timers) + FEW_TIMERS
+            self.timers.set(time, ROOM, branch)
 
     def _is_there(self, branch: Branch) -> bool:
         return not branch.owner or self.leaves.get((branch.name, branch.owner)) is branch
