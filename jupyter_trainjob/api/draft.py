@@ -136,5 +136,5 @@ def _short_name(job: TrainJob) -> str:
 def turn_gate(name: str, parallel: int) -> Gate:
     """Where a point waits while so many others of its sweep queue or run."""
     jobs = counted(parallel, "job")
-    told = f"{jobs} of the sweep {name} may run at once, and {'that one does' if parallel == 1 else 'those do'}"
+    told = f"{jobs} of the sweep {name} may run at once, and it waits for its turn"
     return Gate(type="sweep", message=told)

@@ -252,7 +252,7 @@ def _query_parameters(model: type[Query]) -> list[dict[str, Any]]:
         {
             "name": name,
             "in": "query",
-            "required": False,
+            "required": name in schema.get("required", ()),
             "description": one.pop("description", ""),
             "schema": _not_null(one),
         }
@@ -261,7 +261,7 @@ def _query_parameters(model: type[Query]) -> list[dict[str, Any]]:
 
 
 def _not_null(schema: Schema) -> Schema:
-    """A query argument can be left out, but not be null."""
+    """A query argument that may be left out may still not be null."""
     schema = {key: value for key, value in schema.items() if key not in ("title",)}
     options = [option for option in schema.pop("anyOf", []) if option != {"type": "null"}]
     if schema.get("default", "") is None:

@@ -33,29 +33,27 @@ def let_retry(job: TrainJob, now: datetime) -> bool:
     return True
 
 
-def settle(writer: Writer, uid: str, now: datetime) -> None:
-    """Take away the dependency gates of job ``uid`` that are fulfilled; end it where one can't be any more."""
+def settle(writer: Writer, uid: str, now: datetime) -> bool:
+    """Take away the dependency gates of job ``uid`` that are fulfilled; end it where one can't be any more. Returns
+    whether that changed the job.
+    """
     try:
         job = writer.by_uid(TrainJob, uid)
     except NotFound:
-        return
+        return False
     if job.status.phase is not Phase.QUEUED:
-        return
+        return False
     kept: list[Gate] = []
     for gate in job.spec.scheduling_gates:
         if gate.type != "dependency":
             kept.append(gate)
             continue
         done, problem = judge(gate, writer)
+        problem = problem or (_settle_outputs(job, gate.job, writer) if done else "")
         if problem:
             report.end(job, Phase.FAILED, Reason.DEPENDENCY_FAILED, problem, now)
             writer.update(job, check=False)
-            return
-        problem = _settle_outputs(job, gate.job, writer) if done else ""
-        if problem:
-            report.end(job, Phase.FAILED, Reason.DEPENDENCY_FAILED, problem, now)
-            writer.update(job, check=False)
-            return
+            return True
         if not done:
             kept.append(gate)
     if len(kept) < len(job.spec.scheduling_gates):
@@ -63,6 +61,8 @@ def settle(writer: Writer, uid: str, now: datetime) -> None:
         if not kept:
             job.status.queued = now  # time spent behind a gate is not time in the queue
         writer.update(job, check=False)
+        return True
+    return False
 
 
 def _settle_outputs(job: TrainJob, parent_uid: str, reader: Reader) -> str:

@@ -6,6 +6,7 @@ A snapshot and the ``scheduler_epoch`` it belongs to are read in one transaction
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -182,7 +183,9 @@ MAX_TOLD = 20_000
 PAST_HALF_LIVES = 20
 """What ended so long ago counts for nothing."""
 WEIGHTS_MOVE = 1.1
-"""Usage of the past is summed up anew when the nodes make anything that many times dearer or cheaper."""
+"""Usage is weighed anew, that of the past too, when the nodes make anything that many times dearer or cheaper."""
+WEIGH_SECONDS = 3600.0
+"""No sooner than so long after the last time: that reads months of usage, and nodes that come and go come back."""
 
 
 @dataclass
@@ -193,9 +196,7 @@ class RecordCache:
     default_backend: str = ""
     policy: Policy = field(default_factory=Policy)
     weights: Weights = field(default_factory=Weights)
-    """Of the nodes as they are now: by these usage is charged."""
-    weighed: Weights = field(default_factory=Weights)
-    """Of the nodes as they were when usage was last summed up."""
+    """By these all usage is charged, past and present."""
     now: float = 0.0
     """Of the latest :meth:`refresh`, in seconds of the epoch."""
     queues: dict[str, QueueView] = field(default_factory=dict)
@@ -211,6 +212,11 @@ class RecordCache:
     _waits_for: dict[str, list[str]] = field(default_factory=dict)
     _budgets: dict[str, dict[str, Budget | None]] = field(default_factory=dict)
     _recount: bool = True
+    _sizes: dict[str, Amount] = field(default_factory=dict)
+    """Of all nodes of each backend, as it told them last."""
+    _weighed_at: float = 0.0
+    _turns: float = 0.0
+    """When the next window of any budget begins."""
 
     def refresh(self, reader: Reader, now: float) -> None:
         """Bring everything up to ``reader``'s moment; rebuild where the feed no longer reaches back."""
@@ -226,18 +232,26 @@ class RecordCache:
             self._rebuild(reader)
         if self._recount:
             self._count(reader)
+        if now >= self._turns:
+            self._forget()
 
-    def weigh(self, nodes: tuple[NodeView, ...]) -> None:
-        """Charge by these nodes from now on, and what is past as well, where that makes a difference. Where no node is
-        known the last ones hold: a cluster that does not answer is not one without memory and GPUs.
+    def weigh(self, nodes: tuple[NodeView, ...], now: float) -> None:
+        """Charge by these nodes, whole as they are when only we use them: the past as well, so seldom that it does not
+        matter that it is read again. A backend that names none has those that it named last: a cluster that does not
+        answer is not one without GPUs. What no node has now keeps its worth.
         """
-        weights = Weights.of(nodes)
-        if not any(node.size.cpu_millis for node in nodes) or weights == self.weights:
+        known = set(self._sizes)
+        for backend in {node.backend for node in nodes}:
+            size = sum((node.size for node in nodes if node.backend == backend), Amount())
+            if size.cpu_millis:
+                self._sizes[backend] = size
+        if not self._sizes or (known == set(self._sizes) and now < self._weighed_at + WEIGH_SECONDS):
             return
-        pairs = ((weights.memory, self.weighed.memory), (weights.gpu, self.weighed.gpu))
+        new, old = Weights.of(self._sizes.values()), self.weights
+        new = Weights(new.memory or old.memory, new.gpu or old.gpu)
+        pairs = ((new.memory, old.memory), (new.gpu, old.gpu))
         if any(max(one, other) > WEIGHTS_MOVE * min(one, other) for one, other in pairs):
-            self.weighed, self._recount = weights, True
-        self.weights = weights
+            self.weights, self._weighed_at, self._recount = new, now, True
 
     def take_told(self) -> list[Told] | None:
         """What changed since this was last asked, in turn; None: look at everything anew."""
@@ -257,6 +271,7 @@ class RecordCache:
             self.policy,
             (),
             self.ledger.copy(),
+            self.weights,
         )
 
     def _follow(self, reader: Reader) -> None:
@@ -281,11 +296,12 @@ class RecordCache:
         half_life = self.policy.half_life_seconds
         self.ledger = Ledger(reference_for(self.now, half_life), half_life)
         self._budgets.clear()
-        self._recount, self.lost = False, True
+        self.lost = True
         self.told.clear()
         windows = [one.window_seconds for view in self.queues.values() for one in _counted_by(view)[1:] if one]
         for row in reader.ended(self.now - max([PAST_HALF_LIVES * half_life, *windows])):
             self._charge(past_view(row))
+        self._recount = False  # not before: what breaks off is not all
 
     def _charge(self, past: PastView) -> None:
         if past.queue not in self._budgets:
@@ -293,7 +309,20 @@ class RecordCache:
         budgets = self._budgets[past.queue]
         if past.owner.endswith(UNLIMITED):
             budgets = {name: budget for name, budget in budgets.items() if name}
-        self.ledger.add(past, self.weights.billing(past.need), budgets)
+        self.ledger.add(past, self.weights.billing(past.need), budgets, self.now)
+
+    def _forget(self) -> None:
+        """What was spent in windows that are over is of no account."""
+        now, kept, ends = self.now, {}, [math.inf]
+        for (queue, owner, window), spent in self.ledger.spent.items():
+            view = self.queues.get(queue)
+            budget = (view.per_user_budget if owner else view.budget) if view is not None else None
+            if budget is not None and now < (window + 1) * budget.window_seconds:
+                kept[queue, owner, window] = spent
+        for view in self.queues.values():
+            budgets = (view.budget, view.per_user_budget)
+            ends += [(one.window(now) + 1) * one.window_seconds for one in budgets if one is not None]
+        self.ledger.spent, self._turns = kept, min(ends)
 
     def _budgets_of(self, name: str) -> dict[str, Budget | None]:
         view = self.queues.get(name)
@@ -321,7 +350,7 @@ class RecordCache:
             if new is not None:
                 self.queues[name] = new
             if new != old:
-                self.lost = True
+                self.lost, self._turns = True, 0.0
                 self._budgets.clear()
                 self._recount = self._recount or _counted_by(new) != _counted_by(old)
         elif isinstance(resource, TrainJob):

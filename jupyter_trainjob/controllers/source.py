@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from ..backends.base import AttemptRef, Backend, BackendError, Place
+from ..backends.base import AttemptRef, Backend, BackendError, NodeCapacity, Place
 from ..resources.quantity import format_bytes, format_cpu
 from ..resources.queue import QueueUse
 from ..resources.trainjob import Phase, TrainJob
 from ..scheduling.decide import run
-from ..scheduling.explain import Explanation, explain_all, explain_elsewhere, explain_one, position_of
+from ..scheduling.engine import Engine
+from ..scheduling.explain import (
+    Explanation,
+    behind,
+    explain_all,
+    explain_elsewhere,
+    explain_one,
+    lacks_estimate,
+    position_of,
+)
 from ..scheduling.model import NOTHING, Amount, Decision, NodeView, Policy, QueuedView, QueueView, SharedView, Snapshot
 from ..store import ChangePage, Reader, Store
 from .live import LiveEngine
 from .means import default_backend
 from .snapshot import RecordCache, is_of, queued_view
+
+T = TypeVar("T")
 
 CAPACITY_SECONDS = 10.0
 OLD_SECONDS = 5.0
@@ -46,10 +56,12 @@ class SnapshotSource:
         self._lock = asyncio.Lock()
         self._nodes: tuple[NodeView, ...] = ()
         self._nodes_until = 0.0
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def take(self) -> tuple[Snapshot, int]:
         """The record's waiting and running jobs now, with the feed version they are of."""
-        async with self._lock:
+
+        async def take() -> tuple[Snapshot, int]:
             nodes = await self._capacity()
             now = time.time()
 
@@ -59,9 +71,12 @@ class SnapshotSource:
 
             return await self._store.aread(look)
 
+        return await self._alone(take)
+
     async def decide(self, live: LiveEngine, now: float) -> Choice:
         """The decision at ``now`` (seconds of the epoch) for the record as it is, made by an engine that is kept."""
-        async with self._lock:
+
+        async def take() -> tuple[int, Engine]:
             nodes = await self._capacity()
 
             def look(reader: Reader) -> int:
@@ -69,8 +84,29 @@ class SnapshotSource:
                 return reader.scheduler_epoch()
 
             epoch = await self._store.aread(look)
-            engine = await asyncio.to_thread(live.current, self._cache, nodes, now)
+            return epoch, await asyncio.to_thread(live.current, self._cache, nodes, now)
+
+        epoch, engine = await self._alone(take)
         return Choice(epoch, await asyncio.to_thread(run, engine), dict(engine.views))
+
+    async def _alone(self, take: Callable[[], Awaitable[T]]) -> T:
+        """Do something with the cache, to its end: whoever asked may be cancelled, but a thread goes on, and until it
+        is done nobody else may have the cache.
+        """
+
+        async def locked() -> T:
+            async with self._lock:
+                return await take()
+
+        task = asyncio.ensure_future(locked())
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever asked; if that one is gone, to nobody
 
     async def changes(self, since: int) -> ChangePage:
         """What the feed tells after version ``since``. Nobody may change it: it is the cache's, too."""
@@ -107,17 +143,21 @@ class SnapshotSource:
 
     async def _capacity(self) -> tuple[NodeView, ...]:
         if time.monotonic() >= self._nodes_until:
-            nodes = []
+            nodes, whole = [], []
             for name, backend in self._backends.items():
-                for node in await backend.capacity():
-                    size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
-                    each = Amount(0, node.per_job_cpu_millis, node.per_job_memory_bytes)
-                    shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
-                    nodes.append(NodeView(name, node.name, size, each, node.jobs, node.gpu_only, node.called, shared))
+                nodes += [_node(name, node) for node in await backend.capacity()]
+                whole += [_node(name, node) for node in await backend.sizes()]
             self._nodes = tuple(nodes)
-            self._cache.weigh(self._nodes)
+            self._cache.weigh(tuple(whole), time.time())  # whatever others leave of them: our past is not theirs
             self._nodes_until = time.monotonic() + CAPACITY_SECONDS
         return self._nodes
+
+
+def _node(backend: str, node: NodeCapacity) -> NodeView:
+    size = Amount(0, node.cpu_millis, node.memory_bytes, node.gpu)
+    each = Amount(0, node.per_job_cpu_millis, node.per_job_memory_bytes)
+    shared = tuple(SharedView(one.limit, one.size, one.whole, one.called) for one in node.shared)
+    return NodeView(backend, node.name, size, each, node.jobs, node.gpu_only, node.called, shared)
 
 
 class Ranking:
@@ -144,13 +184,11 @@ class Ranking:
             return (await self.explain_many([job]))[job.metadata.uid]
         async with self._trials:  # a form sends one for whatever is typed
             snapshot, version = await self._source.take()
-            found = await asyncio.to_thread(explain_one, snapshot, _view(job), time.time())
-            if found.estimated_start is not None or not found.position:
+            view, now = _view(job), time.time()
+            found = await asyncio.to_thread(explain_one, snapshot, view, now)
+            if not lacks_estimate(snapshot, view, found):
                 return found
-            told = await self._all(snapshot, version)  # behind a long queue: when the one before it starts
-            ahead = (told.get(other.uid) for other in snapshot.queued if other.queue == job.spec.queue)
-            start = next((one.estimated_start for one in ahead if one and one.position == found.position - 1), None)
-            return replace(found, estimated_start=start)
+            return behind(snapshot, view, found, await self._all(snapshot, version), now)
 
     async def explain_many(self, jobs: Sequence[TrainJob]) -> dict[str, Explanation]:
         """Explanations of those of ``jobs`` that wait, by uid."""

@@ -38,10 +38,6 @@ CREATE_SECONDS = 60.0
 NEEDED_SECONDS = 15.0
 """How long the removal of outputs waits that another job is still to read."""
 
-SWEEP_SECONDS = 20.0
-"""The points of a sweep that wait have it looked at so often; each end of another has it at once."""
-MAX_SETTLED = 10_000
-
 CREATED = "Created"
 
 
@@ -57,7 +53,7 @@ class TrainJobController:
         self._written: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
-        self._settled: dict[str, float] = {}
+        self._looks = sweeps.Looks()
 
     async def stop(self) -> None:
         """Come to an end with what was begun, once nobody calls :meth:`reconcile` any more."""
@@ -102,8 +98,10 @@ class TrainJobController:
             return None
         if any(gate.type == "dependency" for gate in job.spec.scheduling_gates):
             # First: nobody need approve, nor wait for, what can't run any more.
-            await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
+            changed = await self._store.awrite(lambda writer: gates.settle(writer, job.metadata.uid, self._clock()))
             reach("gates.settled")
+            if changed:
+                return None  # the feed brings the job back as it is now
         waits = next((gate.until for gate in job.spec.scheduling_gates if gate.type == "approval"), None)
         if waits is not None:
             left = (waits - self._clock()).total_seconds()
@@ -120,11 +118,11 @@ class TrainJobController:
                 return left
             await self._change(job, lambda fresh: gates.let_retry(fresh, self._clock()))
             return None
-        if sweeps.waits(job):
-            await self._settle_sweep(job)
+        again_in = await self._settle_sweep(job) if sweeps.waits(job) else None
         if pending(job):
-            return await self._environments.wait(job)
-        return None
+            built_in = await self._environments.wait(job)
+            return again_in if built_in is None else built_in
+        return again_in
 
     def _cancel_before_start(self, job: TrainJob) -> bool:
         if job.status.phase is not Phase.QUEUED or job.status.live_attempt is not None:
@@ -287,19 +285,17 @@ class TrainJobController:
                 extra={"job": meta.uid, "attempt": len(done.status.attempts), "reason": end.reason.value},
             )
 
-    async def _settle_sweep(self, job: TrainJob, again: bool = False) -> None:
-        """Look at all points of the job's sweep; not for each that waits, where that was just done."""
-        sweep = job.spec.sweep
-        if sweep is None:
-            return
+    async def _settle_sweep(self, job: TrainJob, again: bool = False) -> float | None:
+        """Look at all points of the job's sweep; not for each that waits, where that was just done and the job was
+        there. Then one of those comes back for all, after the seconds that are returned to it.
+        """
         now = time.monotonic()
-        if not again and now - self._settled.get(sweep.name, -SWEEP_SECONDS) < SWEEP_SECONDS:
-            return
-        self._settled[sweep.name] = now
+        if not again and not self._looks.due(job, now):
+            return self._looks.comes_back(job, now)
+        self._looks.note(job, now, self._clock())
         await self._store.awrite(lambda writer: sweeps.settle(writer, job, self._clock()))
         reach("sweep.settled")
-        if len(self._settled) > MAX_SETTLED:
-            self._settled.clear()
+        return None
 
     # Final
 

@@ -12,7 +12,7 @@ from ..resources.quantity import format_bytes, format_cpu
 from ..resources.words import counted
 
 if TYPE_CHECKING:
-    from .usage import Ledger
+    from .usage import Ledger, Weights
 
 Scope = Literal["queue", "user", "node", "order", "gate", "paused", "missing", "kueue", "budget"]
 
@@ -281,6 +281,8 @@ class Snapshot:
     policy: Policy = field(default_factory=Policy)
     past: tuple[PastView, ...] = ()
     ledger: Ledger | None = None
+    weights: Weights | None = None
+    """By which usage is charged; None: those of ``nodes``."""
 
     @property
     def time(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -216,8 +217,9 @@ class _Replay:
         times = [] if arrival is None else [arrival]
         if self.ends:
             times.append(self.ends[0][0])
-        if self.engine.jobs and self.engine.timers:
-            times.append(max(self.engine.now, self.engine.timers[0][0]))
+        due = self.engine.timers.next()
+        if self.engine.jobs and due < math.inf:
+            times.append(max(self.engine.now, due))
         return min(times, default=None)
 
     def _pass(self, time: float) -> None:

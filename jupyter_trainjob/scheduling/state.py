@@ -13,13 +13,9 @@ from heapq import heapify, heappop, heappush
 from .model import UNLIMITED, ActiveView, Ceiling, PastView, QueuedView, Snapshot
 from .nodes import Elsewhere, Machine, Places, Shape
 from .shapes import ELSEWHERE, Shapes
+from .timers import BUDGET, PROMOTION, ROOM, Timers
 from .tree import Branch, delist, enlist
 from .usage import Clock, Weights, cost, reference_for
-
-PROMOTION, BUDGET, ROOM = range(3)
-"""What a timer is for: a job's level rises; a budget's window turns; what ended before a reservation doesn't any
-more.
-"""
 
 
 @dataclass(slots=True)
@@ -45,7 +41,7 @@ class State(Shapes):
         if snapshot.ledger is not None:
             reference = snapshot.ledger.reference
         self.clock = Clock(reference, self.policy.half_life_seconds)
-        self.weights = Weights.of(snapshot.nodes)
+        self.weights = snapshot.weights or Weights.of(node.size for node in snapshot.nodes)
         self.root = Branch("", "", None, 1, Ceiling(), Ceiling(), None)
         self.queues: dict[str, Branch] = {}
         self.leaves: dict[tuple[str, str], Branch] = {}
@@ -63,8 +59,7 @@ class State(Shapes):
         self.active: dict[str, Active] = {}
         self.preemptible: dict[str, Active] = {}
         self.ending: dict[str, Active] = {}
-        self.timers: list[tuple[float, int, int, Branch]] = []
-        self._timed = 0
+        self.timers = Timers(self._is_there)
         self._grown = (math.nan, 0)
         self._sample()
         self._build_machines(snapshot)
@@ -124,7 +119,7 @@ class State(Shapes):
         parent.below += branch.weight
         if branch.budget is not None:
             branch.reckon(self.now)
-            self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
+            self.timers.set((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
 
     def leaf(self, queue: str, owner: str) -> Branch:
         """The user in the queue; ``KeyError`` where the queue is not there."""
@@ -363,14 +358,11 @@ class State(Shapes):
             for owner in self.leaves.values():
                 if owner.twin is not None:
                     owner.version += 1  # what runs for the one counts for the other
-        while self.timers and self.timers[0][0] <= self.now:
-            _, _, what, branch = heappop(self.timers)
-            if branch.owner and self.leaves.get((branch.name, branch.owner)) is not branch:
-                continue
+        for what, branch in self.timers.past(self.now):
             if what == BUDGET and branch.budget is not None:
                 branch.forget(self.now)
                 branch.reckon(self.now)
-                self._at((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
+                self.timers.set((branch.budget.window(self.now) + 1) * branch.budget.window_seconds, BUDGET, branch)
             elif what == PROMOTION:
                 branch.promotion = math.inf
             else:
@@ -429,14 +421,13 @@ class State(Shapes):
     def promote_at(self, leaf: Branch, time: float) -> None:
         """A job of the leaf has a higher level from then on."""
         leaf.promotion = time
-        self._at(time, PROMOTION, leaf)
+        self.timers.set(time, PROMOTION, leaf)
 
     def recheck_at(self, branch: Branch, time: float) -> None:
         """What fits beside the branch's reservation does not any more."""
         if time < branch.timer:
             branch.timer = time
-            self._at(time, ROOM, branch)
+            self.timers.set(time, ROOM, branch)
 
-    def _at(self, time: float, what: int, branch: Branch) -> None:
-        self._timed += 1
-        heappush(self.timers, (time, self._timed, what, branch))
+    def _is_there(self, branch: Branch) -> bool:
+        return not branch.owner or self.leaves.get((branch.name, branch.owner)) is branch

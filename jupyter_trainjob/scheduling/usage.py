@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .model import Amount, Budget, NodeView, PastView
+from .model import Amount, Budget, PastView
 
 ONE = 32
 """``g`` at the reference is two to this."""
@@ -64,9 +64,9 @@ class Weights:
     gpu: float = 0.0
 
     @classmethod
-    def of(cls, nodes: Iterable[NodeView]) -> Weights:
+    def of(cls, sizes: Iterable[Amount]) -> Weights:
         """Where all of the memory, and all GPUs, are worth as much as all CPUs."""
-        total = sum((node.size for node in nodes), Amount())
+        total = sum(sizes, Amount())
         return cls(
             total.cpu_millis / total.memory_bytes if total.memory_bytes else 0.0,
             total.cpu_millis / total.gpu if total.gpu else 0.0,
@@ -98,9 +98,9 @@ class Ledger:
     last: dict[Leaf, float] = field(default_factory=dict)
     """When a job of theirs last started in its turn."""
 
-    def add(self, past: PastView, rate: int, budgets: Mapping[str, Budget | None]) -> None:
+    def add(self, past: PastView, rate: int, budgets: Mapping[str, Budget | None], now: float = -math.inf) -> None:
         """Count one more. ``budgets``: of the queue and those above, by name; ``""`` is that of the user in the
-        queue.
+        queue. What it took of a window that is over ``now`` is of no account.
         """
         leaf = (past.queue, past.owner)
         charge = Clock(self.reference, self.half_life_seconds).charge(rate, past.since, past.end)
@@ -108,7 +108,7 @@ class Ledger:
         if not past.overtook:
             self.last[leaf] = max(self.last.get(leaf, 0.0), past.since)
         for name, budget in budgets.items():
-            if budget is not None:
+            if budget is not None and now < (budget.window(past.since) + 1) * budget.window_seconds:
                 key = (name or past.queue, "" if name else past.owner, budget.window(past.since))
                 self.spent[key] = self.spent.get(key, 0) + cost(past)
 

@@ -23,8 +23,10 @@ def waiting(engine: Engine) -> tuple[Waiting, ...]:
     reasons: dict[str, Blocker] = {}
     why = _Reasons(engine)
     for leaf in engine.leaves.values():
-        if leaf.queues:
-            queues.setdefault(leaf.name, []).extend(_places(engine, leaf, why, reasons))
+        twin = leaf.twin if leaf.twin is not None and leaf.twin.queues else None
+        if leaf.queues and (twin is None or leaf < twin):
+            places = _places(engine, [leaf] if twin is None else [leaf, twin], why, reasons)
+            queues.setdefault(leaf.name, []).extend(places)
     gated = []
     for job in engine.aside.values():
         reasons[job.uid] = _aside(engine, job)
@@ -42,11 +44,28 @@ def waiting(engine: Engine) -> tuple[Waiting, ...]:
     return (*(one for _, one in found), *gated)
 
 
-def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Blocker]) -> list[tuple[Place, str]]:
-    """A user's waiting jobs by place among those of the queue: as if each that starts were charged as it is at
-    admission, and nothing else happened (start-time fair queueing: Goyal, Vin, Cheng, 1996).
+def _places(
+    engine: Engine, leaves: list[Branch], why: _Reasons, reasons: dict[str, Blocker]
+) -> list[tuple[Place, str]]:
+    """A user's waiting jobs, those that are approved among the others, by place among those of the queue: as if each
+    that starts were charged as it is at admission, and nothing else happened (start-time fair queueing: Goyal, Vin,
+    Cheng, 1996).
     """
-    listed = []
+    listed = [one for leaf in leaves for one in _listed(engine, leaf, why, reasons)]
+    listed.sort()
+    usage, weight, found = engine.usage(leaves[0]), leaves[0].weight, []  # both leaves have both in common
+    for (level, anchor), turn, uid, charge in listed:
+        front = -1 if engine.jobs[uid].front else 0
+        found.append(((level, anchor, front, usage / weight, turn, uid), uid))
+        usage += charge
+    return found
+
+
+def _listed(
+    engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Blocker]
+) -> list[tuple[tuple[float, float], float, str, int]]:
+    """Level and anchor, turn, uid and charge of each of the leaf's jobs; ``reasons`` learns why it waits."""
+    listed: list[tuple[tuple[float, float], float, str, int]] = []
     head = engine.head(leaf)
     first = head[0] if head is not None else None
     for shape, entries in leaf.queues.items():
@@ -59,13 +78,7 @@ def _places(engine: Engine, leaf: Branch, why: _Reasons, reasons: dict[str, Bloc
             reasons[uid] = reason
             aged = rank is not None and ((turn, uid) == first or engine.jobs[uid].front > 0)
             listed.append(((rank[0], rank[1]) if aged and rank else (-shape.priority, math.inf), turn, uid, charge))
-    listed.sort()
-    usage, found = engine.usage(leaf), []
-    for (level, anchor), turn, uid, charge in listed:
-        front = -1 if engine.jobs[uid].front else 0
-        found.append(((level, anchor, front, usage / leaf.weight, turn, uid), uid))
-        usage += charge
-    return found
+    return listed
 
 
 def _aside(engine: Engine, job: QueuedView) -> Blocker:

@@ -52,7 +52,7 @@ async def test_no_more_than_asked_for_at_once(alice: Caller, services: Services)
     *first, last = jobs(services)
     assert all(job.spec.scheduling_gates == [] for job in first)
     why = (await alice("GET", f"/namespaces/alice/trainjobs/{last.metadata.name}/why", expect=200)).json()
-    assert why["waitingFor"] == f"3 jobs of the sweep {made['sweep']} may run at once, and those do."
+    assert why["waitingFor"] == f"3 jobs of the sweep {made['sweep']} may run at once, and it waits for its turn."
     assert why["blockers"][0]["remedy"] == "Nothing to do: it queues when one of the others ends."
 
 

@@ -47,3 +47,14 @@ def test_the_bound_over_all_metrics_is_told_where_the_one_of_each_is() -> None:
     operation = DOCUMENT["paths"]["/namespaces/{namespace}/trainjobs/{name}/metrics/series"]["get"]
     [told] = [one["description"] for one in operation["parameters"] if one.get("name") == "maxPoints"]
     assert told == f"Of each metric at most. All metrics together get {MAX_TOLD}: of many, each gets fewer."
+
+
+def test_what_must_be_asked_is_told() -> None:
+    """A search without a text is refused."""
+    asked = {
+        (one["name"], one["required"])
+        for path, methods in DOCUMENT["paths"].items()
+        for one in methods.get("get", {}).get("parameters", ())
+        if one["in"] == "query" and path.endswith("/log/search")
+    }
+    assert ("text", True) in asked and ("limit", False) in asked, asked

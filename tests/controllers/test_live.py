@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 
 from jupyter_trainjob.backends.base import AttemptRef, NodeCapacity
+from jupyter_trainjob.controllers import snapshot
 from jupyter_trainjob.controllers.admission import AdmissionController
-from jupyter_trainjob.controllers.snapshot import RecordCache
+from jupyter_trainjob.controllers.live import LiveEngine
+from jupyter_trainjob.controllers.snapshot import WEIGH_SECONDS, RecordCache
 from jupyter_trainjob.controllers.source import SnapshotSource
 from jupyter_trainjob.resources.queue import Budget, Limits
 from jupyter_trainjob.resources.trainjob import Phase, PodSet, Resources, TrainJob
+from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.model import Amount, NodeView
 from jupyter_trainjob.storage.filesystem import FilesystemStore
 from jupyter_trainjob.store import Reader, Store
@@ -28,6 +32,7 @@ from .instant import InstantBackend
 from .world import World
 
 Submit = Callable[..., TrainJob]
+GIB = 2**30
 
 
 def test_what_is_kept_follows_the_record_step_by_step(store: Store) -> None:
@@ -255,15 +260,125 @@ def test_usage_is_weighed_by_the_nodes_there_are_whenever_it_was_counted(store: 
     world.later(600)
     world.end(first)
     for nodes, recounted in (((), False), (dear, True), ((), False), (dear, False)):
-        world.cache.weigh(nodes)
+        world.cache.weigh(nodes, world.now.timestamp())
         assert world.cache._recount is recounted
         world.refresh(world.cache)
     fresh = RecordCache(default_backend="local")
-    fresh.weigh(dear)
+    fresh.weigh(dear, world.now.timestamp())
     world.refresh(fresh)
     assert world.cache.ledger.used == fresh.ledger.used
     (used,) = fresh.ledger.used.values()
     assert used % 8000 == 0, "a GiB is an eighth of the memory, and worth an eighth of 64 CPUs"
     more = (replace(dear[0], size=dear[0].size + Amount(0, 1000)),)
-    world.cache.weigh(more)
+    world.later(10 * WEIGH_SECONDS)
+    world.cache.weigh(more, world.now.timestamp())
     assert not world.cache._recount, "a node that has grown by a CPU is no reason to sum up a year"
+
+
+def test_windows_of_budgets_that_are_over_are_forgotten(store: Store) -> None:
+    """A window may be a minute, and a server runs for months."""
+    world = World(store)
+    each = Budget(core_hours=1, window_seconds=60)
+    world.queue("lab", budget=each, per_user_budget=each)
+    for number in range(4):
+        uid = world.submit(f"user{number}", queue="lab")
+        world.decide()
+        world.later(50)
+        world.end(uid)
+        world.refresh(world.cache)
+        assert list(world.cache.ledger.spent.values()) == [50_000, 50_000]
+        world.later(70)
+    world.refresh(world.cache)
+    assert not world.cache.ledger.spent
+    world.decide()
+
+
+class Shared(InstantBackend):
+    """A backend whose nodes others use, too, and that may fall silent."""
+
+    def __init__(self, *nodes: NodeCapacity) -> None:
+        super().__init__()
+        self.nodes, self.free = list(nodes), list(nodes)
+
+    async def capacity(self) -> list[NodeCapacity]:
+        return self.free
+
+    async def sizes(self) -> list[NodeCapacity]:
+        return self.nodes
+
+
+@pytest.mark.asyncio
+async def test_what_others_use_and_who_is_silent_weighs_nothing_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To others' pods the past of ours is no business; and months of it are read with all who ask waiting."""
+    asked: list[float] = []
+    ended = Reader.ended
+
+    def count(self: Reader, since: float) -> Any:
+        asked.append(since)
+        return ended(self, since)
+
+    monkeypatch.setattr(Reader, "ended", count)
+    cluster = Shared(NodeCapacity("big", 64_000, 256 * GIB, 4))
+    source = SnapshotSource(store, {"local": Shared(NodeCapacity("here", 8000, 16 * GIB)), "cluster": cluster})
+
+    async def look() -> tuple[float, float]:
+        source.room_changed()
+        seen, _ = await source.take()
+        weights = Engine(seen).weights
+        assert source._cache.weights == weights, "what runs is charged as what is past"
+        return weights.gpu, weights.memory
+
+    first = await look()
+    assert first == (72_000 / 4, 72_000 / (272 * GIB))
+    (node,) = cluster.nodes
+    for free in ([replace(node, gpu=0)], [replace(node, cpu_millis=16_000)], [], [node]):
+        cluster.free = free
+        assert await look() == first
+    cluster.nodes = cluster.free = []
+    assert await look() == first
+    cluster.nodes = [node, replace(node, name="new", gpu=0)]
+    assert await look() == first, "so soon after the last time"
+    assert len(asked) == 1
+    monkeypatch.setattr(snapshot, "WEIGH_SECONDS", 0.0)
+    assert (await look())[0] == 136_000 / 4
+    assert len(asked) == 2
+    cluster.nodes = [replace(node, gpu=0)]
+    assert (await look())[0] == 136_000 / 4, "a GPU that is gone for a while was no CPU"
+
+
+@pytest.mark.asyncio
+async def test_a_look_that_was_cancelled_ends_before_the_next_begins(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that leads no more is still asked things: two threads in one cache would charge an end twice."""
+    inside = most = 0
+    begun, go_on = threading.Event(), threading.Event()
+    refresh = RecordCache.refresh
+
+    def slow(self: RecordCache, reader: Reader, now: float) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        begun.set()
+        go_on.wait(10)
+        refresh(self, reader, now)
+        inside -= 1
+
+    monkeypatch.setattr(RecordCache, "refresh", slow)
+    source = SnapshotSource(store, {"local": InstantBackend()})
+    for ask in (source.take, lambda: source.decide(LiveEngine(), 1000.0)):
+        begun.clear()
+        go_on.clear()
+        first = asyncio.create_task(ask())  # type: ignore[arg-type]
+        await asyncio.to_thread(begun.wait, 10)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        second = asyncio.create_task(source.take())
+        await asyncio.sleep(0.2)
+        assert not second.done()
+        go_on.set()
+        await second
+    assert (inside, most) == (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -30,6 +31,17 @@ def make_sweep(store: Store, size: int, parallel: int, **spec: Any) -> list[str]
         waits = [Gate(type="sweep", message="others run")] if index >= parallel else []
         sweep = Sweep(name="s-1", index=index, size=size, point=["lr"], max_parallel=parallel)
         job = make_job("s", sweep=sweep, scheduling_gates=waits, **spec)
+        job.metadata.labels[SWEEP_LABEL] = "s-1"
+        uids.append(store.write(lambda writer, job=job: writer.create(job)).metadata.uid)
+    return uids
+
+
+def make_points(store: Store, indexes: list[int], parallel: int) -> list[str]:
+    """As a retry makes them."""
+    uids = []
+    for index in indexes:
+        sweep = Sweep(name="s-1", index=index, size=9, point=["lr"], max_parallel=parallel)
+        job = make_job("s", sweep=sweep, scheduling_gates=[Gate(type="sweep", message="its turn")])
         job.metadata.labels[SWEEP_LABEL] = "s-1"
         uids.append(store.write(lambda writer, job=job: writer.create(job)).metadata.uid)
     return uids
@@ -68,6 +80,57 @@ async def test_a_server_that_was_killed_between_an_end_and_the_next_point(
     async with running(store, objects, InstantBackend()):
         for uid in uids[1:]:
             await until_phase(store, uid, Phase.SUCCEEDED)
+
+
+@pytest.mark.asyncio
+async def test_points_that_come_one_after_another_start_while_there_is_room(
+    store: Store, objects: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As points that are retried: each behind a gate, however many may run."""
+    monkeypatch.setattr(sweeps, "LOOK_SECONDS", 3600.0)
+    backend = InstantBackend(cpus=64, auto=False)
+    async with running(store, objects, backend):
+        for count in range(1, 4):
+            (point,) = make_points(store, [count], 3)
+            await until_phase(store, point, Phase.RUNNING)
+        (last,) = make_points(store, [4], 3)
+        await asyncio.sleep(0.3)
+        assert job_of(store, last).spec.scheduling_gates, "three are three"
+        backend.finish(backend.created[0])
+        await until_phase(store, last, Phase.RUNNING)
+
+
+@pytest.mark.asyncio
+async def test_a_point_that_no_look_has_seen_has_another_made(
+    store: Store, objects: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One server's clock is behind, or its write came late: what it sends seems to be older than the look."""
+    monkeypatch.setattr(sweeps, "LOOK_SECONDS", 0.5)
+    backend = InstantBackend(cpus=64, auto=False)
+    async with running(store, objects, backend):
+        (first,) = make_points(store, [0], 3)
+        await until_phase(store, first, Phase.RUNNING)
+        monkeypatch.setattr(store, "_clock", lambda: utc_now() - timedelta(seconds=60))
+        late = make_points(store, [1, 2], 3)
+        for uid in late:
+            await until_phase(store, uid, Phase.RUNNING)
+
+
+def test_of_many_points_that_wait_one_looks_for_all() -> None:
+    jobs = [make_job(sweep=Sweep(name="s-1", index=index, size=3, point=["lr"], max_parallel=1)) for index in range(3)]
+    for index, job in enumerate(jobs):
+        job.metadata.uid, job.metadata.creation_timestamp = f"u{index}", utc_now()
+    looks = sweeps.Looks()
+    assert looks.due(jobs[0], 100.0)
+    looks.note(jobs[0], 100.0, utc_now())
+    assert not any(looks.due(job, 105.0) for job in jobs)
+    assert [looks.comes_back(job, 105.0) for job in (*jobs, jobs[0])] == [15.0, None, None, 15.0]
+    assert looks.due(jobs[0], 120.0)
+    looks.note(jobs[1], 110.0, utc_now())
+    assert looks.comes_back(jobs[2], 111.0) == 19.0, "who was to come back may have gone on"
+    jobs[0].metadata.creation_timestamp = utc_now()
+    assert looks.due(jobs[0], 111.0), "it was not there"
+    assert looks.due(make_job(owner="bob", sweep=jobs[0].spec.sweep), 111.0), "another's of that name"
 
 
 def test_a_text_that_looks_like_a_gate_is_none(store: Store) -> None:
@@ -124,7 +187,8 @@ def test_a_failed_parent_is_explained_in_the_child(store: Store) -> None:
     uid = store.write(lambda writer: writer.create(parent)).metadata.uid
     job = make_job("child", scheduling_gates=[Gate(type="dependency", job=uid)])
     child = store.write(lambda writer: writer.create(job)).metadata.uid
-    store.write(lambda writer: gates.settle(writer, child, utc_now()))
+    assert store.write(lambda writer: gates.settle(writer, child, utc_now()))
+    assert not store.write(lambda writer: gates.settle(writer, child, utc_now()))
     ended = job_of(store, child).status
     name = job_of(store, uid).metadata.name
     assert (ended.phase, ended.reason) == (Phase.FAILED, "DependencyFailed")

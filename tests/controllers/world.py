@@ -28,7 +28,7 @@ class World:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.now = START
-        self.cache = RecordCache(default_backend="local", weights=Weights.of(NODES))
+        self.cache = RecordCache(default_backend="local", weights=Weights.of(node.size for node in NODES))
         self.live = LiveEngine()
 
     def later(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class World:
 
     def anew(self) -> Snapshot:
         """From the record alone, as a server that was just started sees it."""
-        fresh = RecordCache(default_backend="local", weights=Weights.of(NODES))
+        fresh = RecordCache(default_backend="local", weights=Weights.of(node.size for node in NODES))
         self.refresh(fresh)
         return fresh.snapshot(0, NODES, self.now.timestamp())
 

@@ -26,7 +26,7 @@ class Naive:
     def __post_init__(self) -> None:
         view = self.snapshot
         self.now, self.policy = view.time, view.policy
-        self.weights = Weights.of(view.nodes)
+        self.weights = view.weights or Weights.of(node.size for node in view.nodes)
         reference = view.ledger.reference if view.ledger else reference_for(self.now, self.policy.half_life_seconds)
         self.clock = Clock(reference, self.policy.half_life_seconds)
         window = self.policy.window_seconds

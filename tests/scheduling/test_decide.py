@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jupyter_trainjob.scheduling import explain
 from jupyter_trainjob.scheduling.decide import decide, order
 from jupyter_trainjob.scheduling.estimate import latest_starts
-from jupyter_trainjob.scheduling.explain import duration, explain_all, explain_one
+from jupyter_trainjob.scheduling.explain import Explanation, duration, explain_all, explain_one
 from jupyter_trainjob.scheduling.model import (
     GATE_REMEDIES,
     REMEDIES,
@@ -209,6 +210,42 @@ def test_a_dry_run_is_explained_without_being_there() -> None:
     view = snapshot([], [running("r"), running("s")])
     assert explain_one(view, job("new"), 0.0).position == 1
     assert view.queued == ()
+
+
+def test_far_down_a_queue_a_dry_run_goes_by_the_pace_of_its_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told no start of a job that something else binds: whose owner has a budget left, say."""
+    monkeypatch.setattr(explain, "MAX_STARTS", 3)
+    one = Ceiling(jobs=1)
+    ahead = [job(f"b{number}", owner="bob", since=1.0 + number, time_limit_seconds=60) for number in range(4)]
+    mine = job("~", since=9.0, time_limit_seconds=60)
+
+    def told(queue: QueueView, queued: list[QueuedView] = ahead, owner: str = "ada") -> Explanation:
+        view = snapshot(queued, [running("r", owner="bob", limit=120)], queues=[queue])
+        asked = replace(mine, owner=owner)
+        found = explain_one(view, asked, 60.0)
+        assert found.estimated_start is None
+        if not explain.lacks_estimate(view, asked, found):
+            return found
+        return explain.behind(view, asked, found, explain_all(view, 60.0), 60.0)
+
+    last = told(QueueView("q", "local", limits=one), owner="bob")
+    assert last.estimated_start is not None
+    assert last.estimated_start.timestamp() > 120 + 3 * 60, "after the last of those before it"
+    assert last.waiting_for.endswith("4 jobs are ahead; at the latest in about 5 min.")
+    hour = Budget(60_000, 3600)
+    for queue in (
+        QueueView("q", "local", limits=one, per_user_budget=hour),
+        QueueView("q", "local", limits=one, budget=hour),
+        QueueView("q", "local", limits=one, open=False),
+    ):
+        found = told(queue)
+        assert (found.estimated_start, "latest" in found.waiting_for) == (None, False)
+    own = QueueView("q", "local", per_user=one)
+    eve = running("e", owner="ada", limit=600)
+    view = snapshot(ahead, [running("r", owner="bob"), eve], queues=[own])
+    found = explain_one(view, mine, 30.0)
+    assert explain.lacks_estimate(view, mine, found), found
+    assert explain.behind(view, mine, found, explain_all(view, 30.0), 30.0) == found, "bob's pace is not ada's"
 
 
 def test_durations() -> None:

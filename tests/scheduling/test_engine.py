@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jupyter_trainjob.scheduling import nodes, tree
 from jupyter_trainjob.scheduling.decide import decide, run
 from jupyter_trainjob.scheduling.engine import Engine
 from jupyter_trainjob.scheduling.model import (
+    UNLIMITED,
     ActiveView,
     Amount,
     Budget,
@@ -69,43 +72,85 @@ def test_every_decision_is_that_of_the_policy_worked_out_slowly(snapshot: Snapsh
                 snapshot = ended(snapshot, active.uid)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("few", [False, True])
+def test_bit_by_bit_is_as_from_a_fresh_snapshot(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a ``few`` needs are as many as thousands are, and logs too short for what happens between looks."""
+    if few:
+        monkeypatch.setattr(nodes, "MANY", 3)
+        monkeypatch.setattr(nodes, "LOG_LENGTH", 4)
+        monkeypatch.setattr(tree, "LOG_LENGTH", 3)
+    bit_by_bit()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases.snapshots(), st.data())
-def test_bit_by_bit_is_as_from_a_fresh_snapshot(snapshot: Snapshot, data: st.DataObject) -> None:
+def bit_by_bit(snapshot: Snapshot, data: st.DataObject) -> None:
     engine, serial = Engine(snapshot), 0
-    for _ in range(data.draw(st.integers(1, 12))):
+    for _ in range(data.draw(st.integers(1, 10))):
         decision = run(engine)
         assert decision == decide(snapshot)
         snapshot = follow(snapshot, decision)
-        what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "begin", "wait", "wait"]))
-        if what == "end" and snapshot.active:
-            uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
-            engine.end(uid, end_of(snapshot, uid))
-            snapshot = ended(snapshot, uid)
-        elif what == "submit":
+        for _ in range(data.draw(st.sampled_from([1, 1, 2, 3]))):
             serial += 1
-            job = data.draw(cases.jobs(f"s{serial}", snapshot.time))
-            engine.submit(job)
-            snapshot = replace(snapshot, queued=(*snapshot.queued, job))
-        elif what == "cancel" and snapshot.queued:
-            uid = data.draw(st.sampled_from([one.uid for one in snapshot.queued]))
-            engine.remove(uid)
-            snapshot = replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
-        elif what == "change" and snapshot.queued:
-            job = data.draw(st.sampled_from(snapshot.queued))
-            front, claim = data.draw(st.sampled_from([(0.0, 0.0), (7.0, 0.0), (8.0, 0.0), (0.0, snapshot.time)]))
-            other = replace(job, priority=data.draw(st.integers(0, 1)), front=front, claim=claim)
-            engine.submit(other)
-            snapshot = replace(snapshot, queued=tuple(other if one is job else one for one in snapshot.queued))
-        elif what == "begin" and snapshot.active:
-            active = data.draw(st.sampled_from(snapshot.active))
-            code = replace(active, begun=snapshot.time, waits=False)
-            engine.end(active.uid, active.since)
-            engine.begin(code)
-            snapshot = replace(snapshot, active=tuple(code if one is active else one for one in snapshot.active))
-        elif what == "wait":
-            snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
-            engine.advance(snapshot.time)
+            snapshot = one_event(engine, snapshot, data, serial)
+
+
+def one_event(engine: Engine, snapshot: Snapshot, data: st.DataObject, serial: int) -> Snapshot:
+    """Something happens, which the engine is told; what is the case then."""
+    what = data.draw(st.sampled_from(["end", "end", "end", "submit", "cancel", "change", "begin", "wait", "wait"]))
+    if what == "end" and snapshot.active:
+        uid = data.draw(st.sampled_from([one.uid for one in snapshot.active]))
+        engine.end(uid, end_of(snapshot, uid))
+        return ended(snapshot, uid)
+    if what == "submit":
+        job = data.draw(cases.jobs(f"s{serial}", snapshot.time))
+        engine.submit(job)
+        return replace(snapshot, queued=(*snapshot.queued, job))
+    if what == "cancel" and snapshot.queued:
+        uid = data.draw(st.sampled_from([one.uid for one in snapshot.queued]))
+        engine.remove(uid)
+        return replace(snapshot, queued=tuple(one for one in snapshot.queued if one.uid != uid))
+    if what == "change" and snapshot.queued:
+        job = data.draw(st.sampled_from(snapshot.queued))
+        front, claim = data.draw(st.sampled_from([(0.0, 0.0), (7.0, 0.0), (8.0, 0.0), (0.0, snapshot.time)]))
+        other = replace(job, priority=data.draw(st.integers(0, 1)), front=front, claim=claim)
+        engine.submit(other)
+        return replace(snapshot, queued=tuple(other if one is job else one for one in snapshot.queued))
+    if what == "begin" and snapshot.active:
+        active = data.draw(st.sampled_from(snapshot.active))
+        code = replace(active, begun=snapshot.time, waits=False)
+        engine.end(active.uid, active.since, recorded=False)
+        engine.begin(code)
+        return replace(snapshot, active=tuple(code if one is active else one for one in snapshot.active))
+    if what == "wait":
+        snapshot = replace(snapshot, now=snapshot.time + data.draw(st.sampled_from([1.0, 9.0, 25.0, 70.0, 150.0])))
+        engine.advance(snapshot.time)
+    return snapshot
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_jobs_of_one_need_start_by_the_places_they_were_told(data: st.DataObject) -> None:
+    """Of everyone one after another, by their usage; a user's approved jobs are the user's."""
+    owners = st.sampled_from(["ada", "ada" + UNLIMITED, "bob", "bob" + UNLIMITED, "eve"])
+    waiting = [
+        QueuedView(f"j{number}", data.draw(owners), "q", Amount(1, 1000), float(number), 0, 600)
+        for number in range(data.draw(st.integers(2, 12)))
+    ]
+    queue = QueueView("q", "k", shares={"bob": data.draw(st.integers(1, 3))})
+    holds = ActiveView("r", "zoe", "q", "k", "n", Amount(1, 1000), 90.0, 600)
+    nodes = (NodeView("k", "n", Amount(0, 1000)),)
+    engine = Engine(Snapshot(1, {"q": queue}, nodes, tuple(waiting), (holds,), 100.0))
+    told = [one.uid for one in run(engine).waiting]
+    started = []
+    while engine.active:
+        (uid,) = engine.active
+        engine.end(uid, engine.now, recorded=False)
+        if uid != "r":  # each is charged as the places suppose
+            owner = waiting[int(uid[1:])].owner
+            engine.count(PastView(owner, "q", "k", Amount(1, 1000), 100.0, 700.0))
+        started += [one.uid for one in run(engine).admissions]
+    assert started == told
 
 
 def test_a_waiting_job_gets_another_priority() -> None:
@@ -147,6 +192,22 @@ def test_needs_and_users_that_are_gone_are_forgotten() -> None:
     assert all(len(leaf.spent) <= 1 for leaf in engine.leaves.values())
     engine.submit(QueuedView("last", "eve", "q", Amount(1, 1000, 5), 300.0))
     assert [one.uid for one in run(engine).admissions] == ["last"]
+
+
+def test_who_is_gone_leaves_no_timer_behind() -> None:
+    """A budget's window may be a year, and people send and cancel."""
+    year = QueueView("q", "k", budget=Budget(10**9, 366 * 86400), per_user_budget=Budget(10**9, 366 * 86400))
+    engine = Engine(Snapshot(1, {"q": year}, (NodeView("k", "n", Amount(0, 1000)),), (), (), 0.0))
+    for number in range(1000):
+        engine.submit(QueuedView("j", f"user{number % 20}", "q", Amount(1, 1000), 0.0))
+        engine.remove("j")
+    for number in range(300):
+        engine.submit(QueuedView(f"k{number}", f"user{number}", "q", Amount(1, 1000), 0.0))
+    assert len(engine.leaves) == 300
+    assert len(engine.timers) < 2 * 301 + 200
+    due = [branch.owner for _, branch in engine.timers.past(366 * 86400)]
+    assert sorted(due) == sorted(["", *(f"user{number}" for number in range(300))]), "who is there has a timer"
+    assert len(engine.timers) == 0
 
 
 def test_who_came_and_went_changes_nobodys_share() -> None:

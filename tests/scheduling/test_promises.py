@@ -254,7 +254,7 @@ def test_what_is_backfilled_spends_no_budget_of_who_waits_for_the_nodes() -> Non
     start()
     engine.submit(QueuedView("big", "ada", "q", Amount(1, 4000), 0.0, 0, 600))
     while "big" not in engine.active:
-        time = min(engine.timers[0][0], ends[0][0])
+        time = min(engine.timers.next(), ends[0][0])
         assert time < 4 * 86400, "it waits for ever"
         engine.advance(max(time, engine.now))
         while ends and ends[0][0] <= time:

@@ -59,13 +59,13 @@ def test_the_entry_penalty_is_at_least_one_window_of_what_is_asked_for() -> None
 
 @pytest.mark.parametrize(("cpus", "gib", "billed"), [(1, 60, 15), (15, 1, 15), (16, 64, 16), (16, 1, 16)])
 def test_a_job_is_billed_for_its_dominant_resource(cpus: int, gib: int, billed: int) -> None:
-    weights = Weights.of([NodeView("b", "n", Amount(0, 16_000, 64 * GIB))])
+    weights = Weights.of([Amount(0, 16_000, 64 * GIB)])
     assert weights.memory * GIB == 250, "Slurm's 0.25 for a GiB"
     assert weights.billing(Amount(1, cpus * 1000, gib * GIB)) == billed * 1000
 
 
 def test_gpus_are_worth_the_machine() -> None:
-    weights = Weights.of([NodeView("b", "n", Amount(0, 16_000, 64 * GIB, 2))])
+    weights = Weights.of([Amount(0, 16_000, 64 * GIB, 2)])
     assert weights.billing(Amount(1, 1000, GIB, 1)) == 8000
 
 
