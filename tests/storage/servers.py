@@ -110,6 +110,14 @@ class S3Server:
     def signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+        while number == signal.SIGSTOP and not self._stands_still():
+            time.sleep(0.01)
+
+    def _stands_still(self) -> bool:
+        """All of its threads: each stops only when it comes by."""
+        assert self.process is not None
+        stats = [path.read_text() for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def kill(self) -> None:
         """As a power cut would."""
