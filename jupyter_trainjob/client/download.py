@@ -129,7 +129,7 @@ def _from_server_or_store(session: Session, request: Request) -> Steps[Response]
     """
     wanted = {"prefer": "redirect"} if session.store_reached else {}
     answer = yield from session.call(replace(request, headers={**request.headers, **wanted}))
-    if answer.status == 416 or not 300 <= answer.status < 400:
+    if not 300 <= answer.status < 400:
         return answer
     location = answer.headers.get("location", "")
     if "x-trainjob-moved" not in answer.headers:

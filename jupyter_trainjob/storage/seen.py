@@ -1,7 +1,7 @@
 """A store below one prefix as a single list showed it: what is not there is not asked for.
 
-For the one who puts in order what an ended attempt left, and nobody else writes there: on S3 each look is a request,
-and most of them ask for what was never made.
+For whoever puts in order what an ended attempt left: on S3 each look is a request, and most of them ask for what was
+never made. Another server may do the same meanwhile: what must be known of that is asked of the store itself.
 """
 
 from __future__ import annotations
